@@ -182,7 +182,9 @@ mod tests {
 
     #[test]
     fn names_that_could_escape_a_topic_or_a_path_are_refused() {
-        for bad in ["", "a/b", "a+b", "#", "..", "-a", "a-", "A", "é", "a b", "a\0", &"x".repeat(64)] {
+        for bad in
+            ["", "a/b", "a+b", "#", "..", "-a", "a-", "A", "é", "a b", "a\0", &"x".repeat(64)]
+        {
             assert!(bad.parse::<NodeName>().is_err(), "{bad:?} was accepted");
         }
     }

@@ -8,6 +8,7 @@ pub mod cbor;
 pub mod compose;
 pub mod document;
 pub mod id;
+pub mod json;
 pub mod key;
 pub mod limits;
 pub mod topic;
