@@ -1,0 +1,110 @@
+//! Judging a batch, and taking it whole or not at all.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use gnomon_schemas::document::Document;
+use gnomon_schemas::key::ShadowKey;
+use gnomon_schemas::version::{Seq, Version};
+use gnomon_schemas::wire::{Batch, Body, Entry};
+
+use super::{Reader, ReaderHalf};
+use crate::output::{Delivery, Output};
+
+/// What to do with a batch.
+pub(super) enum Verdict {
+    /// It tells nothing new.
+    Nothing,
+    /// Some changes do not fit what is held; none is taken.
+    Misfit(BTreeSet<ShadowKey>),
+    /// It is taken, with these changes.
+    Take(Vec<Delivery>),
+}
+
+/// What to do with one change.
+enum Judgement {
+    /// What is held is as new or newer.
+    Old,
+    /// It does not fit what is held.
+    Misfit,
+    /// The half becomes this.
+    New(Option<Arc<Document>>),
+}
+
+impl Reader {
+    /// Judges a batch of this epoch that starts at or before this reader's position.
+    pub(super) fn judge(&self, batch: &Batch) -> Verdict {
+        let concerns = |entry: &Entry| self.missing.contains(&entry.key);
+        if batch.seq <= self.seq && !batch.changes.iter().any(concerns) {
+            return Verdict::Nothing;
+        }
+        let mut changes = Vec::new();
+        let mut misfits = BTreeSet::new();
+        for entry in &batch.changes {
+            let (key, version) = (entry.key.clone(), entry.version);
+            match self.judge_entry(entry) {
+                Judgement::Old => {}
+                Judgement::Misfit => drop(misfits.insert(key)),
+                Judgement::New(document) => changes.push(Delivery { key, version, document }),
+            }
+        }
+        if misfits.is_empty() { Verdict::Take(changes) } else { Verdict::Misfit(misfits) }
+    }
+
+    fn judge_entry(&self, entry: &Entry) -> Judgement {
+        let held = self.halves.get(&entry.key);
+        let missing = self.missing.contains(&entry.key);
+        if !missing && held.is_some_and(|held| held.version >= entry.version) {
+            return Judgement::Old;
+        }
+        match &entry.body {
+            Body::Gone if held.is_none() && !missing => Judgement::Old,
+            Body::Gone => Judgement::New(None),
+            Body::Full(document, digest) if document.digest() == *digest => {
+                Judgement::New(Some(Arc::new(document.clone())))
+            }
+            Body::Patch(patch, digest) if !missing => held
+                .filter(|held| held.version == entry.base)
+                .and_then(|held| held.document.apply(patch).ok())
+                .filter(|document| document.digest() == *digest)
+                .map_or(Judgement::Misfit, |document| Judgement::New(Some(Arc::new(document)))),
+            Body::Full(..) | Body::Patch(..) => Judgement::Misfit,
+        }
+    }
+
+    /// Takes changes and moves to `seq`: one transaction, then the answer, then the news.
+    pub(super) fn take(&mut self, seq: Seq, changes: Vec<Delivery>) {
+        self.seq = seq;
+        self.counters.changes += changes.len() as u64;
+        let mut rows = Vec::new();
+        for change in &changes {
+            rows.extend(self.set(&change.key, change.version, change.document.clone()));
+        }
+        self.persist(rows);
+        self.answer();
+        self.outputs.extend(changes.into_iter().map(Output::Deliver));
+    }
+
+    /// Sets one half in memory; gives back the rows to write.
+    pub(super) fn set(
+        &mut self,
+        key: &ShadowKey,
+        version: Version,
+        document: Option<Arc<Document>>,
+    ) -> impl Iterator<Item = crate::output::Row> + use<> {
+        let found = self.missing.remove(key).then(|| super::store::found_row(key));
+        let row = match document {
+            Some(document) => {
+                let half = ReaderHalf { version, document };
+                let row = super::store::half_row(key, &half);
+                self.halves.insert(key.clone(), half);
+                row
+            }
+            None => {
+                self.halves.remove(key);
+                super::store::gone_row(key)
+            }
+        };
+        [Some(row), found].into_iter().flatten()
+    }
+}

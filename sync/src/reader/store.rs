@@ -1,0 +1,60 @@
+//! The reader's rows: what survives a restart.
+
+use gnomon_schemas::document::Document;
+use gnomon_schemas::key::ShadowKey;
+
+use super::{Reader, ReaderConfig, ReaderHalf};
+use crate::output::{Output, Row};
+use crate::rows::{self, ReaderHalfRow, ReaderStream, RestoreError, RowKey};
+
+impl Reader {
+    /// A reader as its rows describe it; `None` if there are none.
+    pub fn restore(
+        rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+        config: ReaderConfig,
+    ) -> Result<Option<Self>, RestoreError> {
+        let mut stream: Option<ReaderStream> = None;
+        let mut reader = Self::new(config);
+        for (key, value) in rows {
+            match RowKey::parse(&key)? {
+                RowKey::Stream => stream = Some(rows::read(&key, &value)?),
+                RowKey::Half(shadow) => {
+                    let row: ReaderHalfRow<Document> = rows::read(&key, &value)?;
+                    let half = ReaderHalf { version: row.version, document: row.document.into() };
+                    reader.halves.insert(shadow, half);
+                }
+                RowKey::Missing(shadow) => drop(reader.missing.insert(shadow)),
+            }
+        }
+        let count = reader.halves.len() + reader.missing.len();
+        let Some(stream) = stream else {
+            return if count == 0 { Ok(None) } else { Err(RestoreError::NoStream(count)) };
+        };
+        reader.epoch = stream.epoch();
+        reader.seq = stream.seq;
+        Ok(Some(reader))
+    }
+
+    /// Has these rows written, together with the watermark.
+    pub(super) fn persist(&mut self, mut rows: Vec<Row>) {
+        rows.push(rows::stream_row(&ReaderStream::new(self.epoch, self.seq)));
+        self.outputs.push_back(Output::Persist(rows));
+    }
+}
+
+pub(super) fn half_row(key: &ShadowKey, half: &ReaderHalf) -> Row {
+    let row = ReaderHalfRow { version: half.version, document: &*half.document };
+    rows::half_row(key, Some(&row))
+}
+
+pub(super) fn gone_row(key: &ShadowKey) -> Row {
+    rows::half_row::<()>(key, None)
+}
+
+pub(super) fn missing_row(key: &ShadowKey) -> Row {
+    rows::missing_row(key, true)
+}
+
+pub(super) fn found_row(key: &ShadowKey) -> Row {
+    rows::missing_row(key, false)
+}

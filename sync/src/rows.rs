@@ -1,0 +1,171 @@
+//! The persisted forms of both machines: CBOR rows with one-letter fields.
+
+use gnomon_schemas::cbor;
+use gnomon_schemas::key::{ParseKeyError, ShadowKey};
+use gnomon_schemas::version::{Epoch, Seq, Version};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::output::Row;
+
+/// Why rows could not be read back.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// A row's key is none that a machine writes.
+    #[error("the store holds an unknown row {0:?}")]
+    UnknownRow(String),
+    /// A row's key names a malformed shadow key.
+    #[error("a row names a malformed shadow")]
+    Key(#[from] ParseKeyError),
+    /// A row's value cannot be decoded.
+    #[error("the row {key:?} cannot be decoded")]
+    Value {
+        /// The row's key.
+        key: String,
+        /// What is wrong with the value.
+        #[source]
+        source: ciborium::de::Error<std::io::Error>,
+    },
+    /// There are halves and no stream row: the store lost its anchor.
+    #[error("the store holds {0} rows of a stream but not its position")]
+    NoStream(usize),
+}
+
+/// A row's key, taken apart.
+pub(crate) enum RowKey {
+    Stream,
+    Half(ShadowKey),
+    Missing(ShadowKey),
+}
+
+const STREAM: &[u8] = b"s";
+const HALF: &[u8] = b"h/";
+const MISSING: &[u8] = b"m/";
+
+impl RowKey {
+    pub(crate) fn parse(bytes: &[u8]) -> Result<Self, RestoreError> {
+        let unknown = || RestoreError::UnknownRow(String::from_utf8_lossy(bytes).into_owned());
+        let shadow = |rest: &[u8]| -> Result<ShadowKey, RestoreError> {
+            Ok(std::str::from_utf8(rest).map_err(|_| unknown())?.parse()?)
+        };
+        if bytes == STREAM {
+            Ok(Self::Stream)
+        } else if let Some(rest) = bytes.strip_prefix(HALF) {
+            shadow(rest).map(Self::Half)
+        } else if let Some(rest) = bytes.strip_prefix(MISSING) {
+            shadow(rest).map(Self::Missing)
+        } else {
+            Err(unknown())
+        }
+    }
+}
+
+/// A writer's stream row.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct WriterStream {
+    #[serde(rename = "e")]
+    epoch: [u64; 2],
+    #[serde(rename = "s")]
+    pub(crate) head: Seq,
+    #[serde(rename = "f", default)]
+    pub(crate) floor: Version,
+    #[serde(rename = "p", default)]
+    pub(crate) purged: Seq,
+}
+
+impl WriterStream {
+    pub(crate) fn new(epoch: Epoch, head: Seq, floor: Version, purged: Seq) -> Self {
+        Self { epoch: split(epoch), head, floor, purged }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        join(self.epoch)
+    }
+}
+
+/// A reader's stream row: its watermark.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct ReaderStream {
+    #[serde(rename = "e")]
+    epoch: [u64; 2],
+    #[serde(rename = "s")]
+    pub(crate) seq: Seq,
+}
+
+impl ReaderStream {
+    pub(crate) fn new(epoch: Epoch, seq: Seq) -> Self {
+        Self { epoch: split(epoch), seq }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        join(self.epoch)
+    }
+}
+
+/// A half as a writer keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct WriterHalfRow<D> {
+    #[serde(rename = "v")]
+    pub(crate) version: Version,
+    #[serde(rename = "s")]
+    pub(crate) seq: Seq,
+    #[serde(rename = "d")]
+    pub(crate) document: Option<D>,
+    #[serde(rename = "b")]
+    pub(crate) base: Option<BaseRow<D>>,
+}
+
+/// A document that the reader holds while its position is in `from..until`.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct BaseRow<D> {
+    #[serde(rename = "v")]
+    pub(crate) version: Version,
+    #[serde(rename = "f")]
+    pub(crate) from: Seq,
+    #[serde(rename = "u")]
+    pub(crate) until: Seq,
+    #[serde(rename = "d")]
+    pub(crate) document: D,
+}
+
+/// A half as a reader keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ReaderHalfRow<D> {
+    #[serde(rename = "v")]
+    pub(crate) version: Version,
+    #[serde(rename = "d")]
+    pub(crate) document: D,
+}
+
+pub(crate) fn stream_row<T: Serialize>(stream: &T) -> Row {
+    Row { key: STREAM.to_vec(), value: Some(cbor::encode(stream)) }
+}
+
+pub(crate) fn half_row<T: Serialize>(key: &ShadowKey, half: Option<&T>) -> Row {
+    Row { key: keyed(HALF, key), value: half.map(cbor::encode) }
+}
+
+pub(crate) fn missing_row(key: &ShadowKey, missing: bool) -> Row {
+    Row { key: keyed(MISSING, key), value: missing.then(Vec::new) }
+}
+
+pub(crate) fn read<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, RestoreError> {
+    ciborium::from_reader(value).map_err(|source| RestoreError::Value {
+        key: String::from_utf8_lossy(key).into_owned(),
+        source,
+    })
+}
+
+fn keyed(prefix: &[u8], key: &ShadowKey) -> Vec<u8> {
+    [prefix, key.to_string().as_bytes()].concat()
+}
+
+fn split(epoch: Epoch) -> [u64; 2] {
+    let low = u64::try_from(epoch.0 & u128::from(u64::MAX)).expect("masked to 64 bits");
+    let high = u64::try_from(epoch.0 >> 64).expect("shifted to 64 bits");
+    [high, low]
+}
+
+fn join([high, low]: [u64; 2]) -> Epoch {
+    Epoch(u128::from(high) << 64 | u128::from(low))
+}

@@ -1,0 +1,79 @@
+//! One half at its writer: what it is now, and what the reader holds of it.
+
+use std::sync::Arc;
+
+use gnomon_schemas::document::Document;
+use gnomon_schemas::version::{Digest, Seq, Version};
+
+use super::Held;
+use super::flight::Cargo;
+
+/// The current state of a half, and the document that the reader is known to hold of it.
+#[derive(Debug)]
+pub(super) struct WriterHalf {
+    pub(super) version: Version,
+    pub(super) seq: Seq,
+    /// `None`: deleted; this is its tombstone.
+    pub(super) content: Option<Content>,
+    pub(super) base: Option<Base>,
+}
+
+/// A document with its digest.
+#[derive(Debug, Clone)]
+pub(super) struct Content {
+    pub(super) document: Arc<Document>,
+    pub(super) digest: Digest,
+}
+
+/// A document that a reader holds while its position is in `from..until`.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    pub(super) version: Version,
+    pub(super) from: Seq,
+    pub(super) until: Seq,
+    pub(super) document: Arc<Document>,
+}
+
+impl WriterHalf {
+    pub(super) fn new(
+        version: Version,
+        seq: Seq,
+        document: Option<Arc<Document>>,
+        base: Option<Base>,
+    ) -> Self {
+        let content = document.map(|document| Content { digest: document.digest(), document });
+        Self { version, seq, content, base }
+    }
+
+    pub(super) fn held(&self) -> Option<Held<'_>> {
+        let document = &self.content.as_ref()?.document;
+        Some(Held { document, version: self.version, seq: self.seq })
+    }
+
+    /// The base that this half leaves behind when it moves on to `next`: a reader that stands
+    /// between the two positions holds this document.
+    pub(super) fn into_base(self, next: Seq) -> Option<Base> {
+        let document = self.content?.document;
+        Some(Base { version: self.version, from: self.seq, until: next, document })
+    }
+
+    /// The reader holds what was sent, until the first batch under way that carries something
+    /// newer.
+    pub(super) fn reader_holds(&mut self, cargo: Cargo, until: Option<Seq>) {
+        if self.version <= cargo.version {
+            self.base = None;
+            return;
+        }
+        self.base = cargo.document.map(|document| Base {
+            version: cargo.version,
+            from: cargo.seq,
+            until: until.unwrap_or(self.seq),
+            document,
+        });
+    }
+
+    /// What a reader at `position` holds, if that is known.
+    pub(super) fn base_at(&self, position: Seq) -> Option<&Base> {
+        self.base.as_ref().filter(|base| base.from <= position && position < base.until)
+    }
+}
