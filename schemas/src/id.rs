@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseIdError {
     /// The name has no characters.
-    #[error("a {kind} name must not be empty")]
+    #[error("the name of a {kind} must not be empty")]
     Empty {
         /// What was being named.
         kind: &'static str,
     },
     /// The name is longer than its kind allows.
-    #[error("a {kind} name has at most {limit} characters, this one has {len}")]
+    #[error("the name of a {kind} has at most {limit} characters, this one has {len}")]
     TooLong {
         /// What was being named.
         kind: &'static str,
@@ -25,7 +25,9 @@ pub enum ParseIdError {
         len: usize,
     },
     /// A character is outside the kind's alphabet.
-    #[error("a {kind} name consists of {alphabet}; {found:?} at position {at} is not one of them")]
+    #[error(
+        "the name of a {kind} consists of {alphabet}; {found:?} at position {at} is not one of them"
+    )]
     BadCharacter {
         /// What was being named.
         kind: &'static str,
@@ -37,7 +39,7 @@ pub enum ParseIdError {
         at: usize,
     },
     /// The name starts or ends with a character that may only stand inside.
-    #[error("a {kind} name must start and end with a letter or a digit")]
+    #[error("the name of a {kind} must start and end with a letter or a digit")]
     BadEdge {
         /// What was being named.
         kind: &'static str,
@@ -194,7 +196,7 @@ mod tests {
         let error = "site/1".parse::<NodeName>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "a node name consists of a-z, 0-9 and '-'; '/' at position 4 is not one of them"
+            "the name of a node consists of a-z, 0-9 and '-'; '/' at position 4 is not one of them"
         );
     }
 

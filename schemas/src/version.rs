@@ -85,8 +85,7 @@ impl fmt::Display for Digest {
 
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "Digest({a:02x}{b:02x}{c:02x}{d:02x})")
+        write!(f, "Digest({:08x})", u128::from_be_bytes(self.0) >> 96)
     }
 }
 

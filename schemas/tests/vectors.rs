@@ -1,4 +1,6 @@
 //! Golden CBOR of every message: a difference here is a change of the protocol and needs an ADR.
+#![expect(clippy::unwrap_used, reason = "test code")]
+#![expect(clippy::format_collect, reason = "hex of a few bytes")]
 
 use gnomon_schemas::document::{Document, Patch};
 use gnomon_schemas::topic::MessageKind;

@@ -23,7 +23,7 @@ pub struct Backoff {
 impl Default for Backoff {
     /// 1 s, doubling to 60 s, on links of 2 kB/s (16 kbit/s) and more.
     fn default() -> Self {
-        Self { base: Duration::from_secs(1), cap: Duration::from_secs(60), slowest_rate: 2_000 }
+        Self { base: Duration::from_secs(1), cap: Duration::from_mins(1), slowest_rate: 2_000 }
     }
 }
 

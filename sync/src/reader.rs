@@ -64,8 +64,9 @@ pub struct Reader {
     epoch: Epoch,
     seq: Seq,
     halves: BTreeMap<ShadowKey, ReaderHalf>,
-    /// Halves that a manifest named and whose documents have not come yet.
-    missing: BTreeSet<ShadowKey>,
+    /// Halves that a manifest named and whose documents have not come yet, with the versions that
+    /// it named: an older document may still be under way, and is not the one that is missing.
+    missing: BTreeMap<ShadowKey, Version>,
     collection: Option<Collection>,
     config: ReaderConfig,
     outputs: VecDeque<Output>,
@@ -86,7 +87,7 @@ impl Reader {
             epoch: Epoch::NONE,
             seq: Seq::ZERO,
             halves: BTreeMap::new(),
-            missing: BTreeSet::new(),
+            missing: BTreeMap::new(),
             collection: None,
             config,
             outputs: VecDeque::new(),
@@ -211,8 +212,9 @@ impl Reader {
 
     /// Asks for whole documents: those that did not fit, then those that are missing.
     fn send_fetch(&mut self, misfits: &BTreeSet<ShadowKey>) {
-        let keys = misfits.union(&self.missing).take(FETCH_KEYS.max(misfits.len()));
-        let fetch = Fetch { epoch: self.epoch, seq: self.seq, keys: keys.cloned().collect() };
+        let missing = self.missing.keys().filter(|key| !misfits.contains(*key));
+        let keys: Vec<_> = misfits.iter().chain(missing).take(FETCH_KEYS).cloned().collect();
+        let fetch = Fetch { epoch: self.epoch, seq: self.seq, keys };
         self.outputs.push_back(Output::Send(Message::Fetch(fetch)));
     }
 }

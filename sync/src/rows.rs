@@ -145,8 +145,8 @@ pub(crate) fn half_row<T: Serialize>(key: &ShadowKey, half: Option<&T>) -> Row {
     Row { key: keyed(HALF, key), value: half.map(cbor::encode) }
 }
 
-pub(crate) fn missing_row(key: &ShadowKey, missing: bool) -> Row {
-    Row { key: keyed(MISSING, key), value: missing.then(Vec::new) }
+pub(crate) fn missing_row(key: &ShadowKey, version: Option<Version>) -> Row {
+    Row { key: keyed(MISSING, key), value: version.as_ref().map(cbor::encode) }
 }
 
 pub(crate) fn read<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, RestoreError> {

@@ -155,6 +155,17 @@ impl Writer {
         self.flights.ground();
     }
 
+    /// Starts a new history over the present halves. To be called after the store was restored
+    /// from a backup: what was promised since then under the old epoch is void.
+    pub fn begin_epoch(&mut self) {
+        self.epoch = Epoch(self.rng.random_range(1..=u128::MAX));
+        self.flights.clear();
+        self.persist(Vec::new());
+        if self.contact != Contact::Down {
+            self.contact = Contact::Silent;
+        }
+    }
+
     /// Takes a message of the reader. Others are ignored, as are messages without a link.
     pub fn receive(&mut self, now: Moment, message: &Message) {
         if self.contact == Contact::Down {
@@ -285,13 +296,16 @@ impl Writer {
         }
     }
 
+    /// Wishes add up until they are met: a reader that finds two halves misfit in two batches
+    /// would else be sent the one in full and the other not, in turns, for ever.
     fn on_fetch(&mut self, now: Moment, fetch: &Fetch) {
-        let wanted: BTreeSet<_> = fetch.keys.iter().cloned().collect();
-        let no_progress = !wanted.is_empty() && wanted == self.wanted;
-        self.wanted = wanted;
+        let before = self.wanted.clone();
         if !self.reorient(now, fetch.epoch, fetch.seq) {
             self.wanted.clear();
-        } else if no_progress {
+            return;
+        }
+        self.wanted.extend(fetch.keys.iter().cloned());
+        if !self.wanted.is_empty() && self.wanted == before {
             self.arm(now, 0);
         } else {
             self.retry = Retry::default();
@@ -303,14 +317,14 @@ impl Writer {
     /// or lies before a deletion that is forgotten: then a manifest went out.
     fn reorient(&mut self, now: Moment, epoch: Epoch, seq: Seq) -> bool {
         if epoch == self.epoch && seq > self.head {
-            self.start_new_epoch();
+            self.begin_epoch();
         }
         if epoch != self.epoch || seq < self.purged {
             self.flights.clear();
             self.send_manifest(now, epoch);
             return false;
         }
-        self.settle(seq, false);
+        self.settle(seq);
         self.land();
         self.meet(seq);
         true
@@ -321,11 +335,11 @@ impl Writer {
             return;
         }
         if ack.seq > self.head {
-            self.start_new_epoch();
+            self.begin_epoch();
             self.send_manifest(now, ack.epoch);
             return;
         }
-        self.settle(ack.seq, true);
+        self.settle(ack.seq);
         let position = match self.contact {
             Contact::Known => self.position.max(ack.seq),
             Contact::Down | Contact::Silent | Contact::Manifest(_) => ack.seq,
@@ -352,13 +366,10 @@ impl Writer {
         self.contact = Contact::Known;
     }
 
-    /// Learns from the batches that a reader at `seq` has seen what it holds; a reader that is
-    /// `content` with them wants nothing of them again.
-    fn settle(&mut self, seq: Seq, content: bool) {
+    /// Learns from the batches that a reader at `seq` has seen what it holds.
+    fn settle(&mut self, seq: Seq) {
         for cargo in self.flights.arrived(seq).into_iter().flat_map(|flight| flight.cargo) {
-            if content {
-                self.wanted.remove(&cargo.key);
-            }
+            self.wanted.remove(&cargo.key);
             let until = self.flights.earliest(&cargo.key);
             if let Some(half) = self.halves.get_mut(&cargo.key) {
                 half.reader_holds(cargo, until);
@@ -375,13 +386,6 @@ impl Writer {
                 base.until = half.seq;
             }
         }
-    }
-
-    /// This store has lost its tail: what was promised under the old epoch is void.
-    fn start_new_epoch(&mut self) {
-        self.epoch = Epoch(self.rng.random_range(1..=u128::MAX));
-        self.flights.clear();
-        self.persist(Vec::new());
     }
 
     /// Waits for an answer to the `bytes` that are under way.

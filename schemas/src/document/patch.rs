@@ -104,7 +104,9 @@ impl Patch {
         let change = |value| match value {
             Value::Null => Change::Remove,
             Value::Object(inner) => Change::Merge(Self::from_object(inner)),
-            value => Change::Set(value),
+            value @ (Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+                Change::Set(value)
+            }
         };
         Self(object.into_iter().map(|(key, value)| (key, change(value))).collect())
     }
@@ -140,13 +142,17 @@ impl Change {
     }
 
     fn from_cbor(item: Cbor, place: &mut Place) -> Result<Self, ReadDocumentError> {
-        let value = match item {
-            Cbor::Null => return Ok(Self::Remove),
-            Cbor::Map(_) => return Patch::from_cbor_at(item, place).map(Self::Merge),
-            Cbor::Tag(REPLACE_TAG, inner) => cbor::to_json(*inner)?,
-            other => cbor::to_json(other)?,
+        if item.is_null() {
+            return Ok(Self::Remove);
+        }
+        if item.is_map() {
+            return Patch::from_cbor_at(item, place).map(Self::Merge);
+        }
+        let mut value = if let Cbor::Tag(REPLACE_TAG, inner) = item {
+            cbor::to_json(*inner)?
+        } else {
+            cbor::to_json(item)?
         };
-        let mut value = value;
         super::check_value(&mut value, place, false)?;
         Ok(Self::Set(value))
     }

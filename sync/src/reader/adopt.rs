@@ -59,7 +59,7 @@ impl Reader {
         let gone: Vec<_> =
             self.halves.keys().filter(|key| !entries.contains_key(*key)).cloned().collect();
         let stale: Vec<_> =
-            self.missing.iter().filter(|key| !entries.contains_key(*key)).cloned().collect();
+            self.missing.keys().filter(|key| !entries.contains_key(*key)).cloned().collect();
         let mut rows = Vec::new();
         let mut news = Vec::new();
         for key in gone {
@@ -72,15 +72,12 @@ impl Reader {
             rows.push(super::store::found_row(&key));
         }
         for (key, (version, digest)) in entries {
-            match self.halves.get(&key).filter(|half| half.document.digest() == digest) {
-                Some(half) => {
-                    let document = half.document.clone();
-                    rows.extend(self.set(&key, version, Some(document)));
-                }
-                None => {
-                    rows.push(super::store::missing_row(&key));
-                    self.missing.insert(key);
-                }
+            let held = self.halves.get(&key).map(|half| half.document.clone());
+            if let Some(document) = held.filter(|document| document.digest() == digest) {
+                rows.extend(self.set(&key, version, Some(document)));
+            } else {
+                rows.push(super::store::missing_row(&key, version));
+                self.missing.insert(key, version);
             }
         }
         self.persist(rows);

@@ -34,15 +34,15 @@ enum Judgement {
 impl Reader {
     /// Judges a batch of this epoch that starts at or before this reader's position.
     pub(super) fn judge(&self, batch: &Batch) -> Verdict {
-        let concerns = |entry: &Entry| self.missing.contains(&entry.key);
-        if batch.seq <= self.seq && !batch.changes.iter().any(concerns) {
+        let old = batch.seq <= self.seq;
+        if old && !batch.changes.iter().any(|entry| self.missing.contains_key(&entry.key)) {
             return Verdict::Nothing;
         }
         let mut changes = Vec::new();
         let mut misfits = BTreeSet::new();
         for entry in &batch.changes {
             let (key, version) = (entry.key.clone(), entry.version);
-            match self.judge_entry(entry) {
+            match self.judge_entry(entry, old) {
                 Judgement::Old => {}
                 Judgement::Misfit => drop(misfits.insert(key)),
                 Judgement::New(document) => changes.push(Delivery { key, version, document }),
@@ -51,12 +51,19 @@ impl Reader {
         if misfits.is_empty() { Verdict::Take(changes) } else { Verdict::Misfit(misfits) }
     }
 
-    fn judge_entry(&self, entry: &Entry) -> Judgement {
+    /// Judges one change. An old batch can only bring what is missing: of the rest it may even
+    /// hold what was deleted since.
+    fn judge_entry(&self, entry: &Entry, batch_is_old: bool) -> Judgement {
         let held = self.halves.get(&entry.key);
-        let missing = self.missing.contains(&entry.key);
-        if !missing && held.is_some_and(|held| held.version >= entry.version) {
+        let missing = self.missing.get(&entry.key);
+        let old = match missing {
+            Some(named) => entry.version < *named,
+            None => batch_is_old || held.is_some_and(|held| entry.version <= held.version),
+        };
+        if old {
             return Judgement::Old;
         }
+        let missing = missing.is_some();
         match &entry.body {
             Body::Gone if held.is_none() && !missing => Judgement::Old,
             Body::Gone => Judgement::New(None),
@@ -92,18 +99,15 @@ impl Reader {
         version: Version,
         document: Option<Arc<Document>>,
     ) -> impl Iterator<Item = crate::output::Row> + use<> {
-        let found = self.missing.remove(key).then(|| super::store::found_row(key));
-        let row = match document {
-            Some(document) => {
-                let half = ReaderHalf { version, document };
-                let row = super::store::half_row(key, &half);
-                self.halves.insert(key.clone(), half);
-                row
-            }
-            None => {
-                self.halves.remove(key);
-                super::store::gone_row(key)
-            }
+        let found = self.missing.remove(key).map(|_| super::store::found_row(key));
+        let row = if let Some(document) = document {
+            let half = ReaderHalf { version, document };
+            let row = super::store::half_row(key, &half);
+            self.halves.insert(key.clone(), half);
+            row
+        } else {
+            self.halves.remove(key);
+            super::store::gone_row(key)
         };
         [Some(row), found].into_iter().flatten()
     }

@@ -2,6 +2,7 @@
 
 use gnomon_schemas::document::Document;
 use gnomon_schemas::key::ShadowKey;
+use gnomon_schemas::version::Version;
 
 use super::{Reader, ReaderConfig, ReaderHalf};
 use crate::output::{Output, Row};
@@ -23,7 +24,9 @@ impl Reader {
                     let half = ReaderHalf { version: row.version, document: row.document.into() };
                     reader.halves.insert(shadow, half);
                 }
-                RowKey::Missing(shadow) => drop(reader.missing.insert(shadow)),
+                RowKey::Missing(shadow) => {
+                    reader.missing.insert(shadow, rows::read(&key, &value)?);
+                }
             }
         }
         let count = reader.halves.len() + reader.missing.len();
@@ -51,10 +54,10 @@ pub(super) fn gone_row(key: &ShadowKey) -> Row {
     rows::half_row::<()>(key, None)
 }
 
-pub(super) fn missing_row(key: &ShadowKey) -> Row {
-    rows::missing_row(key, true)
+pub(super) fn missing_row(key: &ShadowKey, version: Version) -> Row {
+    rows::missing_row(key, Some(version))
 }
 
 pub(super) fn found_row(key: &ShadowKey) -> Row {
-    rows::missing_row(key, false)
+    rows::missing_row(key, None)
 }

@@ -68,9 +68,9 @@ impl Flights {
     }
 
     /// Takes out the batches that a reader at `seq` has seen.
-    pub(super) fn arrived(&mut self, seq: Seq) -> Vec<Flight> {
+    pub(super) fn arrived(&mut self, seq: Seq) -> VecDeque<Flight> {
         let all = std::mem::take(&mut self.0).into_iter();
-        let (arrived, open): (Vec<_>, VecDeque<_>) = all.partition(|flight| flight.seq <= seq);
+        let (arrived, open) = all.partition(|flight| flight.seq <= seq);
         self.0 = open;
         arrived
     }

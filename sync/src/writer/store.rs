@@ -1,14 +1,15 @@
 //! The writer's rows: what survives a restart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use gnomon_schemas::document::Document;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Epoch, Seq, Version};
 use rand::rngs::StdRng;
 
+use super::flight::Flights;
 use super::half::{Base, WriterHalf};
-use super::{Contact, Writer, WriterConfig};
+use super::{Contact, Retry, Writer, WriterConfig, WriterCounters};
 use crate::output::{Output, Row};
 use crate::rows::{self, BaseRow, RestoreError, RowKey, WriterHalfRow, WriterStream};
 
@@ -62,17 +63,17 @@ impl Writer {
             purged: Seq::ZERO,
             halves: BTreeMap::new(),
             by_seq: BTreeMap::new(),
-            tombstones: Default::default(),
+            tombstones: BTreeSet::default(),
             position: Seq::ZERO,
-            wanted: Default::default(),
-            flights: Default::default(),
+            wanted: BTreeSet::default(),
+            flights: Flights::default(),
             contact: Contact::Down,
             window: 1,
-            retry: Default::default(),
+            retry: Retry::default(),
             config,
             rng,
-            outputs: Default::default(),
-            counters: Default::default(),
+            outputs: VecDeque::default(),
+            counters: WriterCounters::default(),
         }
     }
 
