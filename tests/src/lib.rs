@@ -1,1 +1,1 @@
-//! Placeholder.
+//! What the end-to-end tests share: processes, waiting, a site in a folder.

@@ -28,12 +28,17 @@ fn action() -> impl Strategy<Value = Action> {
     ]
 }
 
+/// `make pair CASES=n` runs more.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|n| n.parse().ok()).unwrap_or(1_500)
+}
+
 fn actions() -> impl Strategy<Value = Vec<Action>> {
     prop::collection::vec(action(), 0..120)
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn any_history_is_safe_and_converges(seed: u64, window in 1..4_u8, actions in actions()) {

@@ -1,0 +1,53 @@
+# The commands of this repository. `make` alone lists them.
+
+SHELL := /bin/sh
+CARGO ?= cargo
+SEEDS ?= 200
+ORCHESTRATOR ?= auto
+export RUST_BACKTRACE ?= 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test checks sim pair fmt lint doc deny ci clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what the tests need (Debian, root): a Docker engine and a static busybox
+	@sh tests/setup.sh
+
+build: ## build the four programs into target/debug
+	$(CARGO) build --locked --bins
+
+demo: build ## watch Gnomon work: a cloud, two sites on bad 4G, an app, a cut link (ORCHESTRATOR=docker|process)
+	@sh tests/setup.sh --optional
+	@sh tests/demo.sh $(ORCHESTRATOR)
+
+test: setup build ## everything: lints, laws, scenarios, simulation, contracts, end-to-end on real Docker
+	@SEEDS=$(SEEDS) sh tests/run.sh
+
+sim: ## the deterministic world: make sim SEEDS=20000, or SEED=n to replay one
+	$(CARGO) build --locked --release --package gnomon-sim
+	@if [ -n "$(SEED)" ]; then target/release/gnomon-sim sim --seed $(SEED) --trace; \
+	else target/release/gnomon-sim sim --seeds $(SEEDS); fi
+
+pair: ## Writer against Reader under faults, many cases: make pair CASES=100000
+	PROPTEST_CASES=$(or $(CASES),100000) $(CARGO) test --locked --release --package gnomon-sync --test pair
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+lint: ## what CI refuses: formatting and every clippy warning
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- --deny warnings
+
+doc: ## the documentation of the code, in target/doc
+	RUSTDOCFLAGS="--deny warnings" $(CARGO) doc --locked --workspace --no-deps
+
+deny: ## licences, sources and duplicates of the dependencies (needs cargo-deny)
+	@command -v cargo-deny >/dev/null || { echo "cargo-deny is missing; run: cargo install cargo-deny" >&2; exit 1; }
+	cargo deny check
+
+ci: test ## what CI runs
+
+clean: ## remove everything that was built
+	$(CARGO) clean

@@ -1,0 +1,31 @@
+#!/bin/sh
+# Installs what the tests need beyond a Rust toolchain: a Docker engine and a static busybox for
+# its images. With --optional nothing is fatal: what is missing is said, and the demo does without.
+set -eu
+
+optional=${1:-}
+missing=
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+have dockerd && have docker && have containerd && have runc || missing="$missing docker.io"
+have busybox && busybox --list | grep -qx httpd || missing="$missing busybox-static"
+have iptables || missing="$missing iptables"
+[ -z "$missing" ] && exit 0
+
+if [ "$optional" = --optional ]; then
+    echo "setup: without Docker here the demo runs host processes; for containers run: make setup" >&2
+    exit 0
+fi
+if ! have apt-get || [ "$(id -u)" != 0 ]; then
+    echo "setup: missing:$missing; as root on a Debian-like system run:" >&2
+    echo "  apt-get update && apt-get install -y --no-install-recommends$missing" >&2
+    exit 1
+fi
+echo "setup: installing$missing" >&2
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q >&2
+# shellcheck disable=SC2086
+apt-get install -q -y --no-install-recommends $missing >&2
