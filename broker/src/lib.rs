@@ -1,1 +1,45 @@
-//! Placeholder.
+//! The embedded MQTT broker of Gnomon: 3.1.1 and 5.0 on one port, mutual TLS, access rules,
+//! bounds on everything a client can make grow, and an in-process attachment for the
+//! application. It keeps nothing for a client that is away: the sync protocol does that.
+
+mod acl;
+mod admission;
+mod attachment;
+mod auth;
+mod broker;
+mod codec;
+mod connection;
+mod filter;
+mod hub;
+mod index;
+mod limits;
+mod listener;
+mod metrics;
+mod outbox;
+mod packet;
+mod principal;
+mod quiet;
+mod reason;
+mod session;
+mod session_id;
+mod table;
+mod tls;
+mod topic;
+mod window;
+mod wire;
+
+pub use acl::{Acl, Action, Decision, ParsePatternError, Pattern, Rule, Subject};
+pub use attachment::{AttachConfig, Attachment, AttachmentEvent, PublishError, Publisher};
+pub use auth::{
+    AuthError, Authenticator, CertificateAuthenticator, CertificateSubject, Credentials,
+    SubjectError,
+};
+pub use broker::{BoundListener, Broker, BrokerConfig, ListenerConfig, StartError};
+pub use filter::{Level, TopicFilter};
+pub use limits::Limits;
+pub use packet::{Protocol, Qos};
+pub use principal::{Principal, Role};
+pub use reason::DisconnectReason;
+pub use session_id::SessionId;
+pub use tls::{ClientCertificates, TlsConfig, TlsError};
+pub use topic::{TopicError, TopicLimits, TopicName};

@@ -1,2 +1,88 @@
-//! Placeholder.
-fn main() {}
+//! `gnomon-edge`: the site agent and its local commands.
+
+mod commands;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use gnomon_edge::orchestrator::process::shim;
+use gnomon_edge::settings::LogFormat;
+use tracing_subscriber::EnvFilter;
+
+use commands::{join, logs, run, status};
+
+/// What may still be at work when the agent stops gets this long.
+const LAST_WORK: Duration = Duration::from_secs(1);
+
+/// Keeps a site running what its operator wants, with or without a link to the cloud.
+#[derive(Debug, Parser)]
+#[command(name = "gnomon-edge", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Join(join::JoinArgs),
+    Run(run::RunArgs),
+    Status(status::StatusArgs),
+    Logs(logs::LogsArgs),
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = shim::dispatch(std::env::args_os()) {
+        return code;
+    }
+    let args = Args::parse();
+    match execute(&args.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: &Command) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("starting the runtime")?;
+    let result = match command {
+        Command::Join(args) => {
+            start_logging(LogFormat::Text);
+            runtime.block_on(join::execute(args))
+        }
+        Command::Run(args) => {
+            let settings = args.settings();
+            let format = settings.as_ref().map(|settings| settings.log_format);
+            start_logging(format.unwrap_or_default());
+            settings.and_then(|settings| runtime.block_on(run::execute(&settings)))
+        }
+        Command::Status(args) => {
+            start_logging(LogFormat::Text);
+            runtime.block_on(status::execute(args))
+        }
+        Command::Logs(args) => {
+            start_logging(LogFormat::Text);
+            runtime.block_on(logs::execute(args))
+        }
+    };
+    runtime.shutdown_timeout(LAST_WORK);
+    result
+}
+
+/// Logs go to stderr; RUST_LOG chooses which.
+fn start_logging(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,rumqttc=off,sled=warn"));
+    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => logs.with_target(false).init(),
+        LogFormat::Json => logs.json().init(),
+    }
+}

@@ -1,2 +1,48 @@
-//! Placeholder.
-fn main() {}
+//! `gnomon-sim`: emulated links and simulated worlds from the command line.
+
+mod commands;
+
+use std::io::IsTerminal;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Emulate bad links and simulate fleets of sites.
+///
+/// Data goes to stdout, logs to stderr (set `RUST_LOG` for more). Exit codes: 0 done, 1 failed,
+/// 2 wrong usage.
+#[derive(Debug, Parser)]
+#[command(name = "gnomon-sim", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Link(commands::link::LinkArgs),
+    LinkControl(commands::link_control::LinkControlArgs),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    let done = match cli.command {
+        Command::Link(args) => commands::link::run(args).await,
+        Command::LinkControl(args) => commands::link_control::run(args).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

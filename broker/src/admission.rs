@@ -1,0 +1,104 @@
+//! The decision on a CONNECT: what is agreed with the client, or why it is refused. Pure.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::acl::{Action, Decision, Subject};
+use crate::limits::Limits;
+use crate::packet::{Connect, Message, Protocol, Qos, RawWill, Refusal, Terms};
+use crate::principal::Principal;
+use crate::session::{Agreement, Policy};
+use crate::session_id::SessionId;
+use crate::topic::TopicName;
+
+#[cfg(test)]
+mod tests;
+
+/// What the CONNECT asks for that can be refused before anybody is asked who the client is.
+pub(crate) fn check(connect: &Connect, limits: &Limits) -> Result<(), Refusal> {
+    if connect.has_auth_method {
+        return Err(Refusal::AuthMethod);
+    }
+    if connect.receive_maximum == 0 || connect.maximum_packet == 0 {
+        return Err(Refusal::ProtocolError);
+    }
+    let id = &connect.client_id;
+    let nameless = id.is_empty() && connect.protocol == Protocol::V4 && !connect.clean_start;
+    if nameless || id.len() > limits.client_id || id.contains('\0') {
+        return Err(Refusal::ClientId);
+    }
+    Ok(())
+}
+
+/// Agrees with an authenticated client on the terms of its session.
+pub(crate) fn admit(
+    connect: Connect,
+    principal: Arc<Principal>,
+    session: SessionId,
+    policy: &Policy,
+) -> Result<(Agreement, Terms), Refusal> {
+    let limits = &policy.limits;
+    let assigned = connect.client_id.is_empty().then(|| Arc::from(format!("auto-{session}")));
+    let client_id = assigned.clone().unwrap_or_else(|| Arc::from(connect.client_id.as_str()));
+    let subject = Subject { principal: &principal, client_id: &client_id };
+    let will = match connect.will {
+        Some(will) => Some(check_will(will, connect.protocol, subject, policy)?),
+        None => None,
+    };
+    let (keep_alive, server_keep_alive) =
+        agree_keep_alive(connect.protocol, connect.keep_alive, limits);
+    let terms = Terms {
+        assigned_client_id: assigned,
+        server_keep_alive,
+        receive_maximum: limits.receive_maximum,
+        maximum_packet: u32::try_from(limits.packet).unwrap_or(u32::MAX),
+        topic_alias_maximum: limits.topic_aliases,
+    };
+    let agreement = Agreement {
+        protocol: connect.protocol,
+        principal,
+        client_id,
+        keep_alive,
+        inflight: limits.inflight.min(connect.receive_maximum),
+        maximum_packet: usize::try_from(connect.maximum_packet).unwrap_or(usize::MAX),
+        will,
+    };
+    Ok((agreement, terms))
+}
+
+/// The keep-alive that holds, and what an MQTT 5 client is told if it is not its own.
+fn agree_keep_alive(
+    protocol: Protocol,
+    asked: u16,
+    limits: &Limits,
+) -> (Option<Duration>, Option<u16>) {
+    let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX).max(1);
+    let (seconds, told) = match protocol {
+        Protocol::V5 if asked == 0 || asked > longest => (longest, Some(longest)),
+        Protocol::V4 | Protocol::V5 => (asked, None),
+    };
+    ((seconds > 0).then(|| Duration::from_secs(seconds.into())), told)
+}
+
+fn check_will(
+    will: RawWill,
+    protocol: Protocol,
+    subject: Subject<'_>,
+    policy: &Policy,
+) -> Result<Arc<Message>, Refusal> {
+    let topic =
+        TopicName::from_bytes(&will.topic, policy.limits.topic).map_err(|_| Refusal::WillTopic)?;
+    let qos = match will.qos {
+        0 => Qos::AtMostOnce,
+        1 => Qos::AtLeastOnce,
+        _ => return Err(Refusal::WillQos),
+    };
+    if will.retain && protocol == Protocol::V5 {
+        return Err(Refusal::WillRetain);
+    }
+    if policy.acl.authorize(subject, Action::Publish(&topic)) == Decision::Deny {
+        return Err(Refusal::NotAuthorized);
+    }
+    let RawWill { payload, properties, .. } = will;
+    Ok(Arc::new(Message { topic, payload, qos, properties }))
+}

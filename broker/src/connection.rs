@@ -1,0 +1,332 @@
+//! The task of one connected client: moves bytes, time and messages between its socket, its
+//! session and the hub. Decides nothing itself.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Sleep;
+
+use crate::attachment::{Attached, AttachmentEvent};
+use crate::codec::{self, EncodeError};
+use crate::hub::{Attachments, Hub, Registration};
+use crate::metrics::{Denial, Drop as DropReason};
+use crate::packet::{Incoming, Message, Outgoing, SubscribeAnswer};
+use crate::reason::DisconnectReason;
+use crate::session::{Effect, Session};
+use crate::topic::TopicName;
+use crate::wire::{Progress, Wire};
+
+mod gate;
+pub(crate) mod opening;
+
+use gate::{Gate, Told};
+
+/// Bytes that may wait for the socket before no more messages are taken from the queue.
+const MESSAGES_AHEAD: usize = 32 * 1024;
+
+/// Bytes of answers that may wait for the socket before the client is not read any more. Messages
+/// do not count: a client that writes much before it reads must not block itself.
+const ANSWERS_AHEAD: usize = 32 * 1024;
+
+/// One connected client.
+struct Connection<S> {
+    hub: Arc<Hub>,
+    wire: Wire<S>,
+    session: Session,
+    registration: Registration,
+    peer: SocketAddr,
+    /// The attachments that were told of this session.
+    announced: Attachments,
+    gate: Option<Gate>,
+    /// Since when bytes wait for the peer to take the first of them.
+    writing_since: Option<Instant>,
+    /// Bytes of answers in the output since it was empty last.
+    unsent_answers: usize,
+    has_logged_denial: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// Serves the client until its session ends.
+    async fn serve(&mut self) -> DisconnectReason {
+        let mut timer = std::pin::pin!(tokio::time::sleep_until(now().into()));
+        loop {
+            if let Err(reason) = self.step() {
+                return reason;
+            }
+            let wants_input = self.wants_input();
+            let has_deadline = self.arm(timer.as_mut(), wants_input);
+            let outcome = tokio::select! {
+                progress = self.wire.progress(wants_input) => self.moved(progress),
+                () = self.registration.outlet.woken() => Ok(()),
+                then = gate::opened(&mut self.gate) => then.map_or(Ok(()), |packet| self.send(packet)),
+                () = timer.as_mut(), if has_deadline => self.check_time(),
+            };
+            if let Err(reason) = outcome {
+                return reason;
+            }
+        }
+    }
+
+    /// Does everything that needs no waiting.
+    fn step(&mut self) -> Result<(), DisconnectReason> {
+        self.registration.outlet.check()?;
+        self.greet_attachments(None)?;
+        while self.wants_input() {
+            let protocol = self.session.agreement.protocol;
+            let limit = self.hub.policy.limits.packet;
+            match codec::decode(protocol, &mut self.wire.input, limit) {
+                Ok(Some(packet)) => self.take(packet)?,
+                Ok(None) => break,
+                Err(error) => {
+                    let client = &self.session.agreement.client_id;
+                    tracing::debug!(%error, %client, peer = %self.peer, "a packet is refused");
+                    return Err(error.reason());
+                }
+            }
+        }
+        self.wire.release_input();
+        while self.wire.output.len() < MESSAGES_AHEAD {
+            let Some(queued) = self.registration.outlet.take(self.session.can_deliver())? else {
+                break;
+            };
+            if let Some(packet) = self.session.deliver(queued) {
+                self.send(packet)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn wants_input(&self) -> bool {
+        self.gate.is_none() && self.unsent_answers < ANSWERS_AHEAD
+    }
+
+    fn take(&mut self, packet: Incoming) -> Result<(), DisconnectReason> {
+        match self.session.handle(packet)? {
+            Effect::Nothing => Ok(()),
+            Effect::Send(packet) => self.send(packet),
+            Effect::Publish { message, ack } => {
+                self.hub.metrics.messages.incoming.inc();
+                self.hub.route(&message, Some(self.registration.id));
+                let ack = ack.map(|pkid| Outgoing::PubAck { pkid, denied: false });
+                let told = gate::tell(self.publish_events(&message), ack);
+                self.pass(told)
+            }
+            Effect::Subscribe { pkid, requests } => {
+                let answers = self.registration.subscribe(&requests);
+                for _ in answers.iter().filter(|a| **a == SubscribeAnswer::NotAuthorized) {
+                    self.note_denial(Denial::Subscribe, None);
+                }
+                self.send(Outgoing::SubAck { pkid, answers })
+            }
+            Effect::Unsubscribe { pkid, filters } => {
+                let existed = self.registration.unsubscribe(&filters);
+                self.send(Outgoing::UnsubAck { pkid, existed })
+            }
+            Effect::Denied { topic, answer } => {
+                self.note_denial(Denial::Publish, Some(&topic));
+                answer?.map_or(Ok(()), |packet| self.send(packet))
+            }
+        }
+    }
+
+    /// Goes on now, or waits until the attachments have room.
+    fn pass(&mut self, told: Told) -> Result<(), DisconnectReason> {
+        match told {
+            Told::Now(then) => then.map_or(Ok(()), |packet| self.send(packet)),
+            Told::Later(gate) => {
+                self.gate = Some(gate);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tells attachments that are new since the last time that this session is there; `then`
+    /// goes to the client after that.
+    fn greet_attachments(&mut self, then: Option<Outgoing>) -> Result<(), DisconnectReason> {
+        if self.gate.is_some() {
+            return Ok(());
+        }
+        let current = self.hub.attachments();
+        if Arc::ptr_eq(&current, &self.announced) && then.is_none() {
+            return Ok(());
+        }
+        let is_new = |a: &&Arc<Attached>| !self.announced.iter().any(|known| known.id == a.id);
+        let events: Vec<_> =
+            current.iter().filter(is_new).map(|a| (Arc::clone(a), self.connected())).collect();
+        self.announced = current;
+        self.pass(gate::tell(events, then))
+    }
+
+    fn connected(&self) -> AttachmentEvent {
+        let agreement = &self.session.agreement;
+        AttachmentEvent::Connected {
+            session: self.registration.id,
+            principal: Arc::clone(&agreement.principal),
+            client_id: Arc::clone(&agreement.client_id),
+            protocol: agreement.protocol,
+            peer: self.peer,
+        }
+    }
+
+    fn publish_events(&self, message: &Message) -> Vec<(Arc<Attached>, AttachmentEvent)> {
+        let principal = &self.session.agreement.principal;
+        let event = || AttachmentEvent::publish(Some(self.registration.id), principal, message);
+        let wanting = self.announced.iter().filter(|a| a.wants(&message.topic));
+        wanting.map(|a| (Arc::clone(a), event())).collect()
+    }
+
+    /// Encodes a packet for the client.
+    fn send(&mut self, packet: Outgoing) -> Result<(), DisconnectReason> {
+        let agreement = &self.session.agreement;
+        let message = packet.message_pkid();
+        let limit = agreement.maximum_packet;
+        let before = self.wire.output.len();
+        match (codec::encode(agreement.protocol, packet, limit, &mut self.wire.output), message) {
+            (Ok(()), Some(_)) => {
+                self.hub.metrics.messages.outgoing.inc();
+                Ok(())
+            }
+            (Ok(()), None) => {
+                self.unsent_answers += self.wire.output.len() - before;
+                Ok(())
+            }
+            // The standard: the server goes on as if it had sent the message.
+            (Err(EncodeError::TooLarge { .. }), Some(pkid)) => {
+                self.session.undeliverable(pkid);
+                self.hub.metrics.drop(DropReason::TooLarge);
+                Ok(())
+            }
+            (Err(error), _) => {
+                tracing::debug!(%error, client = %agreement.client_id, "an answer cannot be sent");
+                Err(DisconnectReason::PacketTooLarge)
+            }
+        }
+    }
+
+    fn moved(&mut self, progress: io::Result<Progress>) -> Result<(), DisconnectReason> {
+        match progress {
+            Ok(Progress::Read(count)) => {
+                self.hub.metrics.bytes.incoming.inc_by(count as u64);
+                self.session.received(now());
+                Ok(())
+            }
+            Ok(Progress::Wrote(count)) => {
+                self.hub.metrics.bytes.outgoing.inc_by(count as u64);
+                self.writing_since = None;
+                if self.wire.output.is_empty() {
+                    self.unsent_answers = 0;
+                }
+                Ok(())
+            }
+            Ok(Progress::Closed) => Err(DisconnectReason::ConnectionLost),
+            Err(error) => {
+                tracing::trace!(%error, peer = %self.peer, "the connection broke");
+                Err(DisconnectReason::ConnectionLost)
+            }
+        }
+    }
+
+    /// Sets the timer no later than the next deadline; `false` if there is none.
+    fn arm(&mut self, timer: Pin<&mut Sleep>, wants_input: bool) -> bool {
+        let now = now();
+        if !wants_input {
+            // The client may well be sending: it is us who do not listen.
+            self.session.received(now);
+        }
+        if self.wire.is_writing() {
+            self.writing_since.get_or_insert(now);
+        }
+        let Some(deadline) = self.deadline().map(tokio::time::Instant::from_std) else {
+            return false;
+        };
+        // Moving the timer with each packet would cost more than an early wake-up now and then.
+        if timer.is_elapsed() || deadline < timer.deadline() {
+            timer.reset(deadline);
+        }
+        true
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let write = self.writing_since.map(|since| since + self.hub.policy.limits.write_timeout);
+        [self.session.deadline(), write].into_iter().flatten().min()
+    }
+
+    fn check_time(&self) -> Result<(), DisconnectReason> {
+        let now = now();
+        self.session.check_time(now)?;
+        let limit = self.hub.policy.limits.write_timeout;
+        match self.writing_since {
+            Some(since) if since + limit <= now => Err(DisconnectReason::WriteTimeout),
+            _ => Ok(()),
+        }
+    }
+
+    /// Counts what the access rules refused; one log line per session, one a second in all.
+    fn note_denial(&mut self, denial: Denial, topic: Option<&TopicName>) {
+        self.hub.metrics.denial(denial);
+        if std::mem::replace(&mut self.has_logged_denial, true) {
+            return;
+        }
+        if let Some(held_back) = self.hub.denial_log.allows(now()) {
+            let agreement = &self.session.agreement;
+            tracing::warn!(
+                principal = %agreement.principal,
+                client = %agreement.client_id,
+                ?denial,
+                topic = topic.map(TopicName::as_str),
+                held_back,
+                "the access rules refuse a client; further refusals of this session are only counted",
+            );
+        }
+    }
+
+    /// Ends the session: out of the table, goodbye to the client, will and farewell to the
+    /// attachments, which may make us wait.
+    async fn finish(self, reason: DisconnectReason) {
+        let Self { hub, mut wire, session, registration, announced, gate, .. } = self;
+        let id = registration.id;
+        drop(registration);
+        let protocol = session.agreement.protocol;
+        let principal = Arc::clone(&session.agreement.principal);
+        hub.metrics.session_ended(protocol, reason);
+        tracing::debug!(session = %id, %principal, %reason, "a session ended");
+        let farewell = async {
+            if let Some(gate) = gate {
+                gate.wait().await;
+            }
+            if let Some(will) = session.into_will(reason) {
+                hub.route(&will, Some(id));
+                for attached in announced.iter().filter(|a| a.wants(&will.topic)) {
+                    let event = AttachmentEvent::publish(Some(id), &principal, &will);
+                    attached.send(event).await;
+                }
+            }
+            for attached in announced.iter() {
+                let principal = Arc::clone(&principal);
+                attached
+                    .send(AttachmentEvent::Disconnected { session: id, principal, reason })
+                    .await;
+            }
+        };
+        let limit = hub.policy.limits.close_timeout;
+        let goodbye = async {
+            if reason.code().is_some() {
+                let packet = Outgoing::Disconnect(reason);
+                // A DISCONNECT of four bytes is within every limit that a client may set.
+                if codec::encode(protocol, packet, usize::MAX, &mut wire.output).is_ok() {
+                    wire.close(limit).await;
+                }
+            }
+            drop(wire);
+        };
+        tokio::join!(farewell, goodbye);
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,58 @@
+//! Back-pressure: while an attachment has no room for an event of a session, the session waits.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::attachment::{Attached, AttachmentEvent};
+use crate::packet::Outgoing;
+
+/// Events that wait for room, and what is sent to the client once they are handed over.
+pub(super) struct Gate {
+    waiting: Pin<Box<dyn Future<Output = ()> + Send>>,
+    then: Option<Outgoing>,
+}
+
+/// What became of events for the attachments.
+pub(super) enum Told {
+    /// All are handed over; this is to be sent to the client.
+    Now(Option<Outgoing>),
+    /// Some wait for room.
+    Later(Gate),
+}
+
+/// Hands events over in their order.
+pub(super) fn tell(events: Vec<(Arc<Attached>, AttachmentEvent)>, then: Option<Outgoing>) -> Told {
+    let mut late = Vec::new();
+    for (attached, event) in events {
+        if let Err(TrySendError::Full(event)) = attached.events.try_send(event) {
+            late.push((attached, event));
+        }
+    }
+    if late.is_empty() {
+        return Told::Now(then);
+    }
+    let waiting = Box::pin(async move {
+        for (attached, event) in late {
+            attached.send(event).await;
+        }
+    });
+    Told::Later(Gate { waiting, then })
+}
+
+impl Gate {
+    /// Waits until everything is handed over.
+    pub(super) async fn wait(self) {
+        self.waiting.await;
+    }
+}
+
+/// Waits until the gate opens and takes it away; for ever if there is none. May be cancelled.
+pub(super) async fn opened(gate: &mut Option<Gate>) -> Option<Outgoing> {
+    match gate {
+        Some(Gate { waiting, .. }) => waiting.as_mut().await,
+        None => std::future::pending().await,
+    }
+    gate.take().and_then(|gate| gate.then)
+}

@@ -1,0 +1,203 @@
+//! The broker's instruments: each is named here and nowhere else.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::packet::Protocol;
+use crate::reason::DisconnectReason;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DirectionLabel {
+    direction: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ProtocolLabel {
+    protocol: &'static str,
+}
+
+/// A pair of counters, one per direction, found without a lookup.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    family: Family<DirectionLabel, Counter>,
+    pub(crate) incoming: Counter,
+    pub(crate) outgoing: Counter,
+}
+
+impl Default for Traffic {
+    fn default() -> Self {
+        let family = Family::<DirectionLabel, Counter>::default();
+        let of = |direction| family.get_or_create_owned(&DirectionLabel { direction });
+        let (incoming, outgoing) = (of("in"), of("out"));
+        Self { family, incoming, outgoing }
+    }
+}
+
+/// Why a message was not delivered to one subscriber.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drop {
+    /// `QoS` 0 to a session whose queue was full.
+    QueueFull,
+    /// The session was cut off, because a `QoS` 1 message found its queue full.
+    CutOff,
+    /// Larger than the client takes.
+    TooLarge,
+}
+
+/// What the access rules refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Denial {
+    Publish,
+    Subscribe,
+}
+
+/// Why a connection did not become a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rejection {
+    TooManyConnections,
+    TooManyPending,
+    HandshakeTimeout,
+    HandshakeFailed,
+    ConnectTimeout,
+    NoConnect,
+    Authentication,
+    Refused,
+}
+
+/// The counters and gauges of one broker.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) connections: Gauge,
+    sessions: Family<ProtocolLabel, Gauge>,
+    pub(crate) messages: Traffic,
+    pub(crate) bytes: Traffic,
+    drops: Family<ReasonLabel, Counter>,
+    denials: Family<ReasonLabel, Counter>,
+    rejections: Family<ReasonLabel, Counter>,
+    pub(crate) auth_failures: Counter,
+    pub(crate) takeovers: Counter,
+    disconnects: Family<ReasonLabel, Counter>,
+    pub(crate) accept_errors: Counter,
+}
+
+impl Metrics {
+    pub(crate) fn drop(&self, reason: Drop) {
+        let reason = match reason {
+            Drop::QueueFull => "queue_full",
+            Drop::CutOff => "cut_off",
+            Drop::TooLarge => "too_large",
+        };
+        self.drops.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(crate) fn denial(&self, denial: Denial) {
+        let reason = match denial {
+            Denial::Publish => "publish",
+            Denial::Subscribe => "subscribe",
+        };
+        self.denials.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(crate) fn rejection(&self, rejection: Rejection) {
+        let reason = match rejection {
+            Rejection::TooManyConnections => "too_many_connections",
+            Rejection::TooManyPending => "too_many_pending",
+            Rejection::HandshakeTimeout => "handshake_timeout",
+            Rejection::HandshakeFailed => "handshake_failed",
+            Rejection::ConnectTimeout => "connect_timeout",
+            Rejection::NoConnect => "no_connect",
+            Rejection::Authentication => "authentication",
+            Rejection::Refused => "refused",
+        };
+        self.rejections.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    pub(crate) fn session_started(&self, protocol: Protocol) {
+        self.sessions.get_or_create(&protocol_label(protocol)).inc();
+    }
+
+    pub(crate) fn session_ended(&self, protocol: Protocol, reason: DisconnectReason) {
+        self.sessions.get_or_create(&protocol_label(protocol)).dec();
+        self.disconnects.get_or_create(&ReasonLabel { reason: reason.label() }).inc();
+    }
+
+    /// Names every instrument in `registry`.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        let broker = registry.sub_registry_with_prefix("gnomon_broker");
+        broker.register("connections", "Open connections", self.connections.clone());
+        broker.register("sessions", "Connected sessions", self.sessions.clone());
+        broker.register("messages", "Messages, by direction", self.messages.family.clone());
+        broker.register("bytes", "Bytes of MQTT, by direction", self.bytes.family.clone());
+        broker.register(
+            "dropped_messages",
+            "Messages not delivered to a subscriber, by reason",
+            self.drops.clone(),
+        );
+        broker.register(
+            "denied_actions",
+            "Messages and filters that the access rules refused",
+            self.denials.clone(),
+        );
+        broker.register(
+            "rejected_connections",
+            "Connections that did not become a session, by reason",
+            self.rejections.clone(),
+        );
+        broker.register(
+            "auth_failures",
+            "Clients whose credentials were refused",
+            self.auth_failures.clone(),
+        );
+        broker.register(
+            "takeovers",
+            "Sessions ended by the same client connecting again",
+            self.takeovers.clone(),
+        );
+        broker.register("disconnects", "Ended sessions, by reason", self.disconnects.clone());
+        broker.register(
+            "accept_errors",
+            "Connections that the system could not hand over",
+            self.accept_errors.clone(),
+        );
+    }
+}
+
+fn protocol_label(protocol: Protocol) -> ProtocolLabel {
+    let protocol = match protocol {
+        Protocol::V4 => "3.1.1",
+        Protocol::V5 => "5.0",
+    };
+    ProtocolLabel { protocol }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_instrument_is_exposed_under_the_brokers_prefix() {
+        let metrics = Metrics::default();
+        metrics.messages.incoming.inc();
+        metrics.drop(Drop::QueueFull);
+        metrics.session_started(Protocol::V5);
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "gnomon_broker_messages_total{direction=\"in\"} 1",
+            "gnomon_broker_dropped_messages_total{reason=\"queue_full\"} 1",
+            "gnomon_broker_sessions{protocol=\"5.0\"} 1",
+        ] {
+            assert!(text.contains(line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The broker from outside: real sockets, real clients, hostile clients.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod access;
+mod attachments;
+mod clients;
+mod harness;
+mod hostile;
+mod lifecycle;
+mod pubsub;
+mod raw;
+mod sessions;
+mod tls;

@@ -1,0 +1,9 @@
+//! One file per command. Data goes to stdout, talk to stderr.
+
+pub(crate) mod apply;
+pub(crate) mod completions;
+pub(crate) mod delete;
+pub(crate) mod demo;
+pub(crate) mod get;
+pub(crate) mod node;
+pub(crate) mod shadow;

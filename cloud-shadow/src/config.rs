@@ -1,0 +1,197 @@
+//! The configuration: a TOML file, then the environment, then flags; the later wins.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde::Deserialize;
+
+mod advertise;
+#[cfg(test)]
+mod tests;
+
+pub use advertise::{Advertise, ParseAdvertiseError};
+
+/// The flags of `serve`, and the environment variables that stand for them.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServeArgs {
+    /// The folder that holds everything: store, keys, tokens. Made if it is missing.
+    #[arg(long, env = "GNOMON_CLOUD_DATA", value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// Where the HTTP API listens [default: 127.0.0.1:7780].
+    #[arg(long, env = "GNOMON_CLOUD_HTTP", value_name = "ADDR")]
+    pub http: Option<SocketAddr>,
+    /// Where the broker listens for sites, with TLS [default: 0.0.0.0:8883].
+    #[arg(long, env = "GNOMON_CLOUD_MQTT", value_name = "ADDR")]
+    pub mqtt: Option<SocketAddr>,
+    /// How sites reach the broker from outside.
+    #[arg(long, env = "GNOMON_CLOUD_ADVERTISE", value_name = "HOST:PORT")]
+    pub advertise: Option<Advertise>,
+    /// A TOML file with any of these, and more.
+    #[arg(long, env = "GNOMON_CLOUD_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How the log on stderr looks; what it shows is for RUST_LOG to say.
+    #[arg(long, env = "GNOMON_CLOUD_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// How the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// The file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    data: Option<PathBuf>,
+    http: Option<SocketAddr>,
+    mqtt: Option<SocketAddr>,
+    advertise: Option<Advertise>,
+    log_format: Option<LogFormat>,
+    #[serde(default)]
+    limits: FileLimits,
+    #[serde(default)]
+    sync: FileSync,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileLimits {
+    nodes: Option<NonZeroUsize>,
+    shadows_per_node: Option<NonZeroUsize>,
+    watchers: Option<NonZeroUsize>,
+    watch_queue: Option<NonZeroUsize>,
+    http_connections: Option<NonZeroUsize>,
+    mqtt_connections: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileSync {
+    window: Option<std::num::NonZeroU8>,
+    max_batch_bytes: Option<NonZeroUsize>,
+}
+
+/// Everything that is configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The folder that holds everything.
+    pub data: PathBuf,
+    /// Where the HTTP API listens.
+    pub http: SocketAddr,
+    /// Where the broker listens.
+    pub mqtt: SocketAddr,
+    /// How sites reach the broker; `None`: as it listens.
+    pub advertise: Option<Advertise>,
+    /// How the log looks.
+    pub log_format: LogFormat,
+    /// The core's part.
+    pub core: crate::core::CoreConfig,
+    /// The HTTP listener's part.
+    pub http_limits: crate::http::HttpConfig,
+    /// The broker's part.
+    pub broker: gnomon_broker::Limits,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("the configuration file {path} cannot be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration file {path} is wrong")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// Nothing says where the data goes.
+    #[error("say where the data goes: --data DIR, GNOMON_CLOUD_DATA, or `data` in the file")]
+    NoData,
+}
+
+impl Config {
+    /// Puts the file, the environment and the flags together.
+    pub fn load(args: ServeArgs) -> Result<Self, ConfigError> {
+        let file = args.config.as_deref().map(read).transpose()?.unwrap_or_default();
+        Self::merge(args, file)
+    }
+
+    /// A configuration with nothing but a data folder: any free port on the loopback address.
+    pub fn for_tests(data: &Path) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let args = ServeArgs {
+            data: Some(data.to_owned()),
+            http: Some(any),
+            mqtt: Some(any),
+            ..ServeArgs::default()
+        };
+        Self::merge(args, File::default()).expect("the data folder is given")
+    }
+
+    fn merge(args: ServeArgs, file: File) -> Result<Self, ConfigError> {
+        let mut config = Self {
+            data: args.data.or(file.data).ok_or(ConfigError::NoData)?,
+            http: args.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7780))),
+            mqtt: args.mqtt.or(file.mqtt).unwrap_or(SocketAddr::from(([0, 0, 0, 0], 8883))),
+            advertise: args.advertise.or(file.advertise),
+            log_format: args.log_format.or(file.log_format).unwrap_or_default(),
+            core: crate::core::CoreConfig::default(),
+            http_limits: crate::http::HttpConfig::default(),
+            broker: gnomon_broker::Limits::default(),
+        };
+        file.limits.apply(&mut config);
+        file.sync.apply(&mut config.core.domain);
+        Ok(config)
+    }
+}
+
+impl FileLimits {
+    fn apply(self, config: &mut Config) {
+        let set = |to: &mut usize, from: Option<NonZeroUsize>| {
+            *to = from.map_or(*to, NonZeroUsize::get);
+        };
+        set(&mut config.core.domain.limits.nodes, self.nodes);
+        set(&mut config.core.domain.limits.shadows_per_node, self.shadows_per_node);
+        set(&mut config.core.watchers, self.watchers);
+        set(&mut config.core.watch_queue, self.watch_queue);
+        set(&mut config.http_limits.connections, self.http_connections);
+        set(&mut config.broker.connections, self.mqtt_connections);
+    }
+}
+
+impl FileSync {
+    fn apply(self, config: &mut crate::domain::DomainConfig) {
+        if let Some(window) = self.window {
+            config.writer.window = window.get();
+            config.reader.window = window.get();
+        }
+        if let Some(bytes) = self.max_batch_bytes {
+            config.writer.max_batch = bytes.get();
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    toml::from_str(&text)
+        .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+}

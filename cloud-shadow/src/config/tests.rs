@@ -1,0 +1,75 @@
+//! What wins over what, and that the example is true.
+
+use super::*;
+
+const EXAMPLE: &str = include_str!("../../gnomon-cloud.example.toml");
+
+#[test]
+fn the_example_loads_and_shows_every_option() {
+    let file: File = toml::from_str(EXAMPLE).unwrap();
+    let File { data, http, mqtt, advertise, log_format, limits, sync } = file.clone();
+    assert!(data.is_some() && http.is_some() && mqtt.is_some());
+    assert!(advertise.is_some() && log_format.is_some());
+    let FileLimits {
+        nodes,
+        shadows_per_node,
+        watchers,
+        watch_queue,
+        http_connections,
+        mqtt_connections,
+    } = limits;
+    let all = [nodes, shadows_per_node, watchers, watch_queue, http_connections, mqtt_connections];
+    assert!(all.iter().all(Option::is_some));
+    let FileSync { window, max_batch_bytes } = sync;
+    assert!(window.is_some() && max_batch_bytes.is_some());
+    Config::merge(ServeArgs::default(), file).unwrap();
+}
+
+#[test]
+fn the_example_shows_the_defaults() {
+    let example = toml::from_str(EXAMPLE).unwrap();
+    let example = Config::merge(ServeArgs::default(), example).unwrap();
+    let args = ServeArgs { data: Some("/var/lib/gnomon-cloud".into()), ..ServeArgs::default() };
+    let mut default = Config::merge(args, File::default()).unwrap();
+    default.advertise.clone_from(&example.advertise);
+    assert_eq!(format!("{example:?}"), format!("{default:?}"));
+}
+
+#[test]
+fn a_flag_wins_over_the_file() {
+    let file = toml::from_str("data = \"/a\"\nhttp = \"127.0.0.1:1\"").unwrap();
+    let args = ServeArgs { data: Some("/b".into()), ..ServeArgs::default() };
+    let config = Config::merge(args, file).unwrap();
+    assert_eq!(config.data, Path::new("/b"));
+    assert_eq!(config.http.port(), 1);
+}
+
+#[test]
+fn a_misspelt_option_is_an_error_that_names_it() {
+    let error = toml::from_str::<File>("htpp = \"127.0.0.1:1\"").unwrap_err();
+    assert!(error.to_string().contains("htpp"), "{error}");
+    assert!(toml::from_str::<File>("[limits]\nnodes = 0").is_err());
+    assert!(toml::from_str::<File>("advertise = \"cloud\"").is_err());
+}
+
+#[test]
+fn without_a_data_folder_nothing_starts() {
+    let error = Config::merge(ServeArgs::default(), File::default()).unwrap_err();
+    assert!(matches!(error, ConfigError::NoData));
+}
+
+#[test]
+fn hosts_and_addresses_can_be_advertised() {
+    for (text, host) in [
+        ("cloud.example.org:8883", "cloud.example.org"),
+        ("10.0.0.1:1", "10.0.0.1"),
+        ("[2001:db8::1]:8883", "2001:db8::1"),
+    ] {
+        let advertise: Advertise = text.parse().unwrap();
+        assert_eq!(advertise.host(), host);
+        assert_eq!(advertise.to_string(), text);
+    }
+    for bad in ["", ":1", "host", "host:", "host:x", "host:0", "a b:1", "2001:db8::1:8883"] {
+        assert!(bad.parse::<Advertise>().is_err(), "{bad} was accepted");
+    }
+}

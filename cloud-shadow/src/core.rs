@@ -1,0 +1,112 @@
+//! The one task that owns the domain. It takes what has come in, lets the domain decide, writes
+//! all of it in one commit, and only then answers, sends and tells. It decides nothing itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+mod handle;
+mod round;
+mod start;
+#[cfg(test)]
+mod tests;
+mod watch;
+
+pub use handle::{CoreHandle, Refusal};
+pub use start::{StartError, load};
+pub use watch::{WatchEvent, WatchFilter, Watching};
+
+use self::handle::Input;
+use self::round::Rounds;
+use self::watch::Watchers;
+use crate::clock::Clock;
+use crate::domain::{Domain, DomainConfig};
+use crate::link::Link;
+use crate::metrics::Metrics;
+use crate::store::Store;
+
+/// What the core may be tuned with.
+#[derive(Debug, Clone, Copy)]
+pub struct CoreConfig {
+    /// The domain's part.
+    pub domain: DomainConfig,
+    /// The most watch streams.
+    pub watchers: usize,
+    /// The most changes that may wait for one watcher before it is cut off.
+    pub watch_queue: usize,
+}
+
+impl Default for CoreConfig {
+    fn default() -> Self {
+        Self { domain: DomainConfig::default(), watchers: 1000, watch_queue: 256 }
+    }
+}
+
+/// What the core works with.
+pub struct CoreParts {
+    /// Where everything is kept.
+    pub store: Arc<dyn Store>,
+    /// The way to the nodes.
+    pub link: Arc<dyn Link>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// A running core.
+pub struct Core {
+    handle: CoreHandle,
+    task: JoinHandle<()>,
+    stop: CancellationToken,
+}
+
+/// How many inputs may wait, and how many one commit may take together.
+const INPUTS: usize = 4096;
+const ROUND: usize = 1024;
+
+/// How long to wait before reading nodes again that a broken store did not give back.
+const RELOAD: Duration = Duration::from_secs(1);
+
+impl Core {
+    /// Starts the owner task of a domain that [`load`] has read from the same store.
+    pub fn start(domain: Domain, parts: CoreParts, config: CoreConfig) -> Self {
+        let (sender, inputs) = mpsc::channel(INPUTS);
+        let watchers = Watchers::new(config.watchers, config.watch_queue);
+        let stop = CancellationToken::new();
+        let rounds = Rounds::new(domain, watchers, parts);
+        let task = tokio::spawn(run(rounds, inputs, stop.clone()));
+        Self { handle: CoreHandle::new(sender), task, stop }
+    }
+
+    /// The way to talk to the core.
+    pub fn handle(&self) -> CoreHandle {
+        self.handle.clone()
+    }
+
+    /// Answers what has come in, ends the watch streams, and stops.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        if let Err(error) = self.task.await {
+            tracing::error!(%error, "the core ended by a panic");
+        }
+    }
+}
+
+async fn run(mut rounds: Rounds, mut inputs: mpsc::Receiver<Input>, stop: CancellationToken) {
+    let mut buffer = Vec::with_capacity(ROUND);
+    loop {
+        tokio::select! {
+            count = inputs.recv_many(&mut buffer, ROUND) => if count == 0 { break },
+            () = rounds.wake() => {}
+            () = stop.cancelled(), if !inputs.is_closed() => {
+                inputs.close();
+                rounds.end_watching();
+            }
+        }
+        rounds.run(buffer.drain(..)).await;
+    }
+}

@@ -1,0 +1,96 @@
+//! How others talk to the core.
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::watch::{WatchFilter, Watching};
+use crate::domain::{Answer, Command, Domain, Now, Rejection};
+
+/// Talks to the core; cheap to clone.
+#[derive(Debug, Clone)]
+pub struct CoreHandle {
+    inputs: mpsc::Sender<Input>,
+}
+
+/// Why the core did not do what it was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The domain refused it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// It could not be written: the disk is full. Nothing has changed.
+    #[error("the store's disk is full, so nothing was changed; free some space and repeat")]
+    StoreFull,
+    /// It could not be written or read. Nothing has changed.
+    #[error("the store failed, so nothing was changed; the cloud's log says why")]
+    StoreFailed,
+    /// The cloud is about to stop.
+    #[error("the cloud is stopping; repeat the request in a moment")]
+    Stopping,
+}
+
+impl Refusal {
+    /// The stable name of the reason, for machines.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Rejected(rejection) => rejection.code(),
+            Self::StoreFull => "store_full",
+            Self::StoreFailed => "store_failed",
+            Self::Stopping => "stopping",
+        }
+    }
+}
+
+pub(super) type Reply = oneshot::Sender<Result<Answer, Refusal>>;
+pub(super) type Reader = Box<dyn FnOnce(Result<(&Domain, Now), Refusal>) + Send>;
+pub(super) type WatchReply = oneshot::Sender<Result<Watching, Refusal>>;
+
+/// What comes in.
+pub(super) enum Input {
+    Command(Command, Option<Reply>),
+    Read(Reader),
+    Watch(WatchFilter, WatchReply),
+}
+
+impl CoreHandle {
+    pub(super) const fn new(inputs: mpsc::Sender<Input>) -> Self {
+        Self { inputs }
+    }
+
+    /// Carries out a command; once this returns `Ok`, it is durable.
+    pub async fn execute(&self, command: Command) -> Result<Answer, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Command(command, Some(reply))).await?;
+        answer.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// Tells of something that has happened and that nobody waits for.
+    pub async fn tell(&self, command: Command) -> Result<(), Refusal> {
+        self.send(Input::Command(command, None)).await
+    }
+
+    /// Looks at the domain; sees only what is durable.
+    pub async fn read<T: Send + 'static>(
+        &self,
+        look: impl FnOnce(&Domain, Now) -> T + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let reader: Reader = Box::new(move |domain| {
+            let result = domain.map(|(domain, now)| look(domain, now));
+            // Whoever asked may have gone.
+            drop(reply.send(result));
+        });
+        self.send(Input::Read(reader)).await?;
+        answer.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// Everything that matches, and then every change of it.
+    pub async fn watch(&self, filter: WatchFilter) -> Result<Watching, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Watch(filter, reply)).await?;
+        answer.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    async fn send(&self, input: Input) -> Result<(), Refusal> {
+        self.inputs.send(input).await.map_err(|_| Refusal::Stopping)
+    }
+}

@@ -1,0 +1,245 @@
+//! One round: decide, commit, carry out, then let others look.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use gnomon_schemas::id::NodeName;
+
+use super::handle::{Input, Refusal, Reply};
+use super::watch::Watchers;
+use super::{CoreParts, RELOAD, start};
+use crate::domain::{Action, Command, Domain, Done, Effect, Now, Rejection, Session};
+use crate::metrics::Direction;
+use crate::store::{Op, StoreError};
+
+/// The domain and what its effects need.
+pub(super) struct Rounds {
+    domain: Domain,
+    watchers: Watchers,
+    parts: CoreParts,
+    /// Nodes of which the domain knows more than the store.
+    ahead: BTreeSet<NodeName>,
+}
+
+/// A command that was decided and waits for the commit.
+struct Decided {
+    node: NodeName,
+    session: Option<Session>,
+    reply: Option<Reply>,
+    result: Result<Done, Rejection>,
+}
+
+impl Rounds {
+    pub(super) fn new(domain: Domain, watchers: Watchers, parts: CoreParts) -> Self {
+        Self { domain, watchers, parts, ahead: BTreeSet::new() }
+    }
+
+    /// Returns when there is something to do without any input.
+    pub(super) async fn wake(&self) {
+        let clock = self.parts.clock;
+        if !self.ahead.is_empty() {
+            return clock.until(clock.now().moment + RELOAD).await;
+        }
+        match self.domain.poll_timeout() {
+            Some((moment, why)) => {
+                clock.until(moment).await;
+                tracing::trace!(why, "a timer is due");
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ends the watch streams.
+    pub(super) fn end_watching(&mut self) {
+        self.watchers.end();
+    }
+
+    pub(super) async fn run(&mut self, inputs: impl Iterator<Item = Input>) {
+        if !self.catch_up().await {
+            return refuse_all(inputs, &Refusal::StoreFailed);
+        }
+        let now = self.parts.clock.now();
+        let (mut decided, mut looks) = (Vec::new(), Vec::new());
+        for input in inputs {
+            match input {
+                Input::Command(command, reply) => decided.push(self.decide(command, reply, now)),
+                look @ (Input::Read(_) | Input::Watch(..)) => looks.push(look),
+            }
+        }
+        for node in self.domain.due(now.moment) {
+            decided.push(self.decide(Command { node, action: Action::Timeout }, None, now));
+        }
+        let failure = self.commit(&mut decided).await;
+        for command in decided {
+            self.carry_out(command, failure.as_ref());
+        }
+        if !self.catch_up().await {
+            return refuse_all(looks.into_iter(), &Refusal::StoreFailed);
+        }
+        looks.into_iter().for_each(|look| self.show(look, now));
+        self.parts.metrics.census(self.domain.census());
+        self.parts.metrics.watchers(self.watchers.len());
+    }
+
+    fn decide(&mut self, command: Command, reply: Option<Reply>, now: Now) -> Decided {
+        let (node, session) = (command.node.clone(), command.action.session());
+        let is_timer = matches!(command.action, Action::Timeout);
+        let result = self.domain.handle(command, now);
+        match &result {
+            Ok(_) if is_timer => {}
+            Ok(_) => self.parts.metrics.accepted(),
+            Err(rejection) => self.parts.metrics.refused(rejection.code()),
+        }
+        Decided { node, session, reply, result }
+    }
+
+    /// Writes what all the commands want written. On failure their nodes are ahead of the store.
+    async fn commit(&mut self, decided: &mut [Decided]) -> Option<Refusal> {
+        let (mut ops, mut nodes) = (Vec::new(), BTreeSet::new());
+        let mut commands = 0;
+        for command in decided {
+            let Ok(done) = &mut command.result else { continue };
+            let own = take_ops(done);
+            if !own.is_empty() {
+                ops.extend(own);
+                nodes.insert(command.node.clone());
+                commands += 1;
+            }
+        }
+        if ops.is_empty() {
+            return None;
+        }
+        let (store, began) = (Arc::clone(&self.parts.store), Instant::now());
+        let committed = tokio::task::spawn_blocking(move || store.commit(&ops)).await;
+        self.parts.metrics.committed(commands, began.elapsed());
+        let refusal = match committed {
+            Ok(Ok(())) => return None,
+            Ok(Err(error)) => explain(&error),
+            Err(error) => {
+                tracing::error!(%error, "the store ended by a panic");
+                Refusal::StoreFailed
+            }
+        };
+        self.ahead = nodes;
+        Some(refusal)
+    }
+
+    fn carry_out(&mut self, command: Decided, failure: Option<&Refusal>) {
+        let lost = failure.filter(|_| self.ahead.contains(&command.node));
+        let result = match (command.result, lost) {
+            (_, Some(refusal)) => Err(refusal.clone()),
+            (Err(rejection), None) => {
+                self.turn_away(command.session, &rejection);
+                Err(Refusal::Rejected(rejection))
+            }
+            (Ok(done), None) => {
+                done.effects.into_iter().for_each(|effect| self.perform(effect));
+                Ok(done.answer)
+            }
+        };
+        if let Some(reply) = command.reply {
+            // Whoever asked may have gone.
+            drop(reply.send(result));
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Persist(_) => {}
+            Effect::Send(topic, payload) => {
+                self.parts.metrics.message(Direction::Sent, topic.kind, payload.len());
+                self.parts.link.publish(&topic, payload);
+            }
+            Effect::Close(session) => self.parts.link.close(session),
+            Effect::Notify(notice) => self.watchers.tell(notice),
+        }
+    }
+
+    /// A session of the broker that is not, or is no longer, that of a node ends.
+    fn turn_away(&self, session: Option<Session>, rejection: &Rejection) {
+        let Some(session) = session else { return };
+        self.parts.metrics.dropped(rejection.code());
+        if matches!(rejection, Rejection::UnknownNode(_) | Rejection::StaleSession(_)) {
+            tracing::debug!(reason = %rejection, "a session is turned away");
+            self.parts.link.close(session);
+        }
+    }
+
+    fn show(&mut self, look: Input, now: Now) {
+        match look {
+            Input::Command(..) => {}
+            Input::Read(reader) => reader(Ok((&self.domain, now))),
+            Input::Watch(filter, reply) => {
+                drop(reply.send(self.watchers.add(filter, &self.domain)));
+            }
+        }
+    }
+
+    /// Brings the nodes that are ahead of the store back to what it holds; whether all are.
+    async fn catch_up(&mut self) -> bool {
+        while let Some(node) = self.ahead.pop_first() {
+            if let Err(error) = self.reload(&node).await {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(%node, error, "the store does not give back what it holds");
+                self.ahead.insert(node);
+                return false;
+            }
+        }
+        true
+    }
+
+    async fn reload(&mut self, node: &NodeName) -> Result<(), start::StartError> {
+        let (store, name) = (Arc::clone(&self.parts.store), node.clone());
+        let read = tokio::task::spawn_blocking(move || start::read_node(&*store, &name)).await;
+        let (record, rows) = read.map_err(|_| start::StartError::Panicked)??;
+        let effects = self.domain.load(node, record, rows, self.parts.clock.now())?;
+        effects.into_iter().for_each(|effect| self.perform(effect));
+        Ok(())
+    }
+}
+
+impl Action {
+    /// The session of the broker that it came through.
+    const fn session(&self) -> Option<Session> {
+        match self {
+            Self::Connected(session)
+            | Self::Disconnected(session)
+            | Self::Received { session, .. } => Some(*session),
+            Self::PutNode { .. }
+            | Self::DeleteNode
+            | Self::AddToken { .. }
+            | Self::Enrol { .. }
+            | Self::Write { .. }
+            | Self::Timeout => None,
+        }
+    }
+}
+
+fn take_ops(done: &mut Done) -> Vec<Op> {
+    let mut ops = Vec::new();
+    for effect in &mut done.effects {
+        if let Effect::Persist(own) = effect {
+            ops.append(own);
+        }
+    }
+    ops
+}
+
+fn explain(error: &StoreError) -> Refusal {
+    let refusal = if error.is_full() { Refusal::StoreFull } else { Refusal::StoreFailed };
+    let error: &dyn std::error::Error = error;
+    tracing::error!(error, "a commit failed; its requests were refused");
+    refusal
+}
+
+fn refuse_all(inputs: impl Iterator<Item = Input>, refusal: &Refusal) {
+    for input in inputs {
+        match input {
+            Input::Command(_, None) => {}
+            Input::Command(_, Some(reply)) => drop(reply.send(Err(refusal.clone()))),
+            Input::Read(reader) => reader(Err(refusal.clone())),
+            Input::Watch(_, reply) => drop(reply.send(Err(refusal.clone()))),
+        }
+    }
+}

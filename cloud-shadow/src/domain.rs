@@ -1,0 +1,247 @@
+//! What the cloud knows of its nodes and decides about them. Pure: no I/O, no clock, no threads;
+//! commands come in with the time, effects go out as values.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gnomon_schemas::id::NodeName;
+use gnomon_schemas::limits;
+use gnomon_sync::{Moment, ReaderConfig, WriterConfig};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+mod command;
+mod enrolment;
+mod labels;
+#[cfg(test)]
+mod laws;
+mod load;
+mod node;
+mod rejection;
+mod session;
+mod shadows;
+#[cfg(test)]
+mod tests;
+mod view;
+mod write;
+
+pub use command::{
+    Action, Answer, Change, Command, Created, Done, Effect, Notice, Now, Precondition, Session,
+};
+pub use load::LoadError;
+pub use node::Node;
+pub use rejection::{BadLabel, Rejection};
+pub use view::{DownView, HalfView, NodeView, ShadowView, UpView};
+
+use crate::identity::TokenHash;
+use crate::rows;
+use crate::store::Op;
+
+/// The bounds that keep the memory of the cloud bounded.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// The most nodes.
+    pub nodes: usize,
+    /// The most shadows of one node.
+    pub shadows_per_node: usize,
+    /// The most unused join tokens of one node.
+    pub tokens_per_node: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { nodes: 100_000, shadows_per_node: limits::SHADOWS_PER_NODE, tokens_per_node: 64 }
+    }
+}
+
+/// What the domain may be tuned with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DomainConfig {
+    /// The bounds.
+    pub limits: Limits,
+    /// How the streams to the nodes behave.
+    pub writer: WriterConfig,
+    /// How the streams from the nodes behave.
+    pub reader: ReaderConfig,
+}
+
+/// How many nodes are in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Census {
+    /// All nodes.
+    pub nodes: usize,
+    /// Those that are connected.
+    pub online: usize,
+    /// Those that are known to hold every `desired`.
+    pub in_sync: usize,
+}
+
+/// Every node with its shadows.
+///
+/// Give commands to [`Self::handle`] and carry out the effects; call it with [`Action::Timeout`]
+/// for each of [`Self::due`] when the moment of [`Self::poll_timeout`] has come. When a commit
+/// fails, [`Self::load`] each node of which an [`Effect::Persist`] was lost: the domain was ahead
+/// of the store.
+#[derive(Debug)]
+pub struct Domain {
+    nodes: BTreeMap<NodeName, Node>,
+    tokens: BTreeMap<TokenHash, NodeName>,
+    timers: BTreeSet<(Moment, NodeName)>,
+    census: Census,
+    config: DomainConfig,
+    rng: StdRng,
+}
+
+impl Domain {
+    /// A domain without nodes; `rng` makes the epochs and the jitter.
+    pub fn new(config: DomainConfig, rng: StdRng) -> Self {
+        Self {
+            nodes: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            census: Census::default(),
+            config,
+            rng,
+        }
+    }
+
+    /// Takes one command: all of it, or nothing and the reason why.
+    pub fn handle(&mut self, command: Command, now: Now) -> Result<Done, Rejection> {
+        let Command { node: name, action } = command;
+        self.unsettle(&name);
+        let result = self.act(&name, action, now);
+        self.settle(&name);
+        result
+    }
+
+    /// When the next timer is due, and why.
+    pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
+        let (moment, name) = self.timers.first()?;
+        let why = self.nodes.get(name)?.writer.poll_timeout()?.1;
+        Some((*moment, why))
+    }
+
+    /// The nodes that have a timer due.
+    pub fn due(&self, now: Moment) -> Vec<NodeName> {
+        let due = self.timers.iter().take_while(|(moment, _)| *moment <= now);
+        due.map(|(_, name)| name.clone()).collect()
+    }
+
+    /// A node, if there is one of this name.
+    pub fn node(&self, name: &NodeName) -> Option<&Node> {
+        self.nodes.get(name)
+    }
+
+    /// Every node, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// How many nodes are in which state.
+    pub const fn census(&self) -> Census {
+        self.census
+    }
+
+    /// The node that may join with this token.
+    pub fn token_owner(&self, hash: TokenHash, now: Now) -> Option<&NodeName> {
+        let name = self.tokens.get(&hash)?;
+        self.nodes.get(name)?.has_token(hash, now).then_some(name)
+    }
+
+    fn act(&mut self, name: &NodeName, action: Action, now: Now) -> Result<Done, Rejection> {
+        if let Action::PutNode { labels } = action {
+            return self.put_node(name, labels);
+        }
+        let limits = self.config.limits;
+        let unknown = || Rejection::UnknownNode(name.clone());
+        let node = self.nodes.get_mut(name).ok_or_else(unknown)?;
+        match action {
+            Action::PutNode { .. } => Ok(Done::NOTHING),
+            Action::DeleteNode => Ok(self.delete_node(name)),
+            Action::AddToken { hash, ttl } => {
+                let (done, expired) = node.add_token(now, hash, ttl, limits.tokens_per_node)?;
+                for hash in expired {
+                    self.tokens.remove(&hash);
+                }
+                self.tokens.insert(hash, name.clone());
+                Ok(done)
+            }
+            Action::Enrol { hash, certificate } => {
+                let done = node.enrol(now, hash, certificate)?;
+                self.tokens.remove(&hash);
+                Ok(done)
+            }
+            Action::Write { key, change, when } => {
+                node.write(now, &key, change, when, limits.shadows_per_node)
+            }
+            Action::Connected(session) => node.connected(now, session),
+            Action::Disconnected(session) => node.disconnected(now, session),
+            Action::Received { session, stream, message, bytes } => {
+                node.check_message(session, stream, &message, limits.shadows_per_node)?;
+                node.note_traffic(now, session, bytes);
+                Ok(node.receive(now, stream, &message))
+            }
+            Action::Timeout => Ok(node.timeout(now)),
+        }
+    }
+
+    fn put_node(
+        &mut self,
+        name: &NodeName,
+        labels: BTreeMap<String, String>,
+    ) -> Result<Done, Rejection> {
+        labels::check(&labels)?;
+        if let Some(node) = self.nodes.get_mut(name) {
+            return Ok(node.relabel(labels));
+        }
+        if self.nodes.len() >= self.config.limits.nodes {
+            return Err(Rejection::LimitReached { what: "nodes", limit: self.config.limits.nodes });
+        }
+        let epoch = gnomon_schemas::version::Epoch(self.rng.random::<u128>().max(1));
+        let rng = StdRng::from_rng(&mut self.rng);
+        let (node, done) = Node::create(name.clone(), labels, epoch, rng, &self.config);
+        self.nodes.insert(name.clone(), node);
+        self.census.nodes += 1;
+        Ok(done)
+    }
+
+    fn delete_node(&mut self, name: &NodeName) -> Done {
+        let session = self.nodes.get(name).and_then(Node::session);
+        self.unload(name);
+        let ops =
+            vec![Op::Delete { key: rows::node(name) }, Op::DeletePrefix { prefix: rows::at(name) }];
+        let close = session.map(Effect::Close);
+        let effects = [Some(Effect::Persist(ops)), close];
+        let told = Effect::Notify(Notice::NodeDeleted(name.clone()));
+        let effects = effects.into_iter().flatten().chain([told]).collect();
+        Done { answer: Answer::Nothing, effects }
+    }
+
+    /// Forgets a node without a trace: it was deleted, or will be loaded again.
+    fn unload(&mut self, name: &NodeName) {
+        let Some(node) = self.nodes.remove(name) else { return };
+        self.census.nodes -= 1;
+        for hash in node.tokens.keys() {
+            self.tokens.remove(hash);
+        }
+    }
+
+    /// Takes the node out of the census and the timers, since both may be about to change.
+    fn unsettle(&mut self, name: &NodeName) {
+        let Some(node) = self.nodes.get(name) else { return };
+        self.census.online -= usize::from(node.presence.online);
+        self.census.in_sync -= usize::from(node.writer.is_in_sync());
+        if let Some((moment, _)) = node.writer.poll_timeout() {
+            self.timers.remove(&(moment, name.clone()));
+        }
+    }
+
+    /// Puts the node back into the census and the timers.
+    fn settle(&mut self, name: &NodeName) {
+        let Some(node) = self.nodes.get(name) else { return };
+        self.census.online += usize::from(node.presence.online);
+        self.census.in_sync += usize::from(node.writer.is_in_sync());
+        if let Some((moment, _)) = node.writer.poll_timeout() {
+            self.timers.insert((moment, name.clone()));
+        }
+    }
+}

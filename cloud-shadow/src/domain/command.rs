@@ -1,0 +1,171 @@
+//! What the domain is told, and what it answers and wants done.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use gnomon_schemas::document::{Document, Patch};
+use gnomon_schemas::id::NodeName;
+use gnomon_schemas::key::ShadowKey;
+use gnomon_schemas::topic::{Stream, Topic};
+use gnomon_schemas::version::{Half, Version};
+use gnomon_schemas::wire::Message;
+use gnomon_sync::Moment;
+
+use super::view::{NodeView, ShadowView};
+use crate::identity::TokenHash;
+use crate::rows::CertificateRecord;
+use crate::store::Op;
+
+/// The time, as an argument.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Now {
+    /// Never goes back; timers run by it.
+    pub moment: Moment,
+    /// The date in milliseconds since 1970, for people; nothing is ordered by it.
+    pub unix_ms: u64,
+}
+
+/// One broker session of a node; a later session has a greater number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Session(pub u64);
+
+/// Something that happens to one node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Command {
+    /// The node.
+    pub node: NodeName,
+    /// What happens.
+    pub action: Action,
+}
+
+/// What happens to a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// It is made, or gets other labels.
+    PutNode {
+        /// What its operator calls it by.
+        labels: BTreeMap<String, String>,
+    },
+    /// It is forgotten with everything it had.
+    DeleteNode,
+    /// It may join with a token.
+    AddToken {
+        /// The token's fingerprint.
+        hash: TokenHash,
+        /// How long the token is good for.
+        ttl: Duration,
+    },
+    /// It joins: the token is used up, the certificate is written down.
+    Enrol {
+        /// The token's fingerprint.
+        hash: TokenHash,
+        /// The certificate that it gets.
+        certificate: CertificateRecord,
+    },
+    /// The `desired` half of a shadow is changed.
+    Write {
+        /// Which shadow.
+        key: ShadowKey,
+        /// To what.
+        change: Change,
+        /// Under what condition.
+        when: Precondition,
+    },
+    /// It has connected to the broker.
+    Connected(Session),
+    /// Its connection has ended.
+    Disconnected(Session),
+    /// It has sent a message.
+    Received {
+        /// Through which session.
+        session: Session,
+        /// Of which stream.
+        stream: Stream,
+        /// What it says.
+        message: Message,
+        /// How many bytes it had.
+        bytes: usize,
+    },
+    /// A timer of its streams is due.
+    Timeout,
+}
+
+/// What becomes of a `desired` half.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// It becomes this document.
+    Put(Document),
+    /// It, or `{}` where there is none, is patched.
+    Patch(Patch),
+    /// It is deleted.
+    Delete,
+}
+
+/// Under what condition a write is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precondition {
+    /// Always.
+    Any,
+    /// If the half has this version; zero: if there is none.
+    Version(Version),
+    /// If the half exists.
+    Present,
+    /// If the half does not exist.
+    Absent,
+}
+
+/// An accepted command.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Done {
+    /// For whoever gave the command.
+    pub answer: Answer,
+    /// What is to be done, in this order.
+    pub effects: Vec<Effect>,
+}
+
+/// What an accepted command gives back.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// Nothing.
+    Nothing,
+    /// The node, and whether it was made.
+    Node(Box<NodeView>, Created),
+    /// The shadow, and whether its `desired` was made.
+    Shadow(Box<ShadowView>, Created),
+    /// The moment, in milliseconds since 1970, until which something is good.
+    Until(u64),
+}
+
+/// Whether something was made that was not there before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Created(pub bool);
+
+/// What an accepted command wants done. All changes of the store of one command belong into one
+/// commit, and nothing else of the command may be carried out before that is durable.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Change the store.
+    Persist(Vec<Op>),
+    /// Send a message to the node.
+    Send(Topic, Vec<u8>),
+    /// End a session of the broker.
+    Close(Session),
+    /// Tell whoever watches.
+    Notify(Notice),
+}
+
+/// Something that a watcher may want to know.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Notice {
+    /// A half of a shadow changed.
+    Shadow(Box<ShadowView>, Half),
+    /// A node was made or relabelled, came or went.
+    Node(Box<NodeView>),
+    /// A node was forgotten.
+    NodeDeleted(NodeName),
+}
+
+impl Done {
+    /// Nothing to answer, nothing to do.
+    pub(super) const NOTHING: Self = Self { answer: Answer::Nothing, effects: Vec::new() };
+}

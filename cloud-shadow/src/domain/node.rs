@@ -1,0 +1,148 @@
+//! One node: its two streams, its shadows' counters, its presence, and how their outputs become
+//! effects.
+
+use std::collections::BTreeMap;
+
+use gnomon_schemas::id::NodeName;
+use gnomon_schemas::key::ShadowKey;
+use gnomon_schemas::topic::{Stream, Topic};
+use gnomon_schemas::version::{Epoch, Half};
+use gnomon_schemas::wire::Message;
+use gnomon_sync::{Output, Reader, Writer};
+use rand::rngs::StdRng;
+
+use super::DomainConfig;
+use super::command::{Answer, Created, Done, Effect, Notice, Now, Session};
+use super::shadows::Shadows;
+use crate::identity::TokenHash;
+use crate::rows::{self, CertificateRecord, NodeRecord, Presence};
+use crate::store::Op;
+
+/// Everything that the cloud knows of one node.
+#[derive(Debug)]
+pub struct Node {
+    pub(super) name: NodeName,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) presence: Presence,
+    pub(super) link: Link,
+    /// No session before this one counts.
+    pub(super) latest: Option<Session>,
+    pub(super) writer: Writer,
+    pub(super) reader: Reader,
+    pub(super) shadows: Shadows,
+    /// The unused join tokens and until when they are good, in milliseconds since 1970.
+    pub(super) tokens: BTreeMap<TokenHash, u64>,
+    pub(super) certificates: BTreeMap<String, CertificateRecord>,
+    pub(super) sent_bytes: u64,
+    pub(super) received_bytes: u64,
+}
+
+/// What is known of the link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Link {
+    /// The node has no session.
+    Down,
+    /// It has one and was not heard of in it: it may not have subscribed yet.
+    Silent(Session),
+    /// It was heard of.
+    Up(Session),
+}
+
+impl Node {
+    /// A node that never was before.
+    pub(super) fn create(
+        name: NodeName,
+        labels: BTreeMap<String, String>,
+        epoch: Epoch,
+        rng: StdRng,
+        config: &DomainConfig,
+    ) -> (Self, Done) {
+        let mut node = Self {
+            name,
+            labels,
+            presence: Presence::default(),
+            link: Link::Down,
+            latest: None,
+            writer: Writer::new(epoch, config.writer, rng),
+            reader: Reader::new(config.reader),
+            shadows: Shadows::default(),
+            tokens: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            sent_bytes: 0,
+            received_bytes: 0,
+        };
+        let done = node.described(Created(true));
+        (node, done)
+    }
+
+    /// Takes other labels.
+    pub(super) fn relabel(&mut self, labels: BTreeMap<String, String>) -> Done {
+        if self.labels == labels {
+            let answer = Answer::Node(Box::new(self.view()), Created(false));
+            return Done { answer, ..Done::NOTHING };
+        }
+        self.labels = labels;
+        self.described(Created(false))
+    }
+
+    fn described(&mut self, created: Created) -> Done {
+        let record = NodeRecord { labels: self.labels.clone() };
+        let op = rows::put(rows::node(&self.name), &record);
+        let mut effects = self.drain(Now::default(), vec![op]);
+        effects.push(self.notice());
+        Done { answer: Answer::Node(Box::new(self.view()), created), effects }
+    }
+
+    /// The session through which the node is connected.
+    pub(super) const fn session(&self) -> Option<Session> {
+        match self.link {
+            Link::Down => None,
+            Link::Silent(session) | Link::Up(session) => Some(session),
+        }
+    }
+
+    /// Tells the watchers how the node is.
+    pub(super) fn notice(&self) -> Effect {
+        Effect::Notify(Notice::Node(Box::new(self.view())))
+    }
+
+    /// Counts an accepted update of a shadow, and gives back the rows and the notice of it.
+    pub(super) fn count(&mut self, now: Now, key: &ShadowKey, half: Half) -> (Vec<Op>, Effect) {
+        let present = self.writer.get(key).is_some() || self.reader.get(key).is_some();
+        let ops = self.shadows.count(&self.name, key, half, present, now.unix_ms);
+        (ops, Effect::Notify(Notice::Shadow(Box::new(self.shadow(key)), half)))
+    }
+
+    /// Takes the outputs of both machines: `ops` and their rows first, in one effect, then the
+    /// messages, then the notices.
+    pub(super) fn drain(&mut self, now: Now, mut ops: Vec<Op>) -> Vec<Effect> {
+        let (mut sends, mut notices) = (Vec::new(), Vec::new());
+        while let Some((stream, output)) = self.poll_output() {
+            match output {
+                Output::Persist(rows) => {
+                    let op = |row| rows::machine(&self.name, stream, row);
+                    ops.extend(rows.into_iter().map(op));
+                }
+                Output::Send(message) => sends.push(self.send(stream, &message)),
+                Output::Deliver(delivery) => {
+                    let (counted, notice) = self.count(now, &delivery.key, Half::Reported);
+                    ops.extend(counted);
+                    notices.push(notice);
+                }
+            }
+        }
+        let persist = (!ops.is_empty()).then_some(Effect::Persist(ops));
+        persist.into_iter().chain(sends).chain(notices).collect()
+    }
+
+    fn poll_output(&mut self) -> Option<(Stream, Output)> {
+        let down = self.writer.poll_output().map(|output| (Stream::Down, output));
+        down.or_else(|| self.reader.poll_output().map(|output| (Stream::Up, output)))
+    }
+
+    fn send(&mut self, stream: Stream, message: &Message) -> Effect {
+        let payload = message.encode();
+        self.sent_bytes += u64::try_from(payload.len()).unwrap_or(u64::MAX);
+        Effect::Send(Topic::of(self.name.clone(), stream, message.kind()), payload)
+    }
+}

@@ -1,0 +1,119 @@
+//! A node comes, speaks and goes.
+
+use std::collections::BTreeSet;
+
+use gnomon_schemas::key::ShadowKey;
+use gnomon_schemas::topic::Stream;
+use gnomon_schemas::wire::{Body, Message};
+
+use super::command::{Answer, Done, Effect, Now, Session};
+use super::node::{Link, Node};
+use super::rejection::Rejection;
+use crate::rows;
+
+impl Node {
+    /// The node has a new session; the one before, if there is one still, is ended, so that two
+    /// machines that claim to be one node do not both live with half of the messages.
+    pub(super) fn connected(&mut self, now: Now, session: Session) -> Result<Done, Rejection> {
+        if self.latest.is_some_and(|latest| latest >= session) {
+            return Err(Rejection::StaleSession(self.name.clone()));
+        }
+        let close = self.session().map(Effect::Close);
+        self.lose_link();
+        self.latest = Some(session);
+        self.link = Link::Silent(session);
+        let mut effects = self.come_or_go(now, true);
+        effects.extend(close);
+        Ok(Done { answer: Answer::Nothing, effects })
+    }
+
+    /// A session of the node has ended; a late goodbye of an earlier one says nothing.
+    pub(super) fn disconnected(&mut self, now: Now, session: Session) -> Result<Done, Rejection> {
+        if self.session() != Some(session) {
+            return Err(Rejection::StaleSession(self.name.clone()));
+        }
+        self.lose_link();
+        Ok(Done { answer: Answer::Nothing, effects: self.come_or_go(now, false) })
+    }
+
+    /// Refuses a message of another session than the current one, and one that would bring more
+    /// shadows than a node may have.
+    pub(super) fn check_message(
+        &self,
+        session: Session,
+        stream: Stream,
+        message: &Message,
+        limit: usize,
+    ) -> Result<(), Rejection> {
+        if self.session() != Some(session) {
+            return Err(Rejection::StaleSession(self.name.clone()));
+        }
+        let new = if stream == Stream::Up { self.new_shadows(message) } else { 0 };
+        if new > 0 && self.shadows.present() + new > limit {
+            return Err(Rejection::LimitReached { what: "shadows", limit });
+        }
+        Ok(())
+    }
+
+    /// Counts a message; the first of a session brings the link up.
+    pub(super) fn note_traffic(&mut self, now: Now, session: Session, bytes: usize) {
+        if self.link == Link::Silent(session) {
+            self.link = Link::Up(session);
+            self.writer.link_up(now.moment);
+            self.reader.link_up(now.moment);
+        }
+        self.presence.last_seen_ms = Some(now.unix_ms);
+        self.received_bytes += u64::try_from(bytes).unwrap_or(u64::MAX);
+    }
+
+    /// Takes a message.
+    pub(super) fn receive(&mut self, now: Now, stream: Stream, message: &Message) -> Done {
+        match stream {
+            Stream::Down => self.writer.receive(now.moment, message),
+            Stream::Up => self.reader.receive(now.moment, message),
+        }
+        Done { answer: Answer::Nothing, effects: self.drain(now, Vec::new()) }
+    }
+
+    /// A timer of the writer is due.
+    pub(super) fn timeout(&mut self, now: Now) -> Done {
+        self.writer.handle_timeout(now.moment);
+        Done { answer: Answer::Nothing, effects: self.drain(now, Vec::new()) }
+    }
+
+    fn new_shadows(&self, message: &Message) -> usize {
+        let is_new =
+            |key: &&ShadowKey| self.reader.get(key).is_none() && self.writer.get(key).is_none();
+        let keys: BTreeSet<&ShadowKey> = match message {
+            Message::Batch(batch) => {
+                let full = batch.changes.iter().filter(|entry| !matches!(entry.body, Body::Gone));
+                full.map(|entry| &entry.key).filter(is_new).collect()
+            }
+            Message::Manifest(manifest) => {
+                manifest.entries.iter().map(|entry| &entry.key).filter(is_new).collect()
+            }
+            Message::Hello(_) | Message::Ack(_) | Message::Fetch(_) => return 0,
+        };
+        keys.len()
+    }
+
+    fn lose_link(&mut self) {
+        if matches!(self.link, Link::Up(_)) {
+            self.writer.link_down();
+            self.reader.link_down();
+        }
+        self.link = Link::Down;
+    }
+
+    fn come_or_go(&mut self, now: Now, online: bool) -> Vec<Effect> {
+        self.presence.last_seen_ms = Some(now.unix_ms);
+        if self.presence.online != online {
+            self.presence.online = online;
+            self.presence.since_ms = Some(now.unix_ms);
+        }
+        let op = rows::put(rows::presence(&self.name), &self.presence);
+        let mut effects = self.drain(now, vec![op]);
+        effects.push(self.notice());
+        effects
+    }
+}

@@ -1,0 +1,148 @@
+//! What the outside sees of a node and of a shadow: values that share the documents with the
+//! domain instead of copying them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gnomon_schemas::document::Document;
+use gnomon_schemas::id::NodeName;
+use gnomon_schemas::key::ShadowKey;
+use gnomon_schemas::version::{Epoch, Seq, Version};
+use gnomon_sync::WriterCounters;
+
+use super::node::Node;
+use crate::rows::Presence;
+
+/// A node as it was at some time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeView {
+    /// Its name.
+    pub name: NodeName,
+    /// What its operator calls it by.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is connected.
+    pub presence: Presence,
+    /// Whether it is known to hold every `desired`.
+    pub in_sync: bool,
+    /// How many shadows it has.
+    pub shadows: usize,
+    /// The stream to it.
+    pub down: DownView,
+    /// The stream from it.
+    pub up: UpView,
+}
+
+/// The stream of every `desired` to a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DownView {
+    /// The identity of its history.
+    pub epoch: Epoch,
+    /// The position of its last change.
+    pub head: Seq,
+    /// The node's position, if it has told it since it connected.
+    pub acked: Option<Seq>,
+    /// What was sent since the cloud started.
+    pub counters: WriterCounters,
+    /// How many bytes that were.
+    pub bytes: u64,
+}
+
+/// The stream of every `reported` from a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpView {
+    /// The identity of its history.
+    pub epoch: Epoch,
+    /// The position up to which the cloud holds it.
+    pub seq: Seq,
+    /// Batches taken since the cloud started.
+    pub batches: u64,
+    /// How many bytes were received.
+    pub bytes: u64,
+}
+
+/// A shadow as it was at some time.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShadowView {
+    /// Whose shadow.
+    pub node: NodeName,
+    /// Which shadow.
+    pub key: ShadowKey,
+    /// How many updates of either half were accepted.
+    pub version: Version,
+    /// What should be.
+    pub desired: Option<HalfView>,
+    /// What is.
+    pub reported: Option<HalfView>,
+    /// When `reported` last changed here, in milliseconds since 1970.
+    pub reported_ms: Option<u64>,
+}
+
+/// One half of a shadow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HalfView {
+    /// How many changes it has seen.
+    pub version: Version,
+    /// Its document.
+    pub document: Arc<Document>,
+}
+
+impl ShadowView {
+    /// Whether there is anything to see.
+    pub const fn is_present(&self) -> bool {
+        self.desired.is_some() || self.reported.is_some()
+    }
+
+    /// The version of `desired`; zero if there is none.
+    pub fn desired_version(&self) -> Version {
+        self.desired.as_ref().map_or(Version::ZERO, |half| half.version)
+    }
+}
+
+impl Node {
+    /// The node as it is.
+    pub fn view(&self) -> NodeView {
+        NodeView {
+            name: self.name.clone(),
+            labels: self.labels.clone(),
+            presence: self.presence,
+            in_sync: self.writer.is_in_sync(),
+            shadows: self.shadows.present(),
+            down: DownView {
+                epoch: self.writer.epoch(),
+                head: self.writer.head(),
+                acked: self.writer.acked(),
+                counters: *self.writer.counters(),
+                bytes: self.sent_bytes,
+            },
+            up: UpView {
+                epoch: self.reader.epoch(),
+                seq: self.reader.seq(),
+                batches: self.reader.counters().applied,
+                bytes: self.received_bytes,
+            },
+        }
+    }
+
+    /// The shadow as it is, also one that has nothing to see.
+    pub fn shadow(&self, key: &ShadowKey) -> ShadowView {
+        let half = |held: gnomon_sync::Held<'_>| HalfView {
+            version: held.version,
+            document: Arc::clone(held.document),
+        };
+        let record = self.shadows.get(key);
+        let reported = self.reader.get(key).map(half);
+        ShadowView {
+            node: self.name.clone(),
+            key: key.clone(),
+            version: record.version,
+            desired: self.writer.get(key).map(half),
+            reported_ms: record.reported_ms.filter(|_| reported.is_some()),
+            reported,
+        }
+    }
+
+    /// The shadows that there are, by key.
+    pub fn shadows(&self) -> impl Iterator<Item = ShadowView> {
+        self.shadows.keys().map(|key| self.shadow(key)).filter(ShadowView::is_present)
+    }
+}

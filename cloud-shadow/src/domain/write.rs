@@ -1,0 +1,91 @@
+//! Changing the `desired` half of a shadow, under a condition.
+
+use gnomon_schemas::app::AppSpec;
+use gnomon_schemas::document::Document;
+use gnomon_schemas::key::ShadowKey;
+use gnomon_schemas::version::{Half, Version};
+
+use super::command::{Answer, Change, Created, Done, Now, Precondition};
+use super::node::Node;
+use super::rejection::Rejection;
+
+impl Node {
+    /// Changes `desired`, or says why not.
+    pub(super) fn write(
+        &mut self,
+        now: Now,
+        key: &ShadowKey,
+        change: Change,
+        when: Precondition,
+        limit: usize,
+    ) -> Result<Done, Rejection> {
+        let current = self.writer.get(key).map_or(Version::ZERO, |held| held.version);
+        if !when.holds(current) {
+            let (node, key) = (self.name.clone(), key.clone());
+            return Err(Rejection::VersionConflict { node, key, current });
+        }
+        let document = match change {
+            Change::Delete => None,
+            Change::Put(document) => Some(document),
+            Change::Patch(patch) => {
+                let old = self.writer.get(key).map(|held| held.document);
+                let new = old.map_or_else(|| Document::new().apply(&patch), |d| d.apply(&patch));
+                Some(new.map_err(Rejection::InvalidDocument)?)
+            }
+        };
+        match &document {
+            Some(document) => self.check(key, document, limit)?,
+            None if current == Version::ZERO => {
+                return Err(Rejection::UnknownShadow { node: self.name.clone(), key: key.clone() });
+            }
+            None => {}
+        }
+        Ok(self.change(now, key, document, current))
+    }
+
+    fn check(&self, key: &ShadowKey, document: &Document, limit: usize) -> Result<(), Rejection> {
+        let is_new = self.writer.get(key).is_none() && self.reader.get(key).is_none();
+        if is_new && self.shadows.present() >= limit {
+            return Err(Rejection::LimitReached { what: "shadows", limit });
+        }
+        if key.app().is_none() {
+            return Ok(());
+        }
+        AppSpec::from_document(&document.to_value())
+            .map(drop)
+            .map_err(|reason| Rejection::InvalidApp { key: key.clone(), reason: Box::new(reason) })
+    }
+
+    /// Makes a change that was found to be in order; one that changes nothing has no effects.
+    fn change(
+        &mut self,
+        now: Now,
+        key: &ShadowKey,
+        document: Option<Document>,
+        current: Version,
+    ) -> Done {
+        let version = match document {
+            Some(document) => Some(self.writer.put(now.moment, key, document)),
+            None => self.writer.delete(now.moment, key),
+        };
+        let mut effects = Vec::new();
+        if version != Some(current) {
+            let (ops, notice) = self.count(now, key, Half::Desired);
+            effects = self.drain(now, ops);
+            effects.push(notice);
+        }
+        let created = Created(current == Version::ZERO);
+        Done { answer: Answer::Shadow(Box::new(self.shadow(key)), created), effects }
+    }
+}
+
+impl Precondition {
+    const fn holds(self, current: Version) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Version(version) => version.0 == current.0,
+            Self::Present => current.0 != 0,
+            Self::Absent => current.0 == 0,
+        }
+    }
+}

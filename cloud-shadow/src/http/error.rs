@@ -1,0 +1,209 @@
+//! The one form in which the API refuses: a stable code for machines, a sentence for people.
+
+use std::error::Error;
+
+use axum::Json;
+use axum::http::{Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use gnomon_schemas::app::DocumentError;
+use gnomon_schemas::document::InvalidDocument;
+use gnomon_schemas::json::ParseJsonError;
+use serde_json::{Value, json};
+
+use crate::core::Refusal;
+use crate::domain::Rejection;
+use crate::identity::AuthorityError;
+
+/// A refusal of the API.
+#[derive(Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+    detail: Value,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), detail: json!({}) }
+    }
+
+    fn with(self, detail: Value) -> Self {
+        Self { detail, ..self }
+    }
+
+    /// Something about the request is wrong.
+    pub(super) fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// Something about the request is wrong; the error says what.
+    pub(super) fn bad(what: &str, error: &dyn Error) -> Self {
+        Self::bad_request(format!("{what}: {}", chain(error)))
+    }
+
+    /// A header that makes a condition is not one.
+    pub(super) fn bad_precondition(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_precondition", message)
+    }
+
+    /// The token is missing or wrong.
+    pub(super) fn unauthorized(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// No resource has this path.
+    pub(super) fn not_found(path: &str) -> Self {
+        let message = format!("there is nothing at {path}; the API's resources begin with /v1/");
+        Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// The resource has no such method.
+    pub(super) fn method_not_allowed(method: &Method, path: &str) -> Self {
+        let message = format!("{path} does not take {method}; the header Allow says what it takes");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
+    }
+
+    /// The body is larger than any good one.
+    pub(super) fn too_large(limit: usize) -> Self {
+        let message = format!("the body has more than {limit} bytes, which is the limit");
+        let detail = json!({ "limit": limit });
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message).with(detail)
+    }
+
+    /// The body does not come.
+    pub(super) fn body_timeout() -> Self {
+        let message = "the body did not arrive in time; send it without pauses";
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", message)
+    }
+
+    /// The body is something else than JSON.
+    pub(super) fn unsupported_media_type(found: &str, wanted: &str) -> Self {
+        let found: String = found.chars().take(100).collect();
+        let message = format!("the body is {found:?}; send it as {wanted}");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    }
+
+    /// The core has answered with something that does not fit the command.
+    pub(super) fn internal() -> Self {
+        let message = "the cloud answered itself wrongly; this is a fault of gnomon-cloud";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let error = json!({
+            "error": { "code": self.code, "message": self.message, "detail": self.detail }
+        });
+        let mut response = (self.status, Json(error)).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let scheme = header::HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        response
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let (code, message) = (refusal.code(), refusal.to_string());
+        match refusal {
+            Refusal::Rejected(rejection) => rejection.into(),
+            Refusal::StoreFull => Self::new(StatusCode::INSUFFICIENT_STORAGE, code, message),
+            Refusal::StoreFailed => Self::new(StatusCode::INTERNAL_SERVER_ERROR, code, message),
+            Refusal::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message),
+        }
+    }
+}
+
+impl From<Rejection> for ApiError {
+    fn from(rejection: Rejection) -> Self {
+        let (code, message) = (rejection.code(), rejection.to_string());
+        let refuse = |status| Self::new(status, code, message.clone());
+        match rejection {
+            Rejection::UnknownNode(_) | Rejection::UnknownShadow { .. } => {
+                refuse(StatusCode::NOT_FOUND)
+            }
+            Rejection::VersionConflict { current, .. } => {
+                refuse(StatusCode::PRECONDITION_FAILED).with(json!({ "current": current }))
+            }
+            Rejection::InvalidDocument(error) => error.into(),
+            Rejection::InvalidApp { reason, .. } => {
+                let problems = problems(&reason);
+                refuse(StatusCode::BAD_REQUEST).with(json!({ "problems": problems }))
+            }
+            Rejection::LimitReached { limit, .. } => {
+                refuse(StatusCode::CONFLICT).with(json!({ "limit": limit }))
+            }
+            Rejection::BadLabel(_) => refuse(StatusCode::BAD_REQUEST),
+            Rejection::BadToken => refuse(StatusCode::UNAUTHORIZED),
+            Rejection::StaleSession(_) => refuse(StatusCode::CONFLICT),
+        }
+    }
+}
+
+impl From<InvalidDocument> for ApiError {
+    fn from(error: InvalidDocument) -> Self {
+        let message = error.to_string();
+        let at = match error {
+            InvalidDocument::TooLarge { limit, .. } => {
+                let detail = json!({ "limit": limit });
+                let status = StatusCode::PAYLOAD_TOO_LARGE;
+                return Self::new(status, "too_large", message).with(detail);
+            }
+            InvalidDocument::NotAnObject => String::new(),
+            InvalidDocument::Null { at }
+            | InvalidDocument::TooDeep { at, .. }
+            | InvalidDocument::KeyTooLong { at, .. } => at,
+        };
+        Self::new(StatusCode::BAD_REQUEST, "invalid_document", message).with(json!({ "at": at }))
+    }
+}
+
+impl From<ParseJsonError> for ApiError {
+    fn from(error: ParseJsonError) -> Self {
+        match &error {
+            ParseJsonError::TooLarge { limit, .. } => Self::too_large(*limit),
+            ParseJsonError::Malformed(_) => {
+                Self::new(StatusCode::BAD_REQUEST, "invalid_json", chain(&error))
+            }
+        }
+    }
+}
+
+impl From<AuthorityError> for ApiError {
+    fn from(error: AuthorityError) -> Self {
+        match error {
+            AuthorityError::Request(_) => Self::bad("csr_pem", &error),
+            AuthorityError::Host(_) | AuthorityError::Own(_) | AuthorityError::Sign(_) => {
+                tracing::error!(error = &error as &dyn Error, "a certificate could not be signed");
+                Self::internal()
+            }
+        }
+    }
+}
+
+/// What is wrong with an app, point by point.
+fn problems(error: &DocumentError) -> Vec<Value> {
+    let problem = |path: &str, message: String| json!({ "path": path, "message": message });
+    match error {
+        DocumentError::Shape { path, reason } => vec![problem(path, reason.clone())],
+        DocumentError::Invalid(invalid) => {
+            invalid.problems().iter().map(|p| problem(&p.path, p.kind.to_string())).collect()
+        }
+        other => vec![problem("", other.to_string())],
+    }
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

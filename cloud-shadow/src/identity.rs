@@ -1,0 +1,111 @@
+//! Who the cloud is and whom it trusts: its own small certificate authority, the broker's
+//! certificate, and the operator's token, kept as files in the data folder.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gnomon_broker::{TlsConfig, TlsError};
+
+mod authority;
+mod files;
+#[cfg(test)]
+mod tests;
+mod token;
+
+pub use authority::{Authority, AuthorityError, NodeCertificate, SERVER_NAME};
+pub use files::FileError;
+pub use token::{AdminToken, JoinToken, TokenHash};
+
+/// The names of the files in the data folder.
+mod file {
+    pub(super) const ADMIN_TOKEN: &str = "admin-token";
+    pub(super) const CA: &str = "ca.pem";
+    pub(super) const CA_KEY: &str = "ca-key.pem";
+    pub(super) const SERVER: &str = "server.pem";
+    pub(super) const SERVER_KEY: &str = "server-key.pem";
+}
+
+/// What the cloud proves itself with and checks others by.
+#[derive(Debug)]
+pub struct Identity {
+    /// Signs the certificates of the nodes.
+    pub authority: Authority,
+    /// What every request of the operator carries.
+    pub admin_token: AdminToken,
+    /// How the broker speaks TLS: only with clients whose certificate the authority has signed.
+    pub tls: Arc<rustls::ServerConfig>,
+}
+
+/// Why the identity could not be had.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A key or certificate could not be made or used.
+    #[error("the certificate authority cannot be used; its files are ca.pem and ca-key.pem")]
+    Authority(#[from] AuthorityError),
+    /// TLS refuses the certificates.
+    #[error("the broker's certificate cannot be used; its files are server.pem, server-key.pem")]
+    Tls(#[from] TlsError),
+    /// The certificate is there and its key is not.
+    #[error("{certificate} is in the data folder, but {key} is not: put it back")]
+    KeyMissing {
+        /// The certificate's file.
+        certificate: &'static str,
+        /// The key's file.
+        key: &'static str,
+    },
+    /// The token's file holds something else.
+    #[error(
+        "admin-token holds no usable token: it needs at least {least} characters without spaces"
+    )]
+    BadToken {
+        /// The fewest characters.
+        least: usize,
+    },
+}
+
+impl Identity {
+    /// Reads the identity from the data folder and makes what is missing. `host` is a further name
+    /// or address under which sites reach the broker; `now` is the time since 1970.
+    ///
+    /// The broker's certificate is made anew each time: it costs nothing, follows `host`, and
+    /// cannot run out unnoticed.
+    pub fn open(dir: &Path, host: Option<&str>, now: Duration) -> Result<Self, IdentityError> {
+        let authority = open_authority(dir, now)?;
+        let server = authority.issue_server(host, now)?;
+        files::write_private(&dir.join(file::SERVER_KEY), server.key_pem.as_bytes())?;
+        files::write_public(&dir.join(file::SERVER), server.chain_pem.as_bytes())?;
+        let ca = authority.certificate_pem().as_bytes();
+        let (chain, key) = (server.chain_pem.as_bytes(), server.key_pem.as_bytes());
+        let tls = TlsConfig::from_pem(chain, key, ca)?.build()?;
+        Ok(Self { authority, admin_token: open_token(dir)?, tls })
+    }
+}
+
+fn open_authority(dir: &Path, now: Duration) -> Result<Authority, IdentityError> {
+    let (certificate_path, key_path) = (dir.join(file::CA), dir.join(file::CA_KEY));
+    let key = files::read(&key_path)?;
+    if let Some(certificate) = files::read(&certificate_path)? {
+        let missing = IdentityError::KeyMissing { certificate: file::CA, key: file::CA_KEY };
+        return Ok(Authority::from_pem(&certificate, &key.ok_or(missing)?)?);
+    }
+    let (authority, key_pem) = Authority::create(now)?;
+    files::write_private(&key_path, key_pem.as_bytes())?;
+    files::write_public(&certificate_path, authority.certificate_pem().as_bytes())?;
+    Ok(authority)
+}
+
+fn open_token(dir: &Path) -> Result<AdminToken, IdentityError> {
+    let path = dir.join(file::ADMIN_TOKEN);
+    let text = if let Some(text) = files::read(&path)? {
+        text
+    } else {
+        let text = token::random_text() + "\n";
+        files::write_private(&path, text.as_bytes())?;
+        text
+    };
+    AdminToken::new(text.trim()).ok_or(IdentityError::BadToken { least: AdminToken::LEAST })
+}

@@ -1,0 +1,148 @@
+//! The certificate authority: signs the broker's certificate and those of the nodes.
+
+use std::fmt;
+use std::time::Duration;
+
+use gnomon_schemas::id::NodeName;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
+    date_time_ymd,
+};
+
+/// The name in the broker's certificate that sites check, whatever address they dial.
+pub const SERVER_NAME: &str = "gnomon-cloud";
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const NODE_CERTIFICATE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// A key pair that signs, and the certificate that sites trust it by.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate_pem: String,
+}
+
+/// A certificate that a node was given.
+#[derive(Debug, Clone)]
+pub struct NodeCertificate {
+    /// The certificate.
+    pub pem: String,
+    /// Its serial number, in hexadecimal.
+    pub serial: String,
+    /// When it runs out, in seconds since 1970.
+    pub not_after_s: u64,
+}
+
+/// A certificate and its key, for our own use.
+pub(super) struct ServerCertificate {
+    pub(super) chain_pem: String,
+    pub(super) key_pem: String,
+}
+
+/// Why a key or certificate could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// The certificate signing request is not one.
+    #[error("the certificate signing request cannot be used")]
+    Request(#[source] rcgen::Error),
+    /// A name cannot stand in a certificate.
+    #[error("{0:?} cannot stand in a certificate; give a host name or an address")]
+    Host(String),
+    /// The key or certificate of the authority is malformed.
+    #[error("the authority's own key or certificate is malformed")]
+    Own(#[source] rcgen::Error),
+    /// Signing failed.
+    #[error("signing a certificate failed")]
+    Sign(#[source] rcgen::Error),
+}
+
+impl Authority {
+    /// A new authority and its private key.
+    pub(super) fn create(now: Duration) -> Result<(Self, String), AuthorityError> {
+        let key = KeyPair::generate().map_err(AuthorityError::Sign)?;
+        let mut params = parameters("gnomon certificate authority", now + 20 * YEAR);
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let certificate_pem = params.self_signed(&key).map_err(AuthorityError::Sign)?.pem();
+        let key_pem = key.serialize_pem();
+        let issuer = Issuer::new(params, key);
+        Ok((Self { issuer, certificate_pem }, key_pem))
+    }
+
+    /// An authority that was made earlier.
+    pub(super) fn from_pem(certificate: &str, key: &str) -> Result<Self, AuthorityError> {
+        let key = KeyPair::from_pem(key).map_err(AuthorityError::Own)?;
+        let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(AuthorityError::Own)?;
+        Ok(Self { issuer, certificate_pem: certificate.to_owned() })
+    }
+
+    /// What sites check the broker by.
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// Signs the key in a node's signing request. Everything else in the request is left aside:
+    /// the node's name comes from the caller. `now` is the time since 1970.
+    pub fn sign_node(
+        &self,
+        node: &NodeName,
+        request_pem: &str,
+        now: Duration,
+    ) -> Result<NodeCertificate, AuthorityError> {
+        let request = CertificateSigningRequestParams::from_pem(request_pem)
+            .map_err(AuthorityError::Request)?;
+        let mut params = parameters(node.as_str(), now + NODE_CERTIFICATE);
+        // A day of grace, for two clouds whose clocks differ.
+        params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(DAY);
+        params.distinguished_name.push(DnType::OrganizationalUnitName, "node");
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let serial = rand::random::<u128>() >> 1;
+        params.serial_number = Some(SerialNumber::from_slice(&serial.to_be_bytes()));
+        let certificate =
+            params.signed_by(&request.public_key, &self.issuer).map_err(AuthorityError::Sign)?;
+        Ok(NodeCertificate {
+            pem: certificate.pem(),
+            serial: format!("{serial:032x}"),
+            not_after_s: (now + NODE_CERTIFICATE).as_secs(),
+        })
+    }
+
+    /// Makes the broker's certificate; `host` is a further name under which sites reach it.
+    pub(super) fn issue_server(
+        &self,
+        host: Option<&str>,
+        now: Duration,
+    ) -> Result<ServerCertificate, AuthorityError> {
+        let mut names = vec![SERVER_NAME.to_owned(), "localhost".into(), "127.0.0.1".into()];
+        names.extend(host.map(str::to_owned).filter(|host| !names.contains(host)));
+        let bad_host = |_| AuthorityError::Host(host.unwrap_or_default().to_owned());
+        let named = CertificateParams::new(names).map_err(bad_host)?;
+        let mut params = parameters(SERVER_NAME, now + 10 * YEAR);
+        params.subject_alt_names = named.subject_alt_names;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().map_err(AuthorityError::Sign)?;
+        let leaf = params.signed_by(&key, &self.issuer).map_err(AuthorityError::Sign)?;
+        Ok(ServerCertificate { chain_pem: leaf.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Authority")
+    }
+}
+
+/// What all certificates have in common. They are valid from 1970 on, because a site may wake up
+/// without knowing the time and must still reach the cloud.
+fn parameters(common_name: &str, not_after: Duration) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, common_name);
+    params.not_before = date_time_ymd(1970, 1, 1);
+    params.not_after = date_time_ymd(1970, 1, 1) + not_after;
+    params.use_authority_key_identifier_extension = true;
+    params
+}

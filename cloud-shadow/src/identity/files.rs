@@ -1,0 +1,56 @@
+//! Small files that must be whole or absent, whatever happens while they are written.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// A file could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing} {path} failed; check the file's rights and the disk")]
+pub struct FileError {
+    doing: &'static str,
+    path: PathBuf,
+    #[source]
+    source: std::io::Error,
+}
+
+/// The file's text; `None` if there is no such file.
+pub(super) fn read(path: &Path) -> Result<Option<String>, FileError> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(FileError { doing: "reading", path: path.to_owned(), source }),
+    }
+}
+
+/// Writes a file that only its owner may read.
+pub(super) fn write_private(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    write(path, content, 0o600)
+}
+
+/// Writes a file that everyone may read.
+pub(super) fn write_public(path: &Path, content: &[u8]) -> Result<(), FileError> {
+    write(path, content, 0o644)
+}
+
+fn write(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
+    replace(path, content, mode).map_err(|source| FileError {
+        doing: "writing",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn replace(path: &Path, content: &[u8], mode: u32) -> std::io::Result<()> {
+    let temporary = path.with_extension("new");
+    match std::fs::remove_file(&temporary) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&temporary)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    std::fs::rename(&temporary, path)?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}

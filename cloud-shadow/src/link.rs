@@ -1,0 +1,14 @@
+//! The cloud's way to the nodes: what the core needs of a broker, and nothing more.
+
+use gnomon_schemas::topic::Topic;
+
+use crate::domain::Session;
+
+/// Carries messages to nodes and ends their sessions. Both may be lost; neither may block.
+pub trait Link: Send + Sync + 'static {
+    /// Sends a message to whoever is subscribed to its topic.
+    fn publish(&self, topic: &Topic, payload: Vec<u8>);
+
+    /// Ends a session.
+    fn close(&self, session: Session);
+}

@@ -1,0 +1,194 @@
+//! The whole cloud, from a data folder to open ports and back.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use gnomon_broker::{Broker, BrokerConfig, CertificateAuthenticator, ListenerConfig};
+use prometheus_client::registry::Registry;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{self, Clock};
+use crate::config::{Advertise, Config};
+use crate::core::{self, Core, CoreParts};
+use crate::http::{self, Api};
+use crate::identity::{Identity, IdentityError};
+use crate::metrics::Metrics;
+use crate::mqtt;
+use crate::store::{RedbStore, Store, StoreError};
+
+/// A running cloud.
+pub struct Server {
+    http_addr: SocketAddr,
+    mqtt_addr: SocketAddr,
+    core: Core,
+    broker: Broker,
+    intake: JoinHandle<()>,
+    listener: JoinHandle<()>,
+    stop: CancellationToken,
+    /// Held as long as the data folder is ours.
+    _lock: File,
+}
+
+/// Why the cloud did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The data folder cannot be made or written to.
+    #[error("the data folder {path} cannot be used; check that it may be written to")]
+    Data {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Another process uses the data folder.
+    #[error("the data folder {path} is in use by another gnomon-cloud")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Keys, certificates or tokens cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The store's content cannot be used.
+    #[error(transparent)]
+    Core(#[from] core::StartError),
+    /// The address of the HTTP API is taken or not ours.
+    #[error("the HTTP API cannot listen on {addr}; is another server using it?")]
+    Http {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The broker cannot start.
+    #[error(transparent)]
+    Broker(#[from] gnomon_broker::StartError),
+}
+
+/// How long clients of the broker may take to go.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Server {
+    /// Makes what is missing in the data folder, reads the rest, and opens the ports.
+    pub async fn start(config: Config) -> Result<Self, ServeError> {
+        let lock = lock(&config.data)?;
+        let host = config.advertise.as_ref().map(Advertise::host);
+        let identity = Arc::new(Identity::open(&config.data, host, clock::since_1970())?);
+        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&config.data.join("store.redb"))?);
+        let clock = Clock::start();
+        let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
+
+        let (listener, http_addr) = bind(config.http).await?;
+        let broker = start_broker(&config, &identity).await?;
+        let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
+        let mut registry = Registry::default();
+        let metrics = Metrics::default();
+        metrics.register(&mut registry);
+        broker.register(&mut registry);
+
+        let (attachment, link) = mqtt::attach(&broker);
+        let parts =
+            CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
+        let core = Core::start(domain, parts, config.core);
+        let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics));
+        let stop = CancellationToken::new();
+        let api = Api {
+            core: core.handle(),
+            identity,
+            metrics: Arc::new(registry),
+            mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
+            stop: stop.clone(),
+        };
+        let serving = http::serve(listener, http::router(api), config.http_limits, stop.clone());
+        let listener = tokio::spawn(serving);
+        Ok(Self { http_addr, mqtt_addr, core, broker, intake, listener, stop, _lock: lock })
+    }
+
+    /// Where the HTTP API listens.
+    pub const fn http_addr(&self) -> SocketAddr {
+        self.http_addr
+    }
+
+    /// Where the broker listens.
+    pub const fn mqtt_addr(&self) -> SocketAddr {
+        self.mqtt_addr
+    }
+
+    /// Ends the requests and sessions that are under way and then everything else.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        join("the HTTP listener", self.listener).await;
+        self.broker.shutdown(GRACE).await;
+        join("the broker's intake", self.intake).await;
+        self.core.stop().await;
+    }
+}
+
+async fn join(what: &str, task: JoinHandle<()>) {
+    if let Err(error) = task.await {
+        tracing::error!(%error, "{what} ended by a panic");
+    }
+}
+
+async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let failed = |source| ServeError::Http { addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
+    Ok((listener, bound))
+}
+
+async fn start_broker(config: &Config, identity: &Identity) -> Result<Broker, ServeError> {
+    let listener = ListenerConfig { addr: config.mqtt, tls: Some(Arc::clone(&identity.tls)) };
+    let broker = BrokerConfig {
+        listeners: vec![listener],
+        limits: config.broker.clone(),
+        acl: mqtt::acl(),
+        authenticator: Arc::new(CertificateAuthenticator),
+    };
+    Ok(Broker::start(broker).await?)
+}
+
+/// What joining nodes are told.
+fn advertised(advertise: Option<Advertise>, bound: SocketAddr) -> String {
+    match advertise {
+        Some(advertise) => advertise.to_string(),
+        None if bound.ip().is_unspecified() => {
+            let addr = format!("127.0.0.1:{}", bound.port());
+            tracing::warn!(
+                addr,
+                "nodes that join are told this address; give --advertise HOST:PORT"
+            );
+            addr
+        }
+        None => bound.to_string(),
+    }
+}
+
+/// Makes the data folder, for its owner only, and claims it.
+fn lock(data: &Path) -> Result<File, ServeError> {
+    let failed = |source| ServeError::Data { path: data.to_owned(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(data.join("lock"))
+        .map_err(failed)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(ServeError::Locked { path: data.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(failed(source)),
+    }
+}

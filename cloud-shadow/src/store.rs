@@ -1,0 +1,122 @@
+//! The cloud's durable memory behind one seam: an ordered map of bytes whose changes are committed
+//! in atomic batches. What the rows mean is not its business ([`crate::rows`] knows).
+
+use std::path::PathBuf;
+
+#[cfg(test)]
+mod contract;
+mod memory;
+mod redb;
+mod schema;
+
+pub use memory::MemoryStore;
+pub use redb::RedbStore;
+pub use schema::{SCHEMA_VERSION, SchemaError, check_schema};
+
+/// A row: its key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// One change of the store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Op {
+    /// The key gets this value, whatever it had.
+    Put {
+        /// The key.
+        key: Vec<u8>,
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// The key goes away; that it was never there is fine.
+    Delete {
+        /// The key.
+        key: Vec<u8>,
+    },
+    /// Every key that begins with the prefix goes away.
+    DeletePrefix {
+        /// The prefix.
+        prefix: Vec<u8>,
+    },
+}
+
+/// Keeps rows through crashes and power cuts.
+///
+/// Every call may block on a disk; callers in async code go through a blocking thread. One store
+/// has one caller that commits.
+pub trait Store: Send + Sync + 'static {
+    /// Makes the changes in their order: all of them, durably, or none.
+    fn commit(&self, ops: &[Op]) -> Result<(), StoreError>;
+
+    /// The value of a key.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// The rows whose keys begin with the prefix, in the order of their keys.
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError>;
+}
+
+/// Why the store could not do what it was asked for. Nothing of a failed commit is in the store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The disk, or the quota on it, is used up.
+    #[error("no space is left for the store {path}; free some, and the cloud goes on by itself")]
+    Full {
+        /// The store's file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not what was written.
+    #[error(
+        "the store {path} is damaged ({reason}); put back a copy, or move the file away to start \
+         with an empty store"
+    )]
+    Damaged {
+        /// The store's file.
+        path: PathBuf,
+        /// What does not fit.
+        reason: Box<str>,
+    },
+    /// Another process has the file open.
+    #[error("the store {path} is in use by another process")]
+    InUse {
+        /// The store's file.
+        path: PathBuf,
+    },
+    /// The system refused to read or write.
+    #[error("the store {path} cannot be read or written; check the file's rights and the disk")]
+    Io {
+        /// The store's file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A part that should work regardless of its input did not.
+    #[error("the store {path} failed: {reason}")]
+    Internal {
+        /// The store's file.
+        path: PathBuf,
+        /// What it said.
+        reason: Box<str>,
+    },
+}
+
+impl StoreError {
+    /// Whether the disk is full, as opposed to broken.
+    pub const fn is_full(&self) -> bool {
+        matches!(self, Self::Full { .. })
+    }
+}
+
+/// The first key after all those that begin with `prefix`; `None` if there is none.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}

@@ -1,0 +1,104 @@
+//! The store in memory, for tests and simulations: nothing survives the process. Clones share
+//! their rows, so a clone is what a reopened store is.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Op, Pair, Store, StoreError, after_prefix};
+
+/// Rows in a map.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    // A lock because `Store` is shared between the owner's blocking threads.
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    fails: Option<std::io::ErrorKind>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes every later commit fail as a disk would that reports `kind`; `None` heals it.
+    pub fn fail(&self, kind: Option<std::io::ErrorKind>) {
+        self.state().fails = kind;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn commit(&self, ops: &[Op]) -> Result<(), StoreError> {
+        let mut state = self.state();
+        if let Some(kind) = state.fails {
+            let (path, source) = (PathBuf::from(":memory:"), std::io::Error::from(kind));
+            return Err(match kind {
+                std::io::ErrorKind::StorageFull => StoreError::Full { path, source },
+                _ => StoreError::Io { path, source },
+            });
+        }
+        for op in ops {
+            match op {
+                Op::Put { key, value } => {
+                    state.rows.insert(key.clone(), value.clone());
+                }
+                Op::Delete { key } => {
+                    state.rows.remove(key);
+                }
+                Op::DeletePrefix { prefix } => {
+                    state.rows.retain(|key, _| !key.starts_with(prefix));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state().rows.get(key).cloned())
+    }
+
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
+        let end = after_prefix(prefix);
+        let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let state = self.state();
+        let rows = state.rows.range::<[u8], _>((Bound::Included(prefix), upper));
+        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::contract;
+
+    #[test]
+    fn memory_keeps_the_contract() {
+        let disk = MemoryStore::new();
+        contract::keeps_it(&mut || {
+            let fresh = disk.clone();
+            Box::new(fresh)
+        });
+    }
+
+    #[test]
+    fn a_failing_disk_changes_nothing_and_heals() {
+        let store = MemoryStore::new();
+        let put = [Op::Put { key: b"a".to_vec(), value: b"1".to_vec() }];
+        store.fail(Some(std::io::ErrorKind::StorageFull));
+        assert!(store.commit(&put).unwrap_err().is_full());
+        assert_eq!(store.get(b"a").unwrap(), None);
+        store.fail(None);
+        store.commit(&put).unwrap();
+        assert_eq!(store.get(b"a").unwrap(), Some(b"1".to_vec()));
+    }
+}

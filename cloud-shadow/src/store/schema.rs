@@ -1,0 +1,76 @@
+//! The version of what the rows mean, kept in the store itself.
+
+use super::{Op, Store, StoreError};
+
+/// The version that this build writes.
+pub const SCHEMA_VERSION: u32 = 1;
+
+const KEY: &[u8] = b"schema";
+
+/// Why a store that opened is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// A newer build has written it.
+    #[error(
+        "the store has schema version {found}, this gnomon-cloud knows versions up to {known}; \
+         start the newer gnomon-cloud that wrote it, or restore a copy made before the upgrade"
+    )]
+    Newer {
+        /// What the store says.
+        found: u32,
+        /// What this build knows.
+        known: u32,
+    },
+    /// The version cannot be read.
+    #[error("the store's schema version is unreadable: it is not a store of gnomon-cloud")]
+    Unreadable,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Marks an empty store with the current version and refuses a store of a newer one.
+pub fn check_schema(store: &dyn Store) -> Result<(), SchemaError> {
+    let Some(value) = store.get(KEY)? else {
+        if !store.scan(b"")?.is_empty() {
+            return Err(SchemaError::Unreadable);
+        }
+        let value = SCHEMA_VERSION.to_string().into_bytes();
+        return Ok(store.commit(&[Op::Put { key: KEY.to_vec(), value }])?);
+    };
+    let text = std::str::from_utf8(&value).map_err(|_| SchemaError::Unreadable)?;
+    let found: u32 = text.parse().map_err(|_| SchemaError::Unreadable)?;
+    if found > SCHEMA_VERSION {
+        return Err(SchemaError::Newer { found, known: SCHEMA_VERSION });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::MemoryStore;
+
+    #[test]
+    fn a_fresh_store_is_marked_and_accepted_again() {
+        let store = MemoryStore::new();
+        check_schema(&store).unwrap();
+        check_schema(&store).unwrap();
+        assert_eq!(store.get(KEY).unwrap(), Some(b"1".to_vec()));
+    }
+
+    #[test]
+    fn a_newer_store_is_refused_with_both_versions() {
+        let store = MemoryStore::new();
+        store.commit(&[Op::Put { key: KEY.to_vec(), value: b"7".to_vec() }]).unwrap();
+        let error = check_schema(&store).unwrap_err();
+        assert!(error.to_string().contains("schema version 7"), "{error}");
+    }
+
+    #[test]
+    fn rows_without_a_version_are_not_ours() {
+        let store = MemoryStore::new();
+        store.commit(&[Op::Put { key: b"x".to_vec(), value: vec![] }]).unwrap();
+        assert!(matches!(check_schema(&store), Err(SchemaError::Unreadable)));
+    }
+}

@@ -1,0 +1,118 @@
+//! `gnomon-edge run`: the agent itself, until it is told to stop.
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use gnomon_edge::core::{Core, CoreConfig};
+use gnomon_edge::identity::Identity;
+use gnomon_edge::link;
+use gnomon_edge::link::mqtt::{Address, MqttLink, MqttSettings};
+use gnomon_edge::lock::DataLock;
+use gnomon_edge::orchestrator::Orchestrator;
+use gnomon_edge::run::{Parts, run};
+use gnomon_edge::settings::{Given, LogFormat, Settings};
+use gnomon_edge::store::sled::{SledConfig, SledStore};
+use gnomon_edge::store::thread::StoreHandle;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::signal::unix::{SignalKind, signal};
+
+mod choose;
+
+/// Runs the agent.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RunArgs {
+    /// The agent's data directory [default: /var/lib/gnomon-edge].
+    #[arg(long, env = "GNOMON_EDGE_DATA")]
+    data: Option<PathBuf>,
+    /// What runs apps: auto, docker or process.
+    #[arg(long, env = "GNOMON_EDGE_ORCHESTRATOR")]
+    orchestrator: Option<String>,
+    /// The Docker daemon's socket.
+    #[arg(long, env = "GNOMON_EDGE_DOCKER_SOCKET", value_name = "PATH")]
+    docker_socket: Option<PathBuf>,
+    /// Where the broker is reached, if not where the identity says.
+    #[arg(long, env = "GNOMON_EDGE_BROKER", value_name = "HOST:PORT")]
+    broker: Option<Address>,
+    /// The longest silence on the link, in seconds.
+    #[arg(long, env = "GNOMON_EDGE_KEEP_ALIVE_S", value_name = "SECONDS")]
+    keep_alive_s: Option<u64>,
+    /// A configuration file; see gnomon-edge.example.toml.
+    #[arg(long, env = "GNOMON_EDGE_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// How logs look: text or json.
+    #[arg(long, env = "GNOMON_EDGE_LOG_FORMAT", value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+impl RunArgs {
+    /// The whole setup: file, environment, flags.
+    pub(crate) fn settings(&self) -> Result<Settings> {
+        let flags = Given {
+            data: self.data.clone(),
+            orchestrator: self.orchestrator.clone(),
+            docker_socket: self.docker_socket.clone(),
+            broker: self.broker.clone(),
+            keep_alive_s: self.keep_alive_s,
+            log_format: self.log_format,
+            ..Given::default()
+        };
+        let file = self.config.as_deref().map(Given::read).transpose()?.unwrap_or_default();
+        Ok(flags.over(file).settle()?)
+    }
+}
+
+pub(crate) async fn execute(settings: &Settings) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let data = &settings.data;
+    let identity = Identity::load(data)?;
+    let _lock = DataLock::take(data)?;
+    let orchestrator = choose::orchestrator(settings, &identity.node).await?;
+    let store = StoreHandle::spawn(Box::new(SledStore::new(SledConfig {
+        min_free_bytes: settings.min_free_bytes,
+        ..SledConfig::new(data.join("store").join(identity.node.as_str()))
+    })))?;
+    let line = serde_json::json!({
+        "ready": true, "node": identity.node, "orchestrator": orchestrator.kind(),
+    });
+    let parts = Parts {
+        core: core(settings, &identity, &orchestrator),
+        link: mqtt(settings, &identity)?,
+        store,
+        orchestrator,
+    };
+    let ready = move || {
+        if let Err(error) = super::print(&format!("{line}\n")) {
+            tracing::warn!(%error, "the ready line was not printed");
+        }
+    };
+    let stop = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping; apps keep running");
+    };
+    run(parts, data, ready, stop).await.context("listening on the local socket")
+}
+
+fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -> Core {
+    let config = CoreConfig {
+        node: identity.node.clone(),
+        capabilities: orchestrator.capabilities(),
+        observe_every: settings.observe_every,
+    };
+    Core::new(config, StdRng::from_rng(&mut rand::rng()))
+}
+
+fn mqtt(settings: &Settings, identity: &Identity) -> Result<MqttLink> {
+    let broker = settings.broker.clone();
+    let link = MqttSettings {
+        node: identity.node.clone(),
+        addresses: broker.map_or_else(|| identity.mqtt.clone(), |broker| vec![broker]),
+        tls: link::client_config(identity)?,
+        keep_alive: settings.keep_alive,
+    };
+    Ok(MqttLink::start(link, StdRng::from_rng(&mut rand::rng())))
+}

@@ -1,0 +1,73 @@
+//! Which orchestrator runs apps. A choice that was made once is kept: a Docker daemon that is slow
+//! to come up must not turn containers into orphans.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use gnomon_edge::orchestrator::docker::{self, Docker};
+use gnomon_edge::orchestrator::process::{self, Process};
+use gnomon_edge::orchestrator::{Kind, Orchestrator};
+use gnomon_edge::settings::{Choice, Settings};
+use gnomon_schemas::id::NodeName;
+
+pub(super) async fn orchestrator(settings: &Settings, node: &NodeName) -> Result<Orchestrator> {
+    let kept_in = settings.data.join("orchestrator");
+    let before = kept(&kept_in);
+    let chosen = match (settings.orchestrator, before) {
+        (Choice::Fixed(Kind::Docker), _) | (Choice::Auto, Some(Kind::Docker)) => {
+            Orchestrator::Docker(docker(settings, node))
+        }
+        (Choice::Fixed(Kind::Process), _) | (Choice::Auto, Some(Kind::Process)) => {
+            Orchestrator::Process(process(settings, node)?)
+        }
+        (Choice::Fixed(Kind::Fake), _) => bail!("the fake orchestrator is for tests"),
+        (Choice::Auto, _) => probe(settings, node).await?,
+    };
+    let kind = chosen.kind();
+    if let Some(before) = before.filter(|before| *before != kind) {
+        tracing::warn!(%before, now = %kind, "the orchestrator changed; what the other one runs \
+            for this node is not touched any more");
+    }
+    if before != Some(kind) {
+        fs::write(&kept_in, kind.as_str())
+            .with_context(|| format!("keeping the choice in {}", kept_in.display()))?;
+    }
+    tracing::info!(orchestrator = %kind, "apps are run by");
+    Ok(chosen)
+}
+
+async fn probe(settings: &Settings, node: &NodeName) -> Result<Orchestrator> {
+    let docker = Orchestrator::Docker(docker(settings, node));
+    match docker.version().await {
+        Ok(_) => Ok(docker),
+        Err(error) => {
+            let reason = gnomon_edge::chain(&error);
+            tracing::info!(%reason, "no Docker daemon answers; apps run as processes of the host");
+            Ok(Orchestrator::Process(process(settings, node)?))
+        }
+    }
+}
+
+fn docker(settings: &Settings, node: &NodeName) -> Docker {
+    let mut own = docker::Settings::new(node.clone(), settings.data.join("docker"));
+    own.bind_prefixes.clone_from(&settings.bind_prefixes);
+    if let Some(socket) = &settings.docker_socket {
+        own.socket.clone_from(socket);
+    }
+    Docker::new(own)
+}
+
+fn process(settings: &Settings, node: &NodeName) -> Result<Process> {
+    let mut own = process::Settings::new(node.clone(), settings.data.join("process"));
+    own.bind_prefixes.clone_from(&settings.bind_prefixes);
+    Process::open(own).context("opening the directories of host processes")
+}
+
+fn kept(path: &Path) -> Option<Kind> {
+    match fs::read_to_string(path).ok()?.trim() {
+        "docker" => Some(Kind::Docker),
+        "process" => Some(Kind::Process),
+        _ => None,
+    }
+}

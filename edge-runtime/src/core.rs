@@ -1,0 +1,283 @@
+//! What the agent decides: inputs in, effects out. It owns both ends of the sync protocol at this
+//! site, what should run, and what is being done about it; it has no socket, clock or thread.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use gnomon_schemas::app::AppStatus;
+use gnomon_schemas::id::{AppName, NodeName};
+use gnomon_schemas::key::ShadowKey;
+use gnomon_schemas::topic::{Stream, Topic};
+use gnomon_schemas::version::Epoch;
+use gnomon_sync::{Delivery, Moment};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::backoff::Backoff;
+use crate::orchestrator::Capabilities;
+use crate::reconcile::{Attempts, Desired};
+
+mod ask;
+mod gate;
+mod input;
+mod machines;
+mod pass;
+mod report;
+mod watching;
+mod work;
+
+#[cfg(test)]
+mod tests;
+
+pub use input::{Effect, Input, StepFailure, Ticket};
+
+use gate::Gate;
+use machines::{After, Machines};
+use watching::Watching;
+use work::Work;
+
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// What an operator may tune about the core, and what never changes while it runs.
+#[derive(Debug, Clone)]
+pub struct CoreConfig {
+    /// This node.
+    pub node: NodeName,
+    /// What the orchestrator can do.
+    pub capabilities: Capabilities,
+    /// The longest time between two looks at what runs.
+    pub observe_every: Duration,
+}
+
+/// The decisions of a site agent.
+///
+/// Drive it so: [`Self::handle`] with an input; then [`Self::poll_effect`] until there is none,
+/// carrying each effect out in order; then wait for the next input or for [`Self::poll_timeout`].
+/// [`Effect::Load`] and [`Effect::Commit`] must be answered before later effects are polled.
+#[derive(Debug)]
+pub struct Core {
+    config: CoreConfig,
+    rng: StdRng,
+    /// Both streams; none while the store cannot be read.
+    machines: Option<Machines>,
+    gate: Gate,
+    /// What waits for the commit that is under way.
+    after_commit: Vec<After>,
+    link: LinkState,
+    desired: Desired,
+    /// Whether `desired` is all that should run. It is not before the cloud was first heard, nor
+    /// while parts of it are on their way: then what is not in it is left alone.
+    settled: bool,
+    attempts: Attempts,
+    watching: Watching,
+    work: Work,
+    statuses: BTreeMap<AppName, AppStatus>,
+    effects: VecDeque<Effect>,
+}
+
+#[derive(Debug, Default)]
+struct LinkState {
+    up: bool,
+    since: Moment,
+    reason: Option<String>,
+}
+
+impl Core {
+    /// A core that begins by reading the store.
+    pub fn new(config: CoreConfig, mut rng: StdRng) -> Self {
+        let backoff = |rng: &mut StdRng| Backoff::new(FIRST_RETRY, LONGEST_RETRY, fork(rng));
+        Self {
+            gate: Gate::new(backoff(&mut rng)),
+            watching: Watching::new(backoff(&mut rng)),
+            config,
+            rng,
+            machines: None,
+            after_commit: Vec::new(),
+            link: LinkState::default(),
+            desired: Desired::default(),
+            settled: false,
+            attempts: Attempts::default(),
+            work: Work::default(),
+            statuses: BTreeMap::new(),
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// Takes an input.
+    pub fn handle(&mut self, now: Moment, input: Input) {
+        self.handle_timeouts(now);
+        match input {
+            Input::Woken => {}
+            Input::LinkUp => self.on_link_up(now),
+            Input::LinkDown { reason } => self.on_link_down(now, reason),
+            Input::Received(stream, message) => {
+                if let Some(machines) = &mut self.machines {
+                    machines.receive(now, stream, &message);
+                }
+            }
+            Input::Hint => self.watching.hint(now),
+            Input::Observed { observed, version } => self.on_observed(now, observed, version),
+            Input::Unreachable { reason } => self.on_unreachable(now, reason),
+            Input::Done { step, outcome } => self.on_done(now, &step, outcome),
+            Input::Loaded(entries) => self.on_loaded(now, entries),
+            Input::Committed => self.on_committed(now),
+            Input::StoreFailed { full, reason } => self.on_store_failed(now, full, reason),
+            Input::Asked(ticket, request) => self.on_asked(now, ticket, request),
+        }
+    }
+
+    /// The next effect to carry out.
+    pub fn poll_effect(&mut self, now: Moment) -> Option<Effect> {
+        if let Some(effect) = self.effects.pop_front() {
+            return Some(effect);
+        }
+        if self.gate.is_waiting() {
+            return None;
+        }
+        if self.machines.is_none() && self.gate.begin_load(now) {
+            return Some(Effect::Load);
+        }
+        if let Some(machines) = &mut self.machines {
+            let batch = machines.drain();
+            if !batch.ops.is_empty() {
+                self.after_commit = batch.after;
+                self.gate.begin_commit();
+                return Some(Effect::Commit(batch.ops));
+            }
+            if !batch.after.is_empty() {
+                self.carry_out(now, batch.after);
+                return self.poll_effect(now);
+            }
+        }
+        self.watching.begin(now)
+    }
+
+    /// When to call [`Self::handle`] with [`Input::Woken`] if nothing else happens, and why.
+    pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
+        let sync = self.machines.as_ref().and_then(|machines| machines.up.poll_timeout());
+        let due = [sync, self.watching.poll_timeout(), self.gate.poll_timeout()];
+        due.into_iter().flatten().min()
+    }
+
+    fn handle_timeouts(&mut self, now: Moment) {
+        if let Some(machines) = &mut self.machines {
+            machines.up.handle_timeout(now);
+        }
+        self.gate.reopen(now);
+    }
+
+    fn on_link_up(&mut self, now: Moment) {
+        self.link = LinkState { up: true, since: now, reason: None };
+        if let Some(machines) = &mut self.machines {
+            machines.link_up(now);
+        }
+    }
+
+    fn on_link_down(&mut self, now: Moment, reason: String) {
+        let since = if self.link.up { now } else { self.link.since };
+        self.link = LinkState { up: false, since, reason: Some(reason) };
+        if let Some(machines) = &mut self.machines {
+            machines.link_down();
+        }
+    }
+
+    fn on_loaded(&mut self, now: Moment, entries: Vec<(Vec<u8>, Vec<u8>)>) {
+        self.gate.loaded();
+        let mut machines = Machines::restore(entries, &mut self.rng);
+        if self.link.up {
+            machines.link_up(now);
+        }
+        self.settled = false;
+        self.machines = Some(machines);
+        self.settle(now);
+        self.watching.want(now, "the store was read");
+    }
+
+    fn on_committed(&mut self, now: Moment) {
+        if self.gate.committed() {
+            tracing::info!("the store works again");
+        }
+        let after = std::mem::take(&mut self.after_commit);
+        self.carry_out(now, after);
+        if !self.settled {
+            self.settle(now);
+        }
+    }
+
+    /// The machines are ahead of a store that refused a commit: they are dropped and read back.
+    fn on_store_failed(&mut self, now: Moment, full: bool, reason: String) {
+        self.after_commit.clear();
+        self.machines = None;
+        self.gate.failed(now, full, reason);
+    }
+
+    fn carry_out(&mut self, now: Moment, after: Vec<After>) {
+        for after in after {
+            match after {
+                After::Send(stream, message) => {
+                    let topic = Topic::of(self.config.node.clone(), stream, message.kind());
+                    self.effects.push_back(Effect::Publish(topic, message));
+                }
+                After::Deliver(delivery) => self.deliver(now, &delivery),
+            }
+        }
+    }
+
+    fn deliver(&mut self, now: Moment, delivery: &Delivery) {
+        let ShadowKey::App(app) = &delivery.key else {
+            tracing::debug!(shadow = %delivery.key, "a desired half that this agent does not use");
+            return;
+        };
+        tracing::info!(%app, version = %delivery.version, gone = delivery.document.is_none(),
+            "desired state changed");
+        match &delivery.document {
+            Some(document) => self.desired.insert(app.clone(), delivery.version, document),
+            None => self.desired.remove(app),
+        }
+        self.work.forget_waiting(app);
+        self.watching.want(now, "desired state changed");
+    }
+
+    /// Makes `desired` what the reader holds, as far as the reader knows.
+    fn settle(&mut self, now: Moment) {
+        let Some(machines) = &self.machines else { return };
+        let reader = &machines.down;
+        if reader.epoch() == Epoch::NONE {
+            return;
+        }
+        let mut held = BTreeMap::new();
+        for (key, half) in reader.halves() {
+            if let ShadowKey::App(app) = key {
+                held.insert(app.clone(), (half.version, half.document.clone()));
+            }
+        }
+        self.settled = !reader.is_incomplete();
+        let mut changed = self.settled;
+        for (app, (version, document)) in &held {
+            if self.desired.apps.get(app).is_none_or(|known| known.version != *version) {
+                self.desired.insert(app.clone(), *version, document);
+                changed = true;
+            }
+        }
+        if self.settled {
+            let gone = self.desired.apps.keys().filter(|app| !held.contains_key(*app)).cloned();
+            gone.collect::<Vec<_>>().iter().for_each(|app| self.desired.remove(app));
+        }
+        if changed {
+            self.watching.want(now, "desired state is known");
+        }
+    }
+}
+
+fn fork(rng: &mut StdRng) -> StdRng {
+    StdRng::seed_from_u64(rng.random())
+}
+
+/// The part of the store in which a stream's rows lie.
+const fn prefix(stream: Stream) -> &'static [u8] {
+    match stream {
+        Stream::Down => b"down/",
+        Stream::Up => b"up/",
+    }
+}

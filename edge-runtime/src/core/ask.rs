@@ -1,0 +1,111 @@
+//! Answers to those who ask at the node itself.
+
+use gnomon_schemas::id::{AppName, ServiceName};
+use gnomon_schemas::key::ShadowKey;
+use gnomon_sync::Moment;
+
+use super::{Core, Effect, Ticket};
+use crate::local::{
+    AppReport, LinkReport, Refusal, RefusalCode, Request, Response, Status, StoreReport,
+    StreamReport,
+};
+use crate::reconcile::model::Slot;
+
+impl Core {
+    pub(super) fn on_asked(&mut self, now: Moment, ticket: Ticket, request: Request) {
+        let effect = match request {
+            Request::Status => Effect::Answer(ticket, Response::Status(Box::new(self.status(now)))),
+            Request::Logs { app, service, tail } => match self.slots_of(&app, service.as_ref()) {
+                Ok(slots) => Effect::Logs { ticket, slots, tail },
+                Err(refusal) => Effect::Answer(ticket, Response::Refused(refusal)),
+            },
+        };
+        self.effects.push_back(effect);
+    }
+
+    fn status(&self, now: Moment) -> Status {
+        let streams = self.machines.as_ref();
+        Status {
+            node: self.config.node.clone(),
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            link: LinkReport {
+                up: self.link.up,
+                for_s: now.saturating_since(self.link.since).as_secs(),
+                reason: self.link.reason.clone(),
+                bytes_in: 0,
+                bytes_out: 0,
+            },
+            orchestrator: self.orchestrator_report().unwrap_or_default(),
+            store: StoreReport {
+                state: if self.gate.trouble().is_some() { "failing" } else { "ok" }.to_owned(),
+                reason: self.gate.trouble().map(|trouble| trouble.reason.clone()),
+            },
+            desired_complete: self.settled,
+            down: streams.map(|it| StreamReport {
+                epoch: it.down.epoch().to_string(),
+                seq: it.down.seq(),
+                acked: None,
+                in_sync: self.link.up && !it.down.is_incomplete(),
+            }),
+            up: streams.map(|it| StreamReport {
+                epoch: it.up.epoch().to_string(),
+                seq: it.up.head(),
+                acked: it.up.acked(),
+                in_sync: it.up.is_in_sync(),
+            }),
+            apps: self.apps(),
+        }
+    }
+
+    fn apps(&self) -> Vec<AppReport> {
+        let mut names: Vec<&AppName> =
+            self.desired.apps.keys().chain(self.statuses.keys()).collect();
+        names.sort_unstable();
+        names.dedup();
+        let report = |app: &AppName| AppReport {
+            app: app.clone(),
+            desired_version: self.desired.apps.get(app).map(|desired| desired.version),
+            status: self.statuses.get(app).cloned(),
+            busy: self.work.is_busy(app),
+            reported_version: self
+                .machines
+                .as_ref()
+                .and_then(|it| Some(it.up.get(&ShadowKey::App(app.clone()))?.version)),
+        };
+        names.into_iter().map(report).collect()
+    }
+
+    /// The slots of an app, or of one of its services.
+    fn slots_of(&self, app: &AppName, service: Option<&ServiceName>) -> Result<Vec<Slot>, Refusal> {
+        let known = self.desired.apps.get(app).and_then(|desired| desired.spec.as_ref().ok());
+        let Some(spec) = known else {
+            let names: Vec<_> = self.desired.apps.keys().map(ToString::to_string).collect();
+            return Err(Refusal {
+                code: RefusalCode::UnknownApp,
+                message: format!(
+                    "this node has no app `{app}` that can run; it has: {}",
+                    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+                ),
+            });
+        };
+        let chosen = spec.services.iter().filter(|(name, _)| service.is_none_or(|it| it == *name));
+        let slots: Vec<Slot> = chosen
+            .flat_map(|(name, spec)| {
+                let replicas = u16::try_from(spec.replicas).unwrap_or(u16::MAX);
+                let slot = |replica| Slot { app: app.clone(), service: name.clone(), replica };
+                (0..replicas).map(slot).collect::<Vec<_>>()
+            })
+            .collect();
+        if slots.is_empty() {
+            let names: Vec<_> = spec.services.keys().map(ToString::to_string).collect();
+            return Err(Refusal {
+                code: RefusalCode::UnknownService,
+                message: format!(
+                    "the app `{app}` has no such service; it has: {}",
+                    names.join(", ")
+                ),
+            });
+        }
+        Ok(slots)
+    }
+}

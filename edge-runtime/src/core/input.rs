@@ -1,0 +1,100 @@
+//! Everything that can happen to the core, and everything that it can ask for.
+
+use gnomon_schemas::topic::{Stream, Topic};
+use gnomon_schemas::wire::Message;
+
+use crate::local::{Request, Response};
+use crate::reconcile::model::{Observed, Slot, Step};
+use crate::store::Op;
+
+/// Names a local request, so that its answer finds the asker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepFailure {
+    /// For people.
+    pub reason: String,
+    /// Whether the same step may succeed later with nothing changed.
+    pub transient: bool,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    /// The moment of [`super::Core::poll_timeout`] has come.
+    Woken,
+    /// The cloud can be reached.
+    LinkUp,
+    /// It cannot, or still cannot.
+    LinkDown {
+        /// Why, for people.
+        reason: String,
+    },
+    /// A message of the cloud.
+    Received(Stream, Message),
+    /// The orchestrator says that something changed.
+    Hint,
+    /// The answer to [`Effect::Observe`].
+    Observed {
+        /// What runs.
+        observed: Observed,
+        /// The orchestrator's version, if it was asked for.
+        version: Option<String>,
+    },
+    /// The other answer to [`Effect::Observe`]: the orchestrator did not say what runs.
+    Unreachable {
+        /// Why, for people.
+        reason: String,
+    },
+    /// A step of [`Effect::Apply`] ended.
+    Done {
+        /// The step.
+        step: Step,
+        /// How it ended.
+        outcome: Result<(), StepFailure>,
+    },
+    /// The answer to [`Effect::Load`].
+    Loaded(Vec<(Vec<u8>, Vec<u8>)>),
+    /// The answer to [`Effect::Commit`].
+    Committed,
+    /// The other answer to both.
+    StoreFailed {
+        /// Whether free space is all that is missing.
+        full: bool,
+        /// Why, for people.
+        reason: String,
+    },
+    /// Somebody at this node asks.
+    Asked(Ticket, Request),
+}
+
+/// What to do.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// Read the whole store.
+    Load,
+    /// Commit these changes.
+    Commit(Vec<Op>),
+    /// Send a message to the cloud; it may get lost.
+    Publish(Topic, Message),
+    /// Ask the orchestrator what runs.
+    Observe {
+        /// Ask for its version too.
+        version: bool,
+    },
+    /// Do a step.
+    Apply(Step),
+    /// Answer a local request.
+    Answer(Ticket, Response),
+    /// Answer a local request with what these slots wrote.
+    Logs {
+        /// The request.
+        ticket: Ticket,
+        /// Whose output.
+        slots: Vec<Slot>,
+        /// The most lines of each.
+        tail: usize,
+    },
+}

@@ -1,0 +1,75 @@
+//! What the site reports: a document per app and one of the node, put only when they change.
+
+use std::collections::BTreeMap;
+
+use gnomon_schemas::app::AppStatus;
+use gnomon_schemas::document::Document;
+use gnomon_schemas::id::AppName;
+use gnomon_schemas::key::ShadowKey;
+use gnomon_sync::Moment;
+use serde_json::{Value, json};
+
+use super::Core;
+use super::watching::Reach;
+
+impl Core {
+    /// Puts the statuses that changed; deletes those of apps of which nothing is left.
+    pub(super) fn report_apps(&mut self, now: Moment, report: BTreeMap<AppName, AppStatus>) {
+        if let Some(machines) = &mut self.machines {
+            for (app, status) in &report {
+                machines.up.put(now, &ShadowKey::App(app.clone()), document(app, status));
+            }
+            let finished = |key: &ShadowKey| key.app().is_some_and(|app| !report.contains_key(app));
+            let gone: Vec<ShadowKey> =
+                machines.up.halves().map(|(key, _)| key.clone()).filter(finished).collect();
+            for key in gone.iter().filter(|_| self.settled) {
+                machines.up.delete(now, key);
+            }
+        }
+        self.statuses = report;
+    }
+
+    /// Puts the node's own report, once the orchestrator was asked.
+    pub(super) fn report_node(&mut self, now: Moment) {
+        let Some(orchestrator) = self.orchestrator_report() else { return };
+        let report = json!({
+            "agent": { "version": env!("CARGO_PKG_VERSION") },
+            "orchestrator": orchestrator,
+            "platform": { "os": std::env::consts::OS, "arch": std::env::consts::ARCH },
+        });
+        let Some(machines) = &mut self.machines else { return };
+        match Document::from_value(report) {
+            Ok(document) => drop(machines.up.put(now, &ShadowKey::Node, document)),
+            Err(error) => tracing::error!(%error, "the node's report is not a document"),
+        }
+    }
+
+    pub(super) fn orchestrator_report(&self) -> Option<Value> {
+        let mut report = json!({ "kind": self.config.capabilities.kind.as_str() });
+        let fields = report.as_object_mut()?;
+        match self.watching.reach() {
+            Reach::Unknown => return None,
+            Reach::Ready => fields.insert("state".to_owned(), "ready".into()),
+            Reach::Unreachable(reason) => {
+                fields.insert("reason".to_owned(), reason.as_str().into());
+                fields.insert("state".to_owned(), "unreachable".into())
+            }
+        };
+        if let Some(version) = self.watching.version() {
+            fields.insert("version".to_owned(), version.into());
+        }
+        Some(report)
+    }
+}
+
+fn document(app: &AppName, status: &AppStatus) -> Document {
+    Document::from_value(status.to_value()).unwrap_or_else(|error| {
+        tracing::error!(%app, %error, "the status is not a document; a short one is reported");
+        let short = AppStatus {
+            reason: Some("the status is too large to report; ask the node itself".to_owned()),
+            revision: status.revision,
+            ..AppStatus::new(status.desired_version, status.state)
+        };
+        Document::from_value(short.to_value()).unwrap_or_default()
+    })
+}

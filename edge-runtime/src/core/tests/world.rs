@@ -1,0 +1,283 @@
+//! A whole world around one core: a disk, a fake orchestrator, a cloud that runs the other ends of
+//! both streams, and a link that is up or down. Time moves only when a test says so.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use gnomon_schemas::app::AppStatus;
+use gnomon_schemas::document::Document;
+use gnomon_schemas::topic::Stream;
+use gnomon_schemas::version::Epoch;
+use gnomon_schemas::wire::Message;
+use gnomon_sync::{Output, Reader, ReaderConfig, Writer, WriterConfig};
+use serde_json::{Value, json};
+
+use super::super::*;
+use crate::local::{Request, Response};
+use crate::orchestrator::Orchestrator;
+use crate::orchestrator::fake::Fake;
+use crate::store::Store as _;
+use crate::store::memory::MemoryDisk;
+
+pub(super) struct World {
+    pub(super) core: Core,
+    pub(super) disk: MemoryDisk,
+    pub(super) fake: Fake,
+    pub(super) now: Moment,
+    pub(super) cloud_down: Writer,
+    pub(super) cloud_up: Reader,
+    pub(super) link_up: bool,
+    /// Effects that are left before the power goes.
+    pub(super) power: Option<u32>,
+    /// Every effect that was carried out, shortly.
+    pub(super) log: Vec<String>,
+    /// Everything that the cloud sent, for replays.
+    pub(super) sent: Vec<(Stream, Message)>,
+    pub(super) answers: Vec<Response>,
+    inputs: VecDeque<Input>,
+    seed: u64,
+}
+
+pub(super) fn rng(seed: u64) -> StdRng {
+    StdRng::seed_from_u64(seed)
+}
+
+pub(super) fn app(text: &str) -> AppName {
+    text.parse().unwrap()
+}
+
+pub(super) fn key(text: &str) -> ShadowKey {
+    ShadowKey::App(app(text))
+}
+
+/// An app of one service with this image.
+pub(super) fn spec(image: &str) -> Document {
+    let services = json!({ "main": { "image": image, "restart": "always" } });
+    Document::from_value(json!({ "services": services })).unwrap()
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        let fake = Fake::new();
+        Self {
+            core: core(&fake, 1),
+            disk: MemoryDisk::new(),
+            fake,
+            now: Moment::from_millis(1000),
+            cloud_down: Writer::new(Epoch(77), WriterConfig::default(), rng(2)),
+            cloud_up: Reader::new(ReaderConfig::default()),
+            link_up: false,
+            power: None,
+            log: Vec::new(),
+            sent: Vec::new(),
+            answers: Vec::new(),
+            inputs: VecDeque::new(),
+            seed: 1,
+        }
+    }
+
+    /// The agent dies and starts again; the disk, the apps and the cloud stay.
+    pub(super) fn restart(&mut self) {
+        self.seed += 1;
+        self.power = None;
+        self.inputs.clear();
+        self.core = core(&self.fake, self.seed);
+        self.cloud_down.link_down();
+        self.cloud_up.link_down();
+        self.link_up = false;
+    }
+
+    pub(super) fn connect(&mut self) {
+        self.link_up = true;
+        self.cloud_down.link_up(self.now);
+        self.cloud_up.link_up(self.now);
+        self.input(Input::LinkUp);
+    }
+
+    pub(super) fn disconnect(&mut self) {
+        self.link_up = false;
+        self.cloud_down.link_down();
+        self.cloud_up.link_down();
+        self.input(Input::LinkDown { reason: "cut".to_owned() });
+    }
+
+    pub(super) fn input(&mut self, input: Input) {
+        self.core.handle(self.now, input);
+        self.settle();
+    }
+
+    /// Lets time pass, with everything that falls due in it.
+    pub(super) fn pass(&mut self, time: Duration) {
+        let end = self.now + time;
+        loop {
+            let due = self.core.poll_timeout().map(|(at, _)| at);
+            let cloud = self.cloud_down.poll_timeout().map(|(at, _)| at);
+            let next = due.into_iter().chain(cloud).min().filter(|at| *at <= end);
+            self.now = next.map_or(end, |at| at.max(self.now));
+            self.cloud_down.handle_timeout(self.now);
+            self.input(Input::Woken);
+            if next.is_none() || self.power == Some(0) {
+                return;
+            }
+            self.now = self.now + Duration::from_millis(1);
+        }
+    }
+
+    /// Carries out everything that can be done now; false if the power went.
+    pub(super) fn settle(&mut self) {
+        loop {
+            self.take_from_cloud();
+            while let Some(effect) = self.core.poll_effect(self.now) {
+                if !self.spend() {
+                    return;
+                }
+                self.carry_out(effect);
+                self.take_from_cloud();
+            }
+            let Some(input) = self.inputs.pop_front() else { return };
+            self.core.handle(self.now, input);
+        }
+    }
+
+    pub(super) fn is_dead(&self) -> bool {
+        self.power == Some(0)
+    }
+
+    pub(super) fn reported(&self, name: &str) -> Option<AppStatus> {
+        let held = self.cloud_up.get(&key(name))?;
+        Some(AppStatus::from_document(&held.document.to_value()).unwrap())
+    }
+
+    pub(super) fn node_report(&self) -> Option<Value> {
+        Some(self.cloud_up.get(&ShadowKey::Node)?.document.to_value())
+    }
+
+    /// The images' services that run, and how many instances there are at all.
+    pub(super) fn running(&self) -> (usize, usize) {
+        let observed = self.orchestrator().observe().now_or_never().unwrap().unwrap();
+        let states = observed.instances.values();
+        (states.filter(|it| it.state.is_running()).count(), observed.instances.len())
+    }
+
+    pub(super) fn count(&self, word: &str) -> usize {
+        self.log.iter().filter(|line| line.starts_with(word)).count()
+    }
+
+    pub(super) fn status(&mut self) -> crate::local::Status {
+        self.input(Input::Asked(Ticket(0), Request::Status));
+        match self.answers.pop() {
+            Some(Response::Status(status)) => *status,
+            other => panic!("{other:?} is no status"),
+        }
+    }
+
+    /// Sends everything again that the cloud ever sent.
+    pub(super) fn replay(&mut self) {
+        for (stream, message) in self.sent.clone() {
+            self.core.handle(self.now, Input::Received(stream, message));
+        }
+        self.settle();
+    }
+
+    fn orchestrator(&self) -> Orchestrator {
+        Orchestrator::Fake(self.fake.clone())
+    }
+
+    fn spend(&mut self) -> bool {
+        match &mut self.power {
+            Some(0) => false,
+            Some(left) => {
+                *left -= 1;
+                *left > 0
+            }
+            None => true,
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let mut store = self.disk.open();
+        match effect {
+            Effect::Load => {
+                self.log.push("load".to_owned());
+                let mut entries = Vec::new();
+                store.scan(b"", &mut |k, v| entries.push((k.to_vec(), v.to_vec()))).unwrap();
+                self.core.handle(self.now, Input::Loaded(entries));
+            }
+            Effect::Commit(ops) => {
+                self.log.push("commit".to_owned());
+                let input = match store.commit(&ops) {
+                    Ok(()) => Input::Committed,
+                    Err(error) => {
+                        Input::StoreFailed { full: error.is_full(), reason: error.to_string() }
+                    }
+                };
+                self.core.handle(self.now, input);
+            }
+            Effect::Publish(topic, message) => self.publish(topic, message),
+            Effect::Observe { version } => {
+                self.log.push("observe".to_owned());
+                let seen = self.orchestrator().observe().now_or_never().unwrap();
+                self.inputs.push_back(match seen {
+                    Ok(observed) => {
+                        let version = version.then(|| "1.0".to_owned());
+                        Input::Observed { observed, version }
+                    }
+                    Err(error) => Input::Unreachable { reason: error.to_string() },
+                });
+            }
+            Effect::Apply(step) => {
+                self.log.push(format!("step {step}"));
+                let outcome = self.orchestrator().apply(&step).now_or_never().unwrap();
+                let outcome = outcome.map_err(|error| StepFailure {
+                    transient: error.is_transient(),
+                    reason: error.to_string(),
+                });
+                self.inputs.push_back(Input::Done { step, outcome });
+            }
+            Effect::Answer(_, response) => self.answers.push(response),
+            Effect::Logs { slots, .. } => self.log.push(format!("logs {}", slots.len())),
+        }
+    }
+
+    fn publish(&mut self, topic: Topic, message: Message) {
+        self.log.push(format!("publish {topic}"));
+        if !self.link_up {
+            return;
+        }
+        match topic.stream() {
+            Stream::Down => self.cloud_down.receive(self.now, &message),
+            Stream::Up => self.cloud_up.receive(self.now, &message),
+        }
+    }
+
+    fn take_from_cloud(&mut self) {
+        let mut messages = Vec::new();
+        while let Some(output) = self.cloud_down.poll_output() {
+            if let Output::Send(message) = output {
+                messages.push((Stream::Down, message));
+            }
+        }
+        while let Some(output) = self.cloud_up.poll_output() {
+            if let Output::Send(message) = output {
+                messages.push((Stream::Up, message));
+            }
+        }
+        if !self.link_up {
+            return;
+        }
+        for (stream, message) in messages {
+            self.sent.push((stream, message.clone()));
+            self.inputs.push_back(Input::Received(stream, message));
+        }
+    }
+}
+
+fn core(fake: &Fake, seed: u64) -> Core {
+    let config = CoreConfig {
+        node: "site-1".parse().unwrap(),
+        capabilities: fake.capabilities(),
+        observe_every: Duration::from_secs(30),
+    };
+    Core::new(config, rng(seed))
+}

@@ -1,0 +1,126 @@
+//! What runs apps on a node: Docker, host processes, or a fake for tests. Every step is
+//! idempotent, and the truth is read from the real objects each time, never remembered.
+
+pub mod capabilities;
+pub mod docker;
+mod error;
+pub mod fake;
+mod files;
+pub mod process;
+mod tail;
+mod watch;
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::reconcile::model::{Observed, Slot, Step};
+
+pub use capabilities::{Capabilities, Unsupported};
+pub use error::OrchestratorError;
+pub use watch::Watch;
+
+/// One of the ways to run apps. Steps of different apps may be applied at the same time, those of
+/// one app one after the other.
+#[derive(Debug, Clone)]
+pub enum Orchestrator {
+    /// Containers of a Docker daemon.
+    Docker(docker::Docker),
+    /// Processes of the host.
+    Process(process::Process),
+    /// Nothing real; a test says how it behaves.
+    Fake(fake::Fake),
+}
+
+/// The name of a way to run apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Containers of a Docker daemon.
+    Docker,
+    /// Processes of the host.
+    Process,
+    /// Nothing real.
+    Fake,
+}
+
+impl Kind {
+    /// The name as a report shows it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+            Self::Process => "process",
+            Self::Fake => "fake",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Orchestrator {
+    /// Which one it is.
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Docker(_) => Kind::Docker,
+            Self::Process(_) => Kind::Process,
+            Self::Fake(_) => Kind::Fake,
+        }
+    }
+
+    /// What it can do, for the check that comes before anything is touched.
+    pub fn capabilities(&self) -> Capabilities {
+        match self {
+            Self::Docker(docker) => docker.capabilities(),
+            Self::Process(process) => process.capabilities(),
+            Self::Fake(fake) => fake.capabilities(),
+        }
+    }
+
+    /// The version of what runs the apps; an error when it does not answer.
+    pub async fn version(&self) -> Result<String, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.version().await?),
+            Self::Process(_) | Self::Fake(_) => Ok(env!("CARGO_PKG_VERSION").to_owned()),
+        }
+    }
+
+    /// Reads what this node runs now.
+    pub async fn observe(&self) -> Result<Observed, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.observe().await?),
+            Self::Process(process) => Ok(process.observe().await?),
+            Self::Fake(fake) => Ok(fake.observe()?),
+        }
+    }
+
+    /// Does one step. A step that is already done succeeds.
+    pub async fn apply(&self, step: &Step) -> Result<(), OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.apply(step).await?),
+            Self::Process(process) => Ok(process.apply(step).await?),
+            Self::Fake(fake) => Ok(fake.apply(step)?),
+        }
+    }
+
+    /// Begins to watch for changes; must be called inside a Tokio runtime.
+    pub fn watch(&self) -> Watch {
+        match self {
+            Self::Docker(docker) => docker.watch(),
+            Self::Process(process) => process.watch(),
+            Self::Fake(fake) => fake.watch(),
+        }
+    }
+
+    /// The last `tail` lines that the newest instance of a slot wrote, at most a megabyte of them.
+    pub async fn logs(&self, slot: &Slot, tail: usize) -> Result<String, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.logs(slot, tail).await?),
+            Self::Process(process) => Ok(process.logs(slot, tail).await?),
+            Self::Fake(fake) => Ok(fake.logs(slot, tail)?),
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! What an orchestrator can do, so that what it cannot is refused before anything is touched.
+//! Pure: it looks at the app and at nothing else.
+
+use std::path::{Path, PathBuf};
+
+use gnomon_schemas::app::{AppSpec, Mount, ResourceLimits, ServiceSpec};
+use gnomon_schemas::id::ServiceName;
+
+use super::Kind;
+
+/// What an orchestrator can do. What is not named here every orchestrator can do, or does as well
+/// as it can: a host process listens on the ports of the node itself, reaches the other services of
+/// its app at the loopback address, and is asked, not forced, to leave a read-only volume alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each says one independent thing")]
+pub struct Capabilities {
+    /// Which orchestrator it is.
+    pub kind: Kind,
+    /// It runs images. If not, a service needs a command, and its image is not looked at.
+    pub images: bool,
+    /// It can give a service memory as a file system.
+    pub tmpfs: bool,
+    /// It can hold a service below limits of processor, memory and processes.
+    pub limits: bool,
+    /// It can put a mount inside another mount.
+    pub nested_mounts: bool,
+    /// It can run a service as another user than the agent's.
+    pub users: bool,
+    /// Directories of the node below which a bind mount may point; none by default.
+    pub bind_prefixes: Vec<PathBuf>,
+}
+
+/// Why an orchestrator refuses an app.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("service {service} cannot run on the {kind} orchestrator of this node: {reason}")]
+pub struct Unsupported {
+    /// The service that it cannot run.
+    pub service: ServiceName,
+    /// The orchestrator.
+    pub kind: Kind,
+    /// What it cannot do.
+    pub reason: UnsupportedReason,
+}
+
+/// What an orchestrator cannot do for a service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnsupportedReason {
+    /// It runs images and the service has none.
+    #[error("it needs an `image`")]
+    NeedsImage,
+    /// It runs commands and the service has none.
+    #[error("it runs no images; give a command for the host under `x-gnomon-process`")]
+    NeedsCommand,
+    /// A mount of type tmpfs.
+    #[error("it has no tmpfs for {target}; use a named volume")]
+    Tmpfs {
+        /// Where the mount appears.
+        target: String,
+    },
+    /// A mount inside a mount.
+    #[error("it cannot put {inner} inside the volume at {outer}; mount them side by side")]
+    NestedMount {
+        /// Where the inner one appears.
+        inner: String,
+        /// Where the outer one appears.
+        outer: String,
+    },
+    /// A bind mount outside what the node permits.
+    #[error("the bind mount of {path} is not below a directory that this node permits{}", list(.permitted))]
+    Bind {
+        /// The path on the node.
+        path: String,
+        /// What the node permits.
+        permitted: Vec<PathBuf>,
+    },
+    /// A limit of resources.
+    #[error("it cannot enforce `resources.limits`; leave them out")]
+    Limits,
+    /// Another user.
+    #[error("it cannot become user {user}; run gnomon-edge as root, or leave `user` out")]
+    User {
+        /// The wanted user.
+        user: String,
+    },
+}
+
+fn list(prefixes: &[PathBuf]) -> String {
+    let list: Vec<_> = prefixes.iter().map(|path| path.display().to_string()).collect();
+    if list.is_empty() { " (it permits none)".into() } else { format!(" ({})", list.join(", ")) }
+}
+
+impl Capabilities {
+    /// Checks whether every service of an app can run.
+    pub fn check(&self, app: &AppSpec) -> Result<(), Unsupported> {
+        app.services.iter().try_for_each(|(name, service)| {
+            self.check_service(service).map_err(|reason| Unsupported {
+                service: name.clone(),
+                kind: self.kind,
+                reason,
+            })
+        })
+    }
+
+    fn check_service(&self, service: &ServiceSpec) -> Result<(), UnsupportedReason> {
+        use UnsupportedReason as Reason;
+        if self.images && service.image.is_none() {
+            return Err(Reason::NeedsImage);
+        }
+        if !self.images && service.host_argv().is_empty() {
+            return Err(Reason::NeedsCommand);
+        }
+        if !self.limits && service.resources.limits != ResourceLimits::default() {
+            return Err(Reason::Limits);
+        }
+        if let Some(user) = service.user.as_ref().filter(|_| !self.users) {
+            return Err(Reason::User { user: user.clone() });
+        }
+        if let Some((inner, outer)) = nested(service).filter(|_| !self.nested_mounts) {
+            return Err(Reason::NestedMount { inner: inner.to_owned(), outer: outer.to_owned() });
+        }
+        service.volumes.iter().try_for_each(|(target, mount)| self.check_mount(target, mount))
+    }
+
+    fn check_mount(&self, target: &str, mount: &Mount) -> Result<(), UnsupportedReason> {
+        match mount {
+            Mount::Volume { .. } => Ok(()),
+            Mount::Tmpfs { .. } if self.tmpfs => Ok(()),
+            Mount::Tmpfs { .. } => Err(UnsupportedReason::Tmpfs { target: target.to_owned() }),
+            Mount::Bind { path, .. } if self.permits_bind(Path::new(path)) => Ok(()),
+            Mount::Bind { path, .. } => Err(UnsupportedReason::Bind {
+                path: path.clone(),
+                permitted: self.bind_prefixes.clone(),
+            }),
+        }
+    }
+
+    /// Whether a path is written below a permitted directory. The orchestrators look at it again
+    /// with symbolic links followed.
+    pub fn permits_bind(&self, path: &Path) -> bool {
+        self.bind_prefixes.iter().any(|prefix| path.starts_with(prefix))
+    }
+}
+
+fn nested(service: &ServiceSpec) -> Option<(&str, &str)> {
+    let files = service.configs.keys().chain(service.secrets.keys());
+    let targets = || service.volumes.keys().chain(files.clone()).map(String::as_str);
+    let inside = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.starts_with('/'))
+    };
+    let outer_of = |inner| service.volumes.keys().find(move |outer| inside(inner, outer));
+    targets().find_map(|inner| outer_of(inner).map(|outer| (inner, outer.as_str())))
+}
+
+#[cfg(test)]
+mod tests;

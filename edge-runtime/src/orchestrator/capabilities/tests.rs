@@ -1,0 +1,74 @@
+//! What each orchestrator refuses, in the words that an operator reads.
+
+use serde_json::json;
+
+use super::*;
+
+fn process() -> Capabilities {
+    Capabilities {
+        kind: Kind::Process,
+        images: false,
+        tmpfs: false,
+        limits: false,
+        nested_mounts: false,
+        users: false,
+        bind_prefixes: vec!["/srv".into()],
+    }
+}
+
+fn docker() -> Capabilities {
+    Capabilities {
+        kind: Kind::Docker,
+        images: true,
+        tmpfs: true,
+        limits: true,
+        nested_mounts: true,
+        users: true,
+        bind_prefixes: Vec::new(),
+    }
+}
+
+fn refusal(capabilities: &Capabilities, service: &serde_json::Value) -> String {
+    let app: AppSpec = serde_json::from_value(json!({ "services": { "web": service } })).unwrap();
+    capabilities.check(&app).map_or_else(|error| error.to_string(), |()| "fits".to_owned())
+}
+
+#[test]
+fn a_service_needs_what_its_orchestrator_runs() {
+    insta::assert_snapshot!(refusal(&docker(), &json!({"process": {"command": ["web"]}})),
+        @"service web cannot run on the docker orchestrator of this node: it needs an `image`");
+    insta::assert_snapshot!(refusal(&process(), &json!({"image": "web:1"})),
+        @"service web cannot run on the process orchestrator of this node: it runs no images; give a command for the host under `x-gnomon-process`");
+    let both = json!({"image": "web:1", "process": {"command": ["web"]}, "ports": [{"container": 80, "host": 8080}]});
+    assert_eq!(refusal(&docker(), &both), "fits");
+    assert_eq!(refusal(&process(), &both), "fits");
+}
+
+#[test]
+fn a_bind_mount_must_be_below_a_permitted_directory() {
+    let bind = |path: &str| json!({"image": "w", "command": ["w"], "volumes": {"/data": {"bind": {"path": path}}}});
+    assert_eq!(refusal(&process(), &bind("/srv/films")), "fits");
+    insta::assert_snapshot!(refusal(&process(), &bind("/srv2")),
+        @"service web cannot run on the process orchestrator of this node: the bind mount of /srv2 is not below a directory that this node permits (/srv)");
+    insta::assert_snapshot!(refusal(&docker(), &bind("/srv/films")),
+        @"service web cannot run on the docker orchestrator of this node: the bind mount of /srv/films is not below a directory that this node permits (it permits none)");
+}
+
+#[test]
+fn what_a_host_process_cannot_have_is_refused_by_name() {
+    let cases = [
+        (json!({"command": ["w"], "volumes": {"/tmp": {"tmpfs": {}}}}), "tmpfs for /tmp"),
+        (json!({"command": ["w"], "resources": {"limits": {"pids": 3}}}), "`resources.limits`"),
+        (
+            json!({"command": ["w"], "volumes": {
+                "/data": {"bind": {"path": "/srv/a"}}, "/data/b": {"bind": {"path": "/srv/b"}}
+            }}),
+            "/data/b inside the volume at /data",
+        ),
+        (json!({"command": ["w"], "user": "nobody"}), "user nobody"),
+    ];
+    for (service, named) in cases {
+        let text = refusal(&process(), &service);
+        assert!(text.contains(named), "{text}");
+    }
+}

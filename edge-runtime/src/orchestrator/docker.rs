@@ -1,0 +1,138 @@
+//! Runs services as containers of a Docker daemon, reached at its socket. Labels on the objects
+//! are the truth; an object without this node's label is never touched.
+
+mod body;
+mod create;
+mod error;
+mod events;
+mod files;
+mod image;
+mod labels;
+mod lifecycle;
+mod network;
+mod observe;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gnomon_schemas::id::NodeName;
+
+use super::watch::Watch;
+use super::{Capabilities, Kind};
+use crate::reconcile::model::{Observed, Slot, Step};
+
+pub use error::DockerError;
+
+/// How long Docker may take to answer a question.
+const ANSWER: Duration = Duration::from_secs(15);
+/// How long Docker may take to do something to a container.
+const WORK: Duration = Duration::from_mins(2);
+
+/// How the Docker orchestrator of a node is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node; objects with the label of another one are not seen.
+    pub node: NodeName,
+    /// The daemon's socket.
+    pub socket: PathBuf,
+    /// The directory for the files of configs.
+    pub files_dir: PathBuf,
+    /// The directory for the files of secrets; it should not outlive a power cut.
+    pub secrets_dir: PathBuf,
+    /// Directories of the node below which a bind mount may point.
+    pub bind_prefixes: Vec<PathBuf>,
+    /// How many bytes the log of a container may have before it is rotated.
+    pub log_bytes: u64,
+    /// How many logs of a container are kept.
+    pub log_files: u32,
+}
+
+impl Settings {
+    /// The usual setup: the system's daemon, secrets in memory, and no bind mount permitted.
+    pub fn new(node: NodeName, files_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            socket: "/var/run/docker.sock".into(),
+            files_dir: files_dir.into(),
+            secrets_dir: PathBuf::from("/run/gnomon").join(node.as_str()),
+            bind_prefixes: Vec::new(),
+            log_bytes: 10 * 1024 * 1024,
+            log_files: 3,
+            node,
+        }
+    }
+}
+
+/// The orchestrator of containers. It connects anew for each call and remembers nothing, so a
+/// daemon may come and go.
+#[derive(Debug, Clone)]
+pub struct Docker {
+    settings: Settings,
+}
+
+impl Docker {
+    /// Uses a daemon; whether it answers shows with the first call.
+    pub const fn new(settings: Settings) -> Self {
+        Self { settings }
+    }
+
+    /// What it can do.
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            kind: Kind::Docker,
+            images: true,
+            tmpfs: true,
+            limits: true,
+            nested_mounts: true,
+            users: true,
+            bind_prefixes: self.settings.bind_prefixes.clone(),
+        }
+    }
+
+    /// The daemon's version.
+    pub async fn version(&self) -> Result<String, DockerError> {
+        let version = self.client(ANSWER)?.version().await;
+        let version = version.map_err(|error| self.failed("ask for the version", error))?;
+        Ok(version.version.unwrap_or_else(|| "unknown".to_owned()))
+    }
+
+    /// Reads every object that carries this node's label.
+    pub async fn observe(&self) -> Result<Observed, DockerError> {
+        observe::observe(self).await
+    }
+
+    /// Does one step.
+    pub async fn apply(&self, step: &Step) -> Result<(), DockerError> {
+        match step {
+            Step::Pull { app: _, image } => image::pull(self, image).await,
+            Step::Create { slot, spec } => create::create(self, slot, spec).await,
+            Step::Start { id, slot } => lifecycle::start(self, id, slot).await,
+            Step::Stop { id, slot, grace } => lifecycle::stop(self, id, slot, *grace).await,
+            Step::Remove { id, slot } => lifecycle::remove(self, id, slot).await,
+            Step::RemoveApp { app } => {
+                network::remove(self, app).await?;
+                files::remove_app(&self.settings, app)
+            }
+        }
+    }
+
+    /// Follows the daemon's events.
+    pub fn watch(&self) -> Watch {
+        events::watch(self)
+    }
+
+    /// The last lines that the newest container of a slot wrote.
+    pub async fn logs(&self, slot: &Slot, tail: usize) -> Result<String, DockerError> {
+        observe::logs(self, slot, tail).await
+    }
+
+    fn client(&self, timeout: Duration) -> Result<bollard::Docker, DockerError> {
+        let socket = self.settings.socket.to_string_lossy();
+        let version = bollard::API_DEFAULT_VERSION;
+        bollard::Docker::connect_with_unix(&socket, timeout.as_secs(), version)
+            .map_err(|error| self.failed("connect", error))
+    }
+
+    fn failed(&self, doing: impl Into<String>, error: bollard::errors::Error) -> DockerError {
+        DockerError::from_client(doing.into(), &self.settings.socket, error)
+    }
+}

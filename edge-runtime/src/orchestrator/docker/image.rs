@@ -1,0 +1,121 @@
+//! Fetches images that are not on the node.
+
+use std::time::Duration;
+
+use bollard::query_parameters::CreateImageOptionsBuilder;
+use futures_util::StreamExt as _;
+
+use super::{ANSWER, Docker, DockerError, WORK};
+
+/// How long a pull may go on without any news of progress.
+const STALL: Duration = Duration::from_mins(5);
+
+/// Makes sure that an image is present. One that is present is not looked for anywhere else.
+pub(super) async fn pull(docker: &Docker, image: &str) -> Result<(), DockerError> {
+    if is_present(docker, image).await? {
+        return Ok(());
+    }
+    let client = docker.client(WORK)?;
+    let reference = with_tag(image);
+    let options = CreateImageOptionsBuilder::new().from_image(&reference).build();
+    let mut progress = client.create_image(Some(options), None, None);
+    loop {
+        match tokio::time::timeout(STALL, progress.next()).await {
+            Ok(None) => break,
+            Ok(Some(Ok(_))) => {}
+            Ok(Some(Err(error))) => {
+                return Err(explain(image, docker.failed(format!("pull {image}"), error)));
+            }
+            Err(_) => return Err(DockerError::Slow { doing: format!("pull {image}") }),
+        }
+    }
+    if is_present(docker, image).await? {
+        return Ok(());
+    }
+    let message = "the daemon does not have it after the pull".to_owned();
+    Err(DockerError::Pull { image: image.to_owned(), message })
+}
+
+async fn is_present(docker: &Docker, image: &str) -> Result<bool, DockerError> {
+    let found = docker.client(ANSWER)?.inspect_image(image).await;
+    match found.map_err(|error| docker.failed(format!("look for image {image}"), error)) {
+        Ok(_) => Ok(true),
+        Err(error) if error.status() == Some(404) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Without a tag or digest Docker would fetch every tag of the repository.
+fn with_tag(image: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    if name.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
+}
+
+/// The daemon tells the cases apart in its text only.
+fn explain(image: &str, error: DockerError) -> DockerError {
+    let DockerError::Refused { status, message, .. } = error else { return error };
+    let image = image.to_owned();
+    let says = |words: &[&str]| {
+        let message = message.to_lowercase();
+        words.iter().any(|word| message.contains(word))
+    };
+    if says(&["toomanyrequests", "too many requests", "timeout", "no such host"]) {
+        DockerError::Pull { image, message }
+    } else if says(&[
+        "unauthorized",
+        "authentication required",
+        "no basic auth",
+        "access denied",
+        "denied: ",
+    ]) {
+        DockerError::ImageForbidden { image, message }
+    } else if status == 404 || says(&["not found", "manifest unknown", "no matching manifest"]) {
+        DockerError::ImageNotFound { image, message }
+    } else if status == 400 {
+        DockerError::Refused { doing: format!("pull {image}"), status, message }
+    } else {
+        DockerError::Pull { image, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_without_a_tag_means_the_latest() {
+        assert_eq!(with_tag("busybox"), "busybox:latest");
+        assert_eq!(with_tag("localhost:5000/busybox"), "localhost:5000/busybox:latest");
+        assert_eq!(with_tag("localhost:5000/busybox:1"), "localhost:5000/busybox:1");
+        assert_eq!(with_tag("a/b@sha256:00"), "a/b@sha256:00");
+    }
+
+    #[test]
+    fn what_only_a_person_can_help_is_permanent_and_the_network_is_not() {
+        let ask = |status, message: &str| {
+            let message = message.to_owned();
+            explain("app:1", DockerError::Refused { doing: "pull".into(), status, message })
+        };
+        for (status, message) in [
+            (404, "manifest for app:1 not found: manifest unknown: manifest unknown"),
+            (
+                404,
+                "pull access denied for app, repository does not exist or may require 'docker login'",
+            ),
+            (500, "Head \"https://r/v2/app/manifests/1\": unauthorized: authentication required"),
+            (500, "no matching manifest for linux/arm64/v8 in the manifest list entries"),
+            (400, "invalid reference format"),
+        ] {
+            assert!(!ask(status, message).is_transient(), "{message}");
+        }
+        for message in [
+            "Get \"https://r/v2/\": dial tcp: lookup r: no such host",
+            "Get \"https://r/v2/\": dial tcp 127.0.0.1:5000: connect: connection refused",
+            "net/http: request canceled while waiting for connection (Client.Timeout exceeded)",
+            "toomanyrequests: You have reached your pull rate limit",
+            "unexpected EOF",
+        ] {
+            assert!(ask(500, message).is_transient(), "{message}");
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! How the copies of one slot live: when they ended, how often, when to start again.
+
+use gnomon_schemas::app::Revision;
+use gnomon_sync::Moment;
+
+use crate::reconcile::backoff;
+use crate::reconcile::model::{Health, Instance, InstanceState};
+
+/// What is remembered of the copies of one slot that have one digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::reconcile) struct Life {
+    /// The digest of the service; a new one begins a new life.
+    pub(in crate::reconcile) digest: Revision,
+    /// How often it was started again.
+    pub(in crate::reconcile) restarts: u32,
+    /// How often it fell in a row without recovering in between.
+    pub(in crate::reconcile) streak: u32,
+    /// Not to be started, made or stopped for its health before.
+    pub(in crate::reconcile) retry_at: Moment,
+    /// The exit code of its last end.
+    pub(in crate::reconcile) last_exit: Option<i64>,
+    phase: Phase,
+    was_up: bool,
+}
+
+/// What can befall a copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fall {
+    /// It ended.
+    Ended,
+    /// Its health check failed.
+    Unhealthy,
+    /// Somebody else removed it.
+    Gone,
+    /// It was stuck.
+    Stuck,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// Not seen yet.
+    Unknown,
+    Created,
+    /// Started, no verdict on its health yet.
+    Rising,
+    /// Up and healthy, if it has a check.
+    Good {
+        since: Moment,
+    },
+    Unhealthy,
+    Ended,
+    /// Ended by a step of ours.
+    Stopped,
+    Stuck,
+    Absent,
+}
+
+impl Life {
+    pub(super) fn new(instance: &Instance) -> Self {
+        Self {
+            digest: instance.service_digest,
+            restarts: 0,
+            streak: 0,
+            retry_at: Moment::default(),
+            last_exit: None,
+            phase: Phase::Unknown,
+            was_up: false,
+        }
+    }
+
+    /// Whether the agent itself stopped it, so that its end says nothing about it.
+    pub(in crate::reconcile) const fn is_stopped_by_us(&self) -> bool {
+        matches!(self.phase, Phase::Stopped)
+    }
+
+    pub(super) fn was_started(&mut self) {
+        if self.was_up {
+            self.restarts = self.restarts.saturating_add(1);
+        }
+        self.was_up = true;
+        self.phase = Phase::Rising;
+    }
+
+    pub(super) fn was_stopped(&mut self) {
+        self.phase = Phase::Stopped;
+    }
+
+    pub(super) fn was_removed(&mut self) {
+        self.phase = Phase::Absent;
+    }
+
+    /// An end that nobody saw (the agent was not running) is not held against the copy.
+    pub(super) fn is(&mut self, state: InstanceState, now: Moment) {
+        self.was_up |= !matches!(state, InstanceState::Created | InstanceState::Stuck);
+        match state {
+            InstanceState::Created => self.phase = Phase::Created,
+            InstanceState::Running(Health::Starting) => self.phase = Phase::Rising,
+            InstanceState::Running(Health::Unchecked | Health::Healthy) => {
+                if !matches!(self.phase, Phase::Good { .. }) {
+                    self.phase = Phase::Good { since: now };
+                }
+                self.recover(now);
+            }
+            InstanceState::Running(Health::Unhealthy) => {
+                if self.phase != Phase::Unhealthy {
+                    self.falls(Fall::Unhealthy, now);
+                    self.phase = Phase::Unhealthy;
+                }
+            }
+            InstanceState::Exited { code } => {
+                self.last_exit = Some(code);
+                match self.phase {
+                    Phase::Ended | Phase::Stopped => {}
+                    Phase::Unknown => self.phase = Phase::Ended,
+                    Phase::Created
+                    | Phase::Rising
+                    | Phase::Good { .. }
+                    | Phase::Unhealthy
+                    | Phase::Stuck
+                    | Phase::Absent => {
+                        self.falls(Fall::Ended, now);
+                        self.phase = Phase::Ended;
+                    }
+                }
+            }
+            InstanceState::Stuck => {
+                if self.phase != Phase::Stuck {
+                    self.falls(Fall::Stuck, now);
+                    self.phase = Phase::Stuck;
+                }
+            }
+        }
+    }
+
+    pub(super) fn is_absent(&mut self, now: Moment) {
+        match self.phase {
+            Phase::Absent => return,
+            Phase::Unknown | Phase::Ended | Phase::Stopped | Phase::Stuck => {}
+            Phase::Created | Phase::Rising | Phase::Good { .. } | Phase::Unhealthy => {
+                self.falls(Fall::Gone, now);
+            }
+        }
+        self.phase = Phase::Absent;
+    }
+
+    fn falls(&mut self, fall: Fall, now: Moment) {
+        self.recover(now);
+        self.streak = self.streak.saturating_add(1);
+        let wait = match fall {
+            Fall::Ended | Fall::Unhealthy => backoff::after_end(self.streak),
+            Fall::Gone | Fall::Stuck => backoff::after_removal(self.streak),
+        };
+        self.retry_at = now + wait;
+    }
+
+    fn recover(&mut self, now: Moment) {
+        if let Phase::Good { since } = self.phase
+            && now.saturating_since(since) >= backoff::RECOVERED_AFTER
+        {
+            self.streak = 0;
+            self.retry_at = Moment::default();
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! What should run, read from the shadows once, when they change.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use gnomon_schemas::app::{AppSpec, Revision};
+use gnomon_schemas::document::Document;
+use gnomon_schemas::id::{AppName, ServiceName};
+use gnomon_schemas::version::Version;
+
+use super::model::Observed;
+
+/// Every app that should run on this node.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Desired {
+    /// The apps.
+    pub apps: BTreeMap<AppName, DesiredApp>,
+    /// The last specs of apps that are not desired any more, for the order and the grace with
+    /// which they stop. After a restart they are unknown: then all stop at once.
+    leaving: BTreeMap<AppName, Arc<AppSpec>>,
+}
+
+/// One app that should run; made by [`Desired::insert`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct DesiredApp {
+    /// The app, or why its document is refused.
+    pub spec: Result<Arc<AppSpec>, String>,
+    /// The version of the desired half.
+    pub version: Version,
+    facts: Facts,
+}
+
+/// What follows from a spec and is too dear to compute for each plan.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Facts {
+    /// The revision of the app.
+    pub(super) revision: Option<Revision>,
+    /// The digest of each service.
+    pub(super) digests: BTreeMap<ServiceName, Revision>,
+    /// The services, each after those that it depends on.
+    pub(super) order: Vec<ServiceName>,
+}
+
+impl Desired {
+    /// Takes the desired half of an app's shadow; an invalid one is kept as a refusal.
+    pub fn insert(&mut self, app: AppName, version: Version, document: &Document) {
+        let spec = AppSpec::from_document(&document.to_value());
+        let spec = spec.map(Arc::new).map_err(|error| error.to_string());
+        let facts = spec.as_deref().map(Facts::of).unwrap_or_default();
+        self.leaving.remove(&app);
+        self.apps.insert(app, DesiredApp { spec, version, facts });
+    }
+
+    /// The app's shadow was deleted: what runs of it shall go.
+    pub fn remove(&mut self, app: &AppName) {
+        if let Some(DesiredApp { spec: Ok(spec), .. }) = self.apps.remove(app) {
+            self.leaving.insert(app.clone(), spec);
+        }
+    }
+
+    /// Forgets the specs of apps that were removed and of which nothing is left.
+    pub fn observed(&mut self, observed: &Observed) {
+        if !self.leaving.is_empty() {
+            let left: BTreeSet<_> = observed.apps().collect();
+            self.leaving.retain(|app, _| left.contains(app));
+        }
+    }
+
+    /// The last spec of an app that is not desired any more.
+    pub(super) fn leaving(&self, app: &AppName) -> Option<&AppSpec> {
+        self.leaving.get(app).map(Arc::as_ref)
+    }
+}
+
+impl DesiredApp {
+    pub(super) const fn facts(&self) -> &Facts {
+        &self.facts
+    }
+}
+
+impl Facts {
+    fn of(spec: &AppSpec) -> Self {
+        Self {
+            revision: Some(spec.revision()),
+            digests: spec
+                .services
+                .iter()
+                .map(|(name, it)| (name.clone(), it.digest(spec)))
+                .collect(),
+            order: spec.start_order().into_iter().cloned().collect(),
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! From one revision to the next.
+
+use insta::assert_snapshot;
+
+use super::{SHOP, SHOP_2};
+use crate::reconcile::Attempts;
+use crate::reconcile::model::InstanceState;
+use crate::reconcile::world::Site;
+
+#[test]
+fn images_are_fetched_before_anything_is_stopped() {
+    let mut site = Site::new();
+    site.want("shop", 1, SHOP);
+    site.converge();
+    site.want("shop", 2, SHOP_2);
+    assert_snapshot!(site.plan(), @"
+    pull db:2 for shop
+    pull web:2 for shop
+    shop v2 is pulling: db: pulling db:2
+      db pulling 1/1 healthy: pulling db:2
+      web pulling 1/1: pulling web:2
+    ");
+    site.faults.extend([("no route to host", true), ("no route to host", true)]);
+    site.round();
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    shop v2 is pulling: db: pulling db:2 failed once: no route to host; retrying
+      db pulling 1/1 healthy: pulling db:2 failed once: no route to host; retrying
+      web pulling 1/1: pulling web:2 failed once: no route to host; retrying
+    wake at 1.000s: a failed step may be tried again
+    ");
+}
+
+#[test]
+fn an_update_goes_copy_by_copy_in_start_order() {
+    let mut site = Site::new();
+    let services = |tag: u8| {
+        format!(
+            r#"{{
+                "db": {{"image": "db:{tag}", "restart": "always", "stop_grace_period_ms": 60000,
+                        "healthcheck": {{"test": {{"shell": "true"}}}}}},
+                "web": {{"image": "web:{tag}", "restart": "always", "replicas": 2,
+                         "depends_on": {{"db": "healthy"}}}}
+            }}"#
+        )
+    };
+    site.want("shop", 1, &services(1));
+    site.converge();
+    site.want("shop", 2, &services(2));
+    assert_snapshot!(site.trace(), @"
+    pull db:2 for shop, pull web:2 for shop
+    stop shop/db.0 (i1) within 60000 ms
+    remove shop/db.0 (i1)
+    create shop/db.0
+    start shop/db.0 (i4)
+    stop shop/web.0 (i2) within 10000 ms
+    remove shop/web.0 (i2)
+    create shop/web.0
+    start shop/web.0 (i5)
+    stop shop/web.1 (i3) within 10000 ms
+    remove shop/web.1 (i3)
+    create shop/web.1
+    start shop/web.1 (i6)
+    ");
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    shop v2 is running
+      db running 1/1 healthy
+      web running 2/2
+    ");
+}
+
+#[test]
+fn a_service_that_did_not_change_is_not_touched() {
+    let mut site = Site::new();
+    site.want("shop", 1, SHOP);
+    site.converge();
+    site.want("shop", 2, &SHOP.replace("web:1", "web:2"));
+    assert_snapshot!(site.trace(), @"
+    pull web:2 for shop
+    stop shop/web.0 (i2) within 10000 ms
+    remove shop/web.0 (i2)
+    create shop/web.0
+    start shop/web.0 (i3)
+    ");
+}
+
+#[test]
+fn a_bad_revision_stops_at_its_first_copy() {
+    let mut site = Site::new();
+    let old = r#"{"web": {"image": "web:1", "restart": "always", "replicas": 3}}"#;
+    site.want("shop", 1, old);
+    site.converge();
+    site.want("shop", 2, &old.replace("web:1", "web:2"));
+    for _ in 0..5 {
+        site.round();
+    }
+    site.befall("shop/web.0", InstanceState::Exited { code: 1 });
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    shop v2 is degraded: web: ended with exit code 1; starting it again
+      web waiting 2/3 exit 1: ended with exit code 1; starting it again
+    wake at 1.000s: the back-off of a restart is over
+    ");
+}
+
+#[test]
+fn a_failing_service_does_not_hold_up_the_update_of_others() {
+    let mut site = Site::new();
+    let old = r#"{"a": {"image": "a:1", "restart": "always"},
+                  "b": {"image": "b:1", "restart": "always"},
+                  "c": {"image": "c:1", "restart": "always", "depends_on": {"a": "started"}}}"#;
+    site.want("shop", 1, old);
+    site.converge();
+    site.want("shop", 2, &old.replace(":1", ":2"));
+    for _ in 0..5 {
+        site.round();
+    }
+    site.befall("shop/a.0", InstanceState::Exited { code: 1 });
+    assert_snapshot!(site.plan(), @"
+    stop shop/b.0 (i2) within 10000 ms
+    shop v2 is degraded: a: ended with exit code 1; starting it again
+      a waiting 0/1 exit 1: ended with exit code 1; starting it again
+      b stopping 1/1
+      c pending 1/1: waits for a to start
+    wake at 1.000s: the back-off of a restart is over
+    ");
+}
+
+#[test]
+fn an_old_instance_is_kept_alive_while_images_are_fetched() {
+    let mut site = Site::new();
+    site.want("shop", 1, SHOP);
+    site.converge();
+    site.want("shop", 2, SHOP_2);
+    site.befall("shop/web.0", InstanceState::Exited { code: 1 });
+    assert_snapshot!(site.plan(), @"
+    pull db:2 for shop
+    pull web:2 for shop
+    shop v2 is degraded: web: ended with exit code 1; starting it again
+      db pulling 1/1 healthy: pulling db:2
+      web waiting 0/1 exit 1: ended with exit code 1; starting it again
+    wake at 1.000s: the back-off of a restart is over
+    ");
+    site.pass(1);
+    assert_snapshot!(site.plan(), @"
+    start shop/web.0 (i2)
+    pull db:2 for shop
+    pull web:2 for shop
+    shop v2 is degraded: web: ended with exit code 1; starting it again
+      db pulling 1/1 healthy: pulling db:2
+      web waiting 0/1 exit 1: ended with exit code 1; starting it again
+    ");
+}
+
+#[test]
+fn an_interrupted_update_goes_on_after_a_restart_of_the_agent() {
+    let mut site = Site::new();
+    site.want("shop", 1, SHOP);
+    site.converge();
+    site.want("shop", 2, SHOP_2);
+    site.round();
+    site.round();
+    site.attempts = Attempts::default();
+    assert_snapshot!(site.trace(), @"
+    start shop/db.0 (i1), pull db:2 for shop, pull web:2 for shop
+    stop shop/db.0 (i1) within 10000 ms
+    remove shop/db.0 (i1)
+    create shop/db.0
+    start shop/db.0 (i3)
+    stop shop/web.0 (i2) within 10000 ms
+    remove shop/web.0 (i2)
+    create shop/web.0
+    start shop/web.0 (i4)
+    ");
+}
+
+#[test]
+fn drift_is_repaired_while_the_images_of_an_update_are_fetched() {
+    let mut site = Site::new();
+    let old = r#"{"a": {"image": "a:1", "restart": "always"},
+                  "b": {"image": "b:1", "restart": "always"}}"#;
+    site.want("shop", 1, old);
+    site.converge();
+    let new = r#"{"a": {"image": "a:1", "restart": "always"},
+                  "b": {"image": "b:2", "restart": "always"},
+                  "c": {"image": "a:1", "restart": "always"}}"#;
+    site.want("shop", 2, new);
+    site.vanish("shop/a.0");
+    assert_snapshot!(site.plan(), @"
+    create shop/a.0
+    pull b:2 for shop
+    shop v2 is pulling: b: pulling b:2
+      a starting 0/1
+      b pulling 1/1: pulling b:2
+      c pending 0/1: waits for the other images of the revision
+    ");
+}
+
+#[test]
+fn a_renamed_service_waits_until_the_old_one_has_stopped() {
+    let mut site = Site::new();
+    site.want("shop", 1, r#"{"old": {"image": "db", "restart": "always"}}"#);
+    site.converge();
+    site.want("shop", 2, r#"{"new": {"image": "db", "restart": "always"}}"#);
+    assert_snapshot!(site.plan(), @"
+    stop shop/old.0 (i1) within 10000 ms
+    shop v2 is pending: new: waits for the surplus old to stop
+      new pending 0/1: waits for the surplus old to stop
+    ");
+    assert_snapshot!(site.trace(), @"
+    stop shop/old.0 (i1) within 10000 ms
+    remove shop/old.0 (i1), create shop/new.0
+    start shop/new.0 (i2)
+    ");
+}
+
+#[test]
+fn a_new_revision_is_tried_at_once_although_the_old_one_backed_off() {
+    let mut site = Site::new();
+    site.want("shop", 1, r#"{"web": {"image": "web:1", "restart": "always"}}"#);
+    site.converge();
+    for _ in 0..6 {
+        site.befall("shop/web.0", InstanceState::Exited { code: 1 });
+        site.converge();
+    }
+    site.befall("shop/web.0", InstanceState::Exited { code: 1 });
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    shop v1 is failed: web: ended with exit code 1, 7 times in a row; starting it again
+      web waiting 0/1 restarts 6 exit 1: ended with exit code 1, 7 times in a row; starting it again
+    wake at 127.000s: the back-off of a restart is over
+    ");
+    site.want("shop", 2, r#"{"web": {"image": "web:2", "restart": "always"}}"#);
+    assert_snapshot!(site.trace(), @"
+    pull web:2 for shop
+    remove shop/web.0 (i1)
+    create shop/web.0
+    start shop/web.0 (i2)
+    ");
+}

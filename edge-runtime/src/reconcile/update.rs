@@ -1,0 +1,115 @@
+//! Rules for a copy whose only instances are outdated. Until every image of the new revision is
+//! here, the old instances are kept alive by the new spec's policy. Then they are replaced one
+//! at a time, in start order: old one stopped, removed, new one made, started, healthy; then the
+//! next. Services that wait in a back-off do not hold up others, unless those depend on them; but
+//! the copies of one service go on only while its new ones are well, so a bad revision stops at
+//! its first copy. What does not run any more is removed at once.
+//! Tests: `an_update_goes_copy_by_copy_in_start_order`, `a_bad_revision_stops_at_its_first_copy`,
+//! `an_old_instance_is_kept_alive_while_images_are_fetched`,
+//! `a_failing_service_does_not_hold_up_the_update_of_others`.
+
+use gnomon_schemas::app::ServiceState;
+
+use super::attempts::StepKey;
+use super::model::{Health, Instance, InstanceState, Slot};
+use super::verdict::{Standing, Verdict};
+use super::view::{App, Copy, Service};
+use super::{create, keep, retire};
+
+pub(super) const WAITS_FOR_IMAGES: &str = "waits for the other images of the revision";
+
+/// `turn`: the slot whose running instance may be stopped now; see [`turn`].
+pub(super) fn judge(
+    app: &App<'_>,
+    service: &Service<'_>,
+    copy: &Copy<'_>,
+    turn: Option<&Slot>,
+) -> Verdict {
+    if !app.images.are_complete() {
+        return keep_alive(app, service, copy);
+    }
+    let is_ready = old_running(copy).is_none_or(|old| is_held(app, old));
+    if is_ready || turn == Some(&copy.slot) {
+        return retire::one_of(app.memory, &copy.slot, &copy.others, service.grace());
+    }
+    let why = app.unmet.get(service.name).cloned();
+    let why = why.unwrap_or_else(|| "waits for its turn in the update".to_owned());
+    Verdict::new(Standing::Moving, ServiceState::Pending).because(why)
+}
+
+/// Whether the app is to change its revision and may not yet.
+pub(super) fn has_not_begun(app: &App<'_>) -> bool {
+    let outdated = |copy: &Copy<'_>| copy.current.is_none() && !copy.others.is_empty();
+    let mut copies = app.services.values().flat_map(|service| &service.copies);
+    !app.images.are_complete() && (!app.surplus.is_empty() || copies.any(outdated))
+}
+
+/// The one copy, if any, whose old instance may be stopped now.
+pub(super) fn turn<'a>(app: &'a App<'_>) -> Option<&'a Slot> {
+    let mut copies = app.in_start_order().flat_map(|it| it.copies.iter().map(move |c| (it, c)));
+    if !app.images.are_complete() || copies.any(|(service, copy)| is_moving(app, service, copy)) {
+        return None;
+    }
+    let copies = app.in_start_order().flat_map(|it| it.copies.iter().map(move |c| (it, c)));
+    let mut ready = copies.filter(|(service, copy)| {
+        let old = old_running(copy);
+        old.is_some_and(|old| !is_held(app, old))
+            && !app.unmet.contains_key(service.name)
+            && service.copies.iter().all(|peer| is_well(app, service, peer))
+    });
+    ready.next().map(|(_, copy)| &copy.slot)
+}
+
+fn keep_alive(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>) -> Verdict {
+    let wait = app.images.wait(service).unwrap_or_else(|| {
+        Verdict::new(Standing::Moving, ServiceState::Pending).because(WAITS_FOR_IMAGES)
+    });
+    match copy.others.first() {
+        Some(old) if !matches!(old.state, InstanceState::Created | InstanceState::Stuck) => {
+            wait.with(keep::judge(app, service, &copy.slot, old))
+        }
+        Some(_) | None => wait,
+    }
+}
+
+/// Between the old instance and the new one, and getting on.
+fn is_moving(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>) -> bool {
+    let fails = |key: StepKey| app.memory.failure(&key).is_some();
+    match (copy.current, copy.others.first()) {
+        (None, None) => {
+            create::blocked(app, service, &copy.slot).is_none()
+                && !create::has_failed(app, service, &copy.slot)
+        }
+        (None, Some(old)) => {
+            old_running(copy).is_none()
+                && !fails(StepKey::Remove(copy.slot.clone(), old.id.clone()))
+        }
+        (Some(new), _) => match new.state {
+            InstanceState::Created => {
+                !app.unmet.contains_key(service.name)
+                    && !fails(StepKey::Start(copy.slot.clone(), new.id.clone()))
+            }
+            InstanceState::Running(Health::Starting) => true,
+            InstanceState::Running(Health::Unchecked | Health::Healthy | Health::Unhealthy)
+            | InstanceState::Exited { .. }
+            | InstanceState::Stuck => false,
+        },
+    }
+}
+
+/// Still in the old revision, or well in the new one.
+fn is_well(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>) -> bool {
+    match copy.current {
+        Some(new) => keep::judge(app, service, &copy.slot, new).standing == Standing::Settled,
+        None => old_running(copy).is_some(),
+    }
+}
+
+fn old_running<'a>(copy: &Copy<'a>) -> Option<&'a Instance> {
+    copy.others.iter().find(|it| it.state.is_running()).filter(|_| copy.current.is_none()).copied()
+}
+
+fn is_held(app: &App<'_>, old: &Instance) -> bool {
+    let key = StepKey::Stop(old.slot.clone(), old.id.clone());
+    app.memory.failure(&key).is_some_and(|failure| !app.memory.is_due(failure.next))
+}

@@ -1,0 +1,212 @@
+//! The run loop: moves messages, results and time into the core and its effects out. The only
+//! `select!` of the agent; it decides nothing.
+
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use gnomon_sync::Moment;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use crate::core::{Core, Effect, Input, Ticket};
+use crate::link::{Link, LinkEvent};
+use crate::local::{self, Asked, Response, Server};
+use crate::orchestrator::{Orchestrator, Watch};
+use crate::store::thread::StoreHandle;
+
+mod errands;
+mod waiting;
+
+use waiting::Waiting;
+
+/// The most results that wait for the core.
+const RESULTS: usize = 64;
+/// The most local requests that wait for the core.
+const REQUESTS: usize = 16;
+/// The most inputs that are taken before their effects are carried out together.
+const GROUP: usize = 64;
+/// The longest sleep, so that a far away moment needs no special case.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// What the loop drives.
+#[derive(Debug)]
+pub struct Parts<L> {
+    /// The decisions.
+    pub core: Core,
+    /// The way to the cloud.
+    pub link: L,
+    /// The durable memory.
+    pub store: StoreHandle,
+    /// What runs apps.
+    pub orchestrator: Orchestrator,
+}
+
+/// Runs the agent of a data directory until `stop` is ready; `ready` is called once, when the
+/// store has been read. Apps keep running afterwards.
+pub async fn run<L: Link>(
+    parts: Parts<L>,
+    data: &Path,
+    ready: impl FnOnce() + Send,
+    stop: impl Future<Output = ()> + Send,
+) -> io::Result<()> {
+    let (asks, asked) = mpsc::channel(REQUESTS);
+    let server = Server::start(&local::socket(data), asks)?;
+    let (results, done) = mpsc::channel(RESULTS);
+    let Parts { core, link, store, orchestrator } = parts;
+    let watch = orchestrator.watch();
+    let shell = Shell {
+        core,
+        link,
+        store,
+        orchestrator,
+        clock: Instant::now(),
+        results,
+        errands: JoinSet::new(),
+        waiting: Waiting::default(),
+        ready: Some(ready),
+    };
+    shell.run(Sources { watch, done, asked }, stop).await;
+    drop(server);
+    Ok(())
+}
+
+/// Where inputs come from, besides the link and the clock.
+struct Sources {
+    watch: Watch,
+    done: mpsc::Receiver<Input>,
+    asked: mpsc::Receiver<Asked>,
+}
+
+struct Shell<L, R> {
+    core: Core,
+    link: L,
+    store: StoreHandle,
+    orchestrator: Orchestrator,
+    clock: Instant,
+    /// Takes the results of errands.
+    results: mpsc::Sender<Input>,
+    /// What is being done in the background.
+    errands: JoinSet<()>,
+    /// Who waits for an answer.
+    waiting: Waiting,
+    ready: Option<R>,
+}
+
+impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
+    async fn run(mut self, mut sources: Sources, stop: impl Future<Output = ()> + Send) {
+        let mut stop = std::pin::pin!(stop);
+        self.handle(Input::Woken);
+        self.carry_out_effects().await;
+        loop {
+            let sleep = sleep(self.until_timeout());
+            tokio::select! {
+                () = &mut stop => break,
+                event = self.link.next() => self.on_link(event),
+                Some(input) = sources.done.recv() => self.handle(input),
+                Some(asked) = sources.asked.recv() => self.on_asked(asked),
+                () = sources.watch.changed() => self.handle(Input::Hint),
+                () = sleep => self.handle(Input::Woken),
+            }
+            for _ in 0..GROUP {
+                let Ok(input) = sources.done.try_recv() else { break };
+                self.handle(input);
+            }
+            self.carry_out_effects().await;
+            while self.errands.try_join_next().is_some() {}
+        }
+        self.errands.abort_all();
+        self.link.close().await;
+    }
+
+    fn now(&self) -> Moment {
+        Moment::from_millis(u64::try_from(self.clock.elapsed().as_millis()).unwrap_or(u64::MAX))
+    }
+
+    fn until_timeout(&self) -> Duration {
+        let due = self.core.poll_timeout();
+        due.map_or(LONGEST_SLEEP, |(at, _)| at.saturating_since(self.now())).min(LONGEST_SLEEP)
+    }
+
+    fn handle(&mut self, input: Input) {
+        let now = self.now();
+        self.core.handle(now, input);
+    }
+
+    fn on_link(&mut self, event: LinkEvent) {
+        match event {
+            LinkEvent::Up => self.handle(Input::LinkUp),
+            LinkEvent::Down { reason } => self.handle(Input::LinkDown { reason }),
+            LinkEvent::Message(topic, message) => {
+                self.handle(Input::Received(topic.stream(), message));
+            }
+            LinkEvent::Malformed { reason } => {
+                tracing::warn!(%reason, "the cloud sent something that cannot be read");
+            }
+        }
+    }
+
+    fn on_asked(&mut self, asked: Asked) {
+        let ticket = self.waiting.add(asked.answer);
+        self.handle(Input::Asked(ticket, asked.request));
+    }
+
+    async fn carry_out_effects(&mut self) {
+        while let Some(effect) = self.core.poll_effect(self.now()) {
+            match effect {
+                Effect::Load => self.load().await,
+                Effect::Commit(ops) => {
+                    let input = errands::store_answer(self.store.commit(ops).await);
+                    self.handle(input);
+                }
+                Effect::Publish(topic, message) => self.link.publish(&topic, message.encode()),
+                Effect::Observe { version } => self.errand(move |orchestrator, results| {
+                    errands::observe(orchestrator, version, results)
+                }),
+                Effect::Apply(step) => self.errand(move |orchestrator, results| {
+                    errands::apply(orchestrator, step, results)
+                }),
+                Effect::Answer(ticket, response) => self.answer(ticket, response),
+                Effect::Logs { ticket, slots, tail } => {
+                    if let Some(answer) = self.waiting.take(ticket) {
+                        let orchestrator = self.orchestrator.clone();
+                        self.errands.spawn(errands::logs(orchestrator, slots, tail, answer));
+                    }
+                }
+            }
+        }
+    }
+
+    async fn load(&mut self) {
+        let input = errands::loaded(self.store.load(b"").await);
+        if matches!(input, Input::Loaded(_))
+            && let Some(ready) = self.ready.take()
+        {
+            ready();
+        }
+        self.handle(input);
+    }
+
+    fn answer(&mut self, ticket: Ticket, mut response: Response) {
+        if let Response::Status(status) = &mut response {
+            let traffic = self.link.traffic();
+            status.link.bytes_in = traffic.bytes_in;
+            status.link.bytes_out = traffic.bytes_out;
+        }
+        if let Some(answer) = self.waiting.take(ticket) {
+            drop(answer.send(response));
+        }
+    }
+
+    fn errand<F>(&mut self, start: impl FnOnce(Orchestrator, mpsc::Sender<Input>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        self.errands.spawn(start(self.orchestrator.clone(), self.results.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests;

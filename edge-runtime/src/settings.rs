@@ -1,0 +1,262 @@
+//! How the agent is set up: a TOML file, below the environment, below flags. The data directory
+//! holds everything that the agent owns.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::link::mqtt::Address;
+use crate::orchestrator::Kind;
+
+/// The data directory of an agent that was not told another.
+pub const DATA: &str = "/var/lib/gnomon-edge";
+
+const KEEP_ALIVE_S: u64 = 30;
+const OBSERVE_EVERY_S: u64 = 30;
+const MIN_FREE_MIB: u64 = 16;
+
+/// A complete, checked setup.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The data directory.
+    pub data: PathBuf,
+    /// What runs apps.
+    pub orchestrator: Choice,
+    /// The socket of the Docker daemon; `None`: the usual one.
+    pub docker_socket: Option<PathBuf>,
+    /// Where the broker listens, if not where the identity says.
+    pub broker: Option<Address>,
+    /// The longest silence on the link.
+    pub keep_alive: Duration,
+    /// The longest time between two looks at what runs.
+    pub observe_every: Duration,
+    /// Directories of the node below which a bind mount may point.
+    pub bind_prefixes: Vec<PathBuf>,
+    /// Below this much free space nothing is stored.
+    pub min_free_bytes: u64,
+    /// How logs look.
+    pub log_format: LogFormat,
+}
+
+/// What shall run apps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Choice {
+    /// What ran them before; at first Docker where a daemon answers, else host processes.
+    #[default]
+    Auto,
+    /// This one.
+    Fixed(Kind),
+}
+
+/// How logs look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The parts of a setup that were given; in the file, the environment or flags.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    /// See [`Settings::data`].
+    pub data: Option<PathBuf>,
+    /// `auto`, `docker` or `process`.
+    pub orchestrator: Option<String>,
+    /// See [`Settings::docker_socket`].
+    pub docker_socket: Option<PathBuf>,
+    /// See [`Settings::broker`].
+    pub broker: Option<Address>,
+    /// See [`Settings::keep_alive`], in seconds.
+    pub keep_alive_s: Option<u64>,
+    /// See [`Settings::observe_every`], in seconds.
+    pub observe_every_s: Option<u64>,
+    /// See [`Settings::bind_prefixes`].
+    pub bind_prefixes: Option<Vec<PathBuf>>,
+    /// See [`Settings::min_free_bytes`], in MiB.
+    pub min_free_mib: Option<u64>,
+    /// See [`Settings::log_format`].
+    pub log_format: Option<LogFormat>,
+}
+
+/// Why a setup was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("the configuration file {} cannot be read", at.display())]
+    File {
+        /// The file.
+        at: PathBuf,
+        /// What the operating system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("the configuration file {} is malformed", at.display())]
+    Malformed {
+        /// The file.
+        at: PathBuf,
+        /// What is wrong, and where.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// There is no such orchestrator.
+    #[error("{0:?} is no orchestrator; one is `auto`, `docker` or `process`")]
+    UnknownOrchestrator(String),
+    /// It is planned and not there.
+    #[error("the k3s orchestrator is not part of this version yet; use `docker` or `process`")]
+    NoK3s,
+    /// A number is out of its range.
+    #[error("{name} must be between {min} and {max}, not {given}")]
+    OutOfRange {
+        /// The setting.
+        name: &'static str,
+        /// The least value.
+        min: u64,
+        /// The greatest value.
+        max: u64,
+        /// The value.
+        given: u64,
+    },
+}
+
+impl Given {
+    /// Reads a configuration file.
+    pub fn read(path: &Path) -> Result<Self, SettingsError> {
+        let at = || path.to_path_buf();
+        let text = fs::read_to_string(path);
+        let text = text.map_err(|source| SettingsError::File { at: at(), source })?;
+        toml::from_str(&text)
+            .map_err(|source| SettingsError::Malformed { at: at(), source: Box::new(source) })
+    }
+
+    /// What was given here, and below it what was given in `lower`.
+    #[must_use]
+    pub fn over(self, lower: Self) -> Self {
+        Self {
+            data: self.data.or(lower.data),
+            orchestrator: self.orchestrator.or(lower.orchestrator),
+            docker_socket: self.docker_socket.or(lower.docker_socket),
+            broker: self.broker.or(lower.broker),
+            keep_alive_s: self.keep_alive_s.or(lower.keep_alive_s),
+            observe_every_s: self.observe_every_s.or(lower.observe_every_s),
+            bind_prefixes: self.bind_prefixes.or(lower.bind_prefixes),
+            min_free_mib: self.min_free_mib.or(lower.min_free_mib),
+            log_format: self.log_format.or(lower.log_format),
+        }
+    }
+
+    /// The whole setup.
+    pub fn settle(self) -> Result<Settings, SettingsError> {
+        let seconds = |name, given: Option<u64>, usual, min, max| {
+            within(name, given.unwrap_or(usual), min, max).map(Duration::from_secs)
+        };
+        Ok(Settings {
+            data: self.data.unwrap_or_else(|| DATA.into()),
+            orchestrator: self.orchestrator.as_deref().map_or(Ok(Choice::Auto), str::parse)?,
+            docker_socket: self.docker_socket,
+            broker: self.broker,
+            keep_alive: seconds("keep_alive_s", self.keep_alive_s, KEEP_ALIVE_S, 5, 3600)?,
+            observe_every: seconds(
+                "observe_every_s",
+                self.observe_every_s,
+                OBSERVE_EVERY_S,
+                1,
+                3600,
+            )?,
+            bind_prefixes: self.bind_prefixes.unwrap_or_default(),
+            min_free_bytes: within(
+                "min_free_mib",
+                self.min_free_mib.unwrap_or(MIN_FREE_MIB),
+                0,
+                1 << 20,
+            )? << 20,
+            log_format: self.log_format.unwrap_or_default(),
+        })
+    }
+}
+
+fn within(name: &'static str, given: u64, min: u64, max: u64) -> Result<u64, SettingsError> {
+    if (min..=max).contains(&given) {
+        Ok(given)
+    } else {
+        Err(SettingsError::OutOfRange { name, min, max, given })
+    }
+}
+
+impl FromStr for Choice {
+    type Err = SettingsError;
+
+    fn from_str(text: &str) -> Result<Self, SettingsError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "docker" => Ok(Self::Fixed(Kind::Docker)),
+            "process" => Ok(Self::Fixed(Kind::Process)),
+            "k3s" => Err(SettingsError::NoK3s),
+            other => Err(SettingsError::UnknownOrchestrator(other.chars().take(64).collect())),
+        }
+    }
+}
+
+impl FromStr for LogFormat {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err("the log format is `text` or `json`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_is_valid_and_shows_every_setting_with_its_usual_value() {
+        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("gnomon-edge.example.toml");
+        let text = fs::read_to_string(&example).unwrap();
+        let uncommented: String = text
+            .lines()
+            .map(|line| line.strip_prefix("#: ").unwrap_or(line))
+            .collect::<Vec<_>>()
+            .join("\n");
+        let given: Given = toml::from_str(&uncommented).unwrap();
+        let Given { data, orchestrator, docker_socket, broker, keep_alive_s, .. } = given.clone();
+        assert!(data.is_some() && orchestrator.is_some() && docker_socket.is_some());
+        assert!(broker.is_some() && keep_alive_s.is_some() && given.observe_every_s.is_some());
+        assert!(given.bind_prefixes.is_some() && given.min_free_mib.is_some());
+        assert!(given.log_format.is_some());
+        let plain = Given::read(&example).unwrap().settle().unwrap();
+        assert_eq!(plain, Given::default().settle().unwrap());
+    }
+
+    #[test]
+    fn flags_go_over_the_file() {
+        let file: Given = toml::from_str("orchestrator = \"docker\"\nkeep_alive_s = 60").unwrap();
+        let flags = Given { orchestrator: Some("process".to_owned()), ..Given::default() };
+        let settings = flags.over(file).settle().unwrap();
+        assert_eq!(settings.orchestrator, Choice::Fixed(Kind::Process));
+        assert_eq!(settings.keep_alive, Duration::from_secs(60));
+    }
+
+    #[test]
+    fn unknown_settings_and_bad_values_are_refused() {
+        assert!(toml::from_str::<Given>("keepalive = 3").is_err());
+        assert!(toml::from_str::<Given>("broker = \"nowhere\"").is_err());
+        let settle = |text: &str| toml::from_str::<Given>(text).unwrap().settle();
+        assert!(matches!(settle("keep_alive_s = 1"), Err(SettingsError::OutOfRange { .. })));
+        assert!(matches!(settle("orchestrator = \"k3s\""), Err(SettingsError::NoK3s)));
+        assert!(settle("orchestrator = \"podman\"").is_err());
+    }
+}

@@ -1,0 +1,75 @@
+//! One suite of cases for every orchestrator, run on real processes, a real Docker daemon and the
+//! fake; and the cases that only one of them has. The Docker cases fail where there is no daemon
+//! and none can be started: see `tests/docker/daemon.sh`.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says no by panicking")]
+#![expect(clippy::indexing_slicing, reason = "a missing part fails the test")]
+
+mod bench;
+mod daemon;
+mod docker;
+mod everywhere;
+mod fake;
+mod process;
+mod real;
+
+/// Runs cases on benches: `module: Bench::made_by()`.
+macro_rules! run {
+    ($on:ident, $bench:expr, [$($module:ident :: $case:ident),+ $(,)?]) => {
+        mod $on {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    crate::$module::$case(&$bench).await;
+                }
+            )+
+        }
+    };
+}
+
+macro_rules! everywhere {
+    ($on:ident, $bench:expr, [$($module:ident :: $case:ident),* $(,)?]) => {
+        run!($on, $bench, [
+            everywhere::an_instance_lives_from_create_to_remove,
+            everywhere::every_step_done_twice_is_done_once,
+            everywhere::the_exit_code_is_reported,
+            everywhere::an_ended_instance_can_be_started_again,
+            everywhere::health_is_reported,
+            everywhere::a_killed_instance_is_observed_and_hinted_at,
+            everywhere::instances_are_adopted_after_a_restart_of_the_agent,
+            everywhere::an_outdated_instance_keeps_its_digest,
+            everywhere::two_nodes_do_not_see_each_other,
+            everywhere::the_replicas_of_a_service_are_told_apart,
+            everywhere::a_step_for_the_wrong_slot_touches_nothing,
+            everywhere::what_is_gone_is_stopped_and_removed_already,
+            everywhere::a_running_instance_is_not_removed,
+            everywhere::an_app_beyond_the_capabilities_is_refused,
+            everywhere::removing_an_app_leaves_nothing_but_volumes,
+            $($module::$case),*
+        ]);
+    };
+}
+
+macro_rules! really {
+    ($on:ident, $bench:expr) => {
+        everywhere!(
+            $on,
+            $bench,
+            [
+                real::command_environment_configs_and_secrets_reach_the_instance,
+                real::files_have_their_modes_and_cannot_be_told_from_labels,
+                real::a_volume_outlives_its_app,
+                real::a_polite_service_stops_by_its_signal,
+                real::a_stubborn_service_is_killed_after_its_grace,
+                real::the_stop_signal_of_the_service_is_used,
+                real::a_start_period_keeps_a_slow_service_from_being_unhealthy,
+                real::the_last_lines_of_a_log_are_shown,
+                real::a_command_that_does_not_exist_is_a_permanent_failure,
+                real::a_permitted_bind_mount_is_seen_and_a_link_out_of_it_refused,
+            ]
+        );
+    };
+}
+
+everywhere!(on_fake, crate::bench::Bench::fake(), []);
+really!(on_process, crate::bench::Bench::process());
+really!(on_docker, crate::bench::Bench::docker());

@@ -1,0 +1,17 @@
+//! The commands of `gnomon-sim`, one file each. Data goes to stdout, talk to stderr.
+
+pub(crate) mod link;
+pub(crate) mod link_control;
+
+use std::io::Write;
+
+use anyhow::Context;
+use serde::Serialize;
+
+/// Prints one line of JSON, at once.
+fn print_line(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(value).context("cannot write the answer as JSON")?;
+    line.push(b'\n');
+    let mut stdout = std::io::stdout().lock();
+    stdout.write_all(&line).and_then(|()| stdout.flush()).context("cannot write to stdout")
+}

@@ -1,0 +1,152 @@
+//! `gnomon-sim link`: runs emulated links until it is told to stop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use gnomon_sim::link::control::{ControlSocket, Links};
+use gnomon_sim::link::{Link, LinkConfig, Profile};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Run emulated links: TCP proxies that delay, pace, stall, reset and cut.
+///
+/// Prints one line of JSON with the bound addresses when all links accept connections, and runs
+/// until SIGTERM or SIGINT. Steer it meanwhile with `gnomon-sim link-control`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    gnomon-sim link --target 127.0.0.1:8883 --profile 4g-bad --control /tmp/links.sock\n  \
+    gnomon-sim link --link a=127.0.0.1:0,127.0.0.1:8883 --link b=127.0.0.1:0,127.0.0.1:8883\n\n\
+    Profiles: perfect, 4g-good, 4g-bad, 2g-edge, satellite, tunnel, or the path of a TOML file.")]
+pub(crate) struct LinkArgs {
+    /// Where clients connect; port 0 picks a free one
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", requires = "target")]
+    listen: String,
+    /// Where the connections go
+    #[arg(long, value_name = "HOST:PORT", required_unless_present = "links")]
+    target: Option<String>,
+    /// The name of the link of --listen and --target
+    #[arg(long, value_name = "NAME", default_value = "link", requires = "target")]
+    name: String,
+    /// Another link; repeat it for as many as needed
+    #[arg(long = "link", value_name = "NAME=LISTEN,TARGET", value_parser = parse_link)]
+    links: Vec<LinkSpec>,
+    /// How the links behave at first: a shipped profile or the path of a TOML file
+    #[arg(long, value_name = "NAME|FILE", default_value = "perfect")]
+    profile: String,
+    /// A Unix socket to steer the links over
+    #[arg(long, value_name = "SOCKET")]
+    control: Option<PathBuf>,
+    /// Seeds everything that happens by chance
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct LinkSpec {
+    name: String,
+    listen: String,
+    target: String,
+}
+
+#[derive(Serialize)]
+struct Ready<'a> {
+    links: Vec<ReadyLink<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    control: Option<&'a PathBuf>,
+}
+
+#[derive(Serialize)]
+struct ReadyLink<'a> {
+    link: &'a str,
+    addr: SocketAddr,
+    target: SocketAddr,
+}
+
+pub(crate) async fn run(args: LinkArgs) -> anyhow::Result<()> {
+    // Before anything is promised on stdout, so that a signal right after it is met.
+    let mut terminated = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let profile = Profile::load(&args.profile)?;
+    let control = args.control.as_deref().map(ControlSocket::bind).transpose()?;
+    let own = args.target.map(|target| LinkSpec { name: args.name, listen: args.listen, target });
+
+    let mut links = Links::default();
+    for (spec, seed) in own.into_iter().chain(args.links).zip(args.seed..) {
+        let config = LinkConfig {
+            listen: resolve(&spec.listen).await?,
+            target: resolve(&spec.target).await?,
+            profile: profile.clone(),
+            seed,
+        };
+        let link = Link::start(config).with_context(|| format!("link {}", spec.name))?;
+        links.insert(spec.name, link)?;
+    }
+    let links = Arc::new(links);
+    let ready = links
+        .iter()
+        .map(|(link, at)| ReadyLink { link, addr: at.addr(), target: at.target() })
+        .collect();
+    super::print_line(&Ready { links: ready, control: args.control.as_ref() })?;
+
+    let stop = CancellationToken::new();
+    let serving = control.map(|socket| tokio::spawn(socket.serve(links.clone(), stop.clone())));
+    tokio::select! {
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    tracing::info!("stopping");
+    stop.cancel();
+    if let Some(serving) = serving {
+        serving.await.context("the control socket failed")?;
+    }
+    links.shutdown().await;
+    Ok(())
+}
+
+async fn resolve(address: &str) -> anyhow::Result<SocketAddr> {
+    let found = tokio::net::lookup_host(address)
+        .await
+        .with_context(|| format!("{address} is no address: use HOST:PORT"))?
+        .next();
+    match found {
+        Some(found) => Ok(found),
+        None => bail!("{address} has no address: check the host name"),
+    }
+}
+
+fn parse_link(text: &str) -> Result<LinkSpec, String> {
+    let parts = text.split_once('=').and_then(|(name, rest)| Some((name, rest.split_once(',')?)));
+    match parts {
+        Some((name, (listen, target)))
+            if ![name, listen, target].iter().any(|part| part.is_empty()) =>
+        {
+            Ok(LinkSpec {
+                name: name.to_owned(),
+                listen: listen.to_owned(),
+                target: target.to_owned(),
+            })
+        }
+        Some(_) | None => Err("expected NAME=LISTEN,TARGET, such as \
+            site-1=127.0.0.1:0,127.0.0.1:8883"
+            .to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_is_named_and_has_two_addresses() {
+        let spec = parse_link("site-1=127.0.0.1:0,[::1]:8883").unwrap();
+        assert_eq!(spec.name, "site-1");
+        assert_eq!((spec.listen.as_str(), spec.target.as_str()), ("127.0.0.1:0", "[::1]:8883"));
+        for wrong in ["", "site-1", "site-1=a:1", "=a:1,b:2", "site-1=,b:2", "site-1=a:1,"] {
+            assert!(parse_link(wrong).is_err(), "{wrong}");
+        }
+    }
+}
