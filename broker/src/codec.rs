@@ -102,10 +102,7 @@ pub(crate) fn decode_connect(
     buffer: &mut BytesMut,
     limit: usize,
 ) -> Result<Option<Connect>, DecodeError> {
-    let Some(frame) = Frame::peek(buffer, limit)? else { return Ok(None) };
-    if frame.kind() != frame::CONNECT {
-        return Err(DecodeError::Unexpected(frame.kind()));
-    }
+    let Some(frame) = Frame::peek(buffer, limit, frame::is_connect)? else { return Ok(None) };
     frame.check_flags()?;
     let protocol = frame.protocol(buffer)?;
     let mut bytes = buffer.split_to(frame.len);
@@ -139,10 +136,9 @@ pub(crate) fn decode(
     buffer: &mut BytesMut,
     limit: usize,
 ) -> Result<Option<Incoming>, DecodeError> {
-    let Some(frame) = Frame::peek(buffer, limit)? else { return Ok(None) };
-    if !frame.is_from_connected_client() {
-        return Err(DecodeError::Unexpected(frame.kind()));
-    }
+    let Some(frame) = Frame::peek(buffer, limit, frame::is_from_connected_client)? else {
+        return Ok(None);
+    };
     frame.check_flags()?;
     let mut bytes = buffer.split_to(frame.len);
     if let Some(with_will) = frame.short_disconnect(protocol, &bytes) {

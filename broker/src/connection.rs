@@ -286,8 +286,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Ends the session: out of the table, goodbye to the client, will and farewell to the
     /// attachments, which may make us wait.
-    async fn finish(self, reason: DisconnectReason) {
-        let Self { hub, mut wire, session, registration, announced, gate, .. } = self;
+    async fn finish(self: Box<Self>, reason: DisconnectReason) {
+        let Self { hub, mut wire, session, registration, announced, gate, .. } = *self;
         let id = registration.id;
         drop(registration);
         let protocol = session.agreement.protocol;

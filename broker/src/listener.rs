@@ -2,17 +2,20 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::opening::{self, Newcomer};
+use crate::connection::opening::{self, Newcomer, Opened};
 use crate::hub::Hub;
 use crate::metrics::Rejection;
 use crate::tls;
@@ -91,19 +94,14 @@ impl Acceptor {
             return;
         }
         let (hub, stop) = (Arc::clone(&self.hub), self.stop.clone());
-        let open = Open::new(hub, connection);
-        match self.tls.clone() {
-            Some(tls) => {
-                connections.spawn(async move {
-                    serve_tls(&open, tls, stream, peer, pending, stop).await;
-                });
-            }
-            None => {
-                connections.spawn(async move {
-                    let newcomer = Newcomer { stream, peer, certificate: Ok(None), pending };
-                    opening::run(Arc::clone(&open.hub), newcomer, stop).await;
-                });
-            }
+        let open = Open::new(Arc::clone(&hub), connection);
+        if let Some(tls) = self.tls.clone() {
+            let opening = Box::pin(open_tls(hub, tls, stream, peer, pending, stop));
+            connections.spawn(serve(open, opening));
+        } else {
+            let newcomer = Newcomer { stream, peer, certificate: Ok(None), pending };
+            let opening = Box::pin(opening::open(hub, newcomer, stop));
+            connections.spawn(serve(open, opening));
         }
     }
 
@@ -146,25 +144,36 @@ impl Drop for Open {
     }
 }
 
-async fn serve_tls(
-    open: &Open,
+/// The task of a connection: first one future, then the other, each in memory of its own.
+async fn serve<S, F>(open: Open, opening: Pin<Box<F>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = Option<Opened<S>>>,
+{
+    if let Some(opened) = opening.await {
+        opened.serve().await;
+    }
+    drop(open);
+}
+
+async fn open_tls(
+    hub: Arc<Hub>,
     tls: TlsAcceptor,
     stream: TcpStream,
     peer: SocketAddr,
     pending: OwnedSemaphorePermit,
     stop: CancellationToken,
-) {
-    let hub = &open.hub;
+) -> Option<Opened<TlsStream<TcpStream>>> {
     let handshake = timeout(hub.policy.limits.handshake_timeout, tls.accept(stream));
     let outcome = tokio::select! {
         outcome = handshake => outcome,
-        () = stop.cancelled() => return,
+        () = stop.cancelled() => return None,
     };
     let rejection = match outcome {
         Ok(Ok(stream)) => {
             let certificate = tls::peer_subject(stream.get_ref().1);
             let newcomer = Newcomer { stream, peer, certificate, pending };
-            return opening::run(Arc::clone(hub), newcomer, stop).await;
+            return opening::open(hub, newcomer, stop).await;
         }
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "a TLS handshake failed");
@@ -176,6 +185,7 @@ async fn serve_tls(
     if let Some(held_back) = hub.rejection_log.allows(std::time::Instant::now()) {
         tracing::warn!(%peer, ?rejection, held_back, "a connection is turned away");
     }
+    None
 }
 
 fn report(ended: Result<(), tokio::task::JoinError>) {

@@ -72,7 +72,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     if told.is_ok() && keep {
         stay(&stage).await?;
     }
-    let left = teardown::run(&mut stage, told.is_err()).await;
+    let left = teardown::run(&mut stage, &told).await;
     report.finish(&stage, &told, left);
     let path = report.write(&stage.dir)?;
     let shown = if told.is_ok() { output::data(&report.table()) } else { Ok(()) };

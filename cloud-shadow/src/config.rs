@@ -31,7 +31,7 @@ pub struct ServeArgs {
     /// A TOML file with any of these, and more.
     #[arg(long, env = "GNOMON_CLOUD_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// How the log on stderr looks; what it shows is for RUST_LOG to say.
+    /// How the log on stderr looks; what it shows is for `RUST_LOG` to say.
     #[arg(long, env = "GNOMON_CLOUD_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }

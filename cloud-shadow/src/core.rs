@@ -41,7 +41,7 @@ pub struct CoreConfig {
 
 impl Default for CoreConfig {
     fn default() -> Self {
-        Self { domain: DomainConfig::default(), watchers: 1000, watch_queue: 256 }
+        Self { domain: DomainConfig::default(), watchers: 1000, watch_queue: 4 * ROUND }
     }
 }
 
@@ -62,6 +62,7 @@ pub struct Core {
     handle: CoreHandle,
     task: JoinHandle<()>,
     stop: CancellationToken,
+    ended: CancellationToken,
 }
 
 /// How many inputs may wait, and how many one commit may take together.
@@ -78,13 +79,23 @@ impl Core {
         let watchers = Watchers::new(config.watchers, config.watch_queue);
         let stop = CancellationToken::new();
         let rounds = Rounds::new(domain, watchers, parts);
-        let task = tokio::spawn(run(rounds, inputs, stop.clone()));
-        Self { handle: CoreHandle::new(sender), task, stop }
+        let ended = CancellationToken::new();
+        let (running, stopping) = (ended.clone().drop_guard(), stop.clone());
+        let task = tokio::spawn(async move {
+            run(rounds, inputs, stopping).await;
+            drop(running);
+        });
+        Self { handle: CoreHandle::new(sender), task, stop, ended }
     }
 
     /// The way to talk to the core.
     pub fn handle(&self) -> CoreHandle {
         self.handle.clone()
+    }
+
+    /// Returns when the core has ended, which without [`Self::stop`] it only does by a panic.
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Answers what has come in, ends the watch streams, and stops.

@@ -52,13 +52,15 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
         "data": data,
     });
     writeln!(io::stdout(), "{ready}").context("cannot write to stdout")?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let failed = tokio::select! {
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+        () = server.failed() => true,
+    };
     tracing::info!("stopping");
     server.stop().await;
     tracing::info!("stopped");
+    anyhow::ensure!(!failed, "the core has ended by a fault of gnomon-cloud; the log says where");
     Ok(())
 }
 

@@ -93,19 +93,19 @@ pub(crate) fn read_node(key: &[u8], value: &[u8]) -> Result<(NodeName, NodeRecor
 }
 
 /// Reads a row from below `at/<node>/`; `key` without that prefix.
-pub(crate) fn read_row(key: Vec<u8>, value: Vec<u8>) -> Result<NodeRow, ReadRowError> {
-    Ok(match key.as_slice() {
-        b"p" => NodeRow::Presence(record(&key, &value)?),
-        b"f" => NodeRow::Floor(record(&key, &value)?),
+pub(crate) fn read_row(key: &[u8], value: Vec<u8>) -> Result<NodeRow, ReadRowError> {
+    Ok(match key {
+        b"p" => NodeRow::Presence(record(key, &value)?),
+        b"f" => NodeRow::Floor(record(key, &value)?),
         [b'v', b'/', name @ ..] => {
             let name = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
-            NodeRow::Shadow(name.ok_or_else(|| unreadable(&key))?, record(&key, &value)?)
+            NodeRow::Shadow(name.ok_or_else(|| unreadable(key))?, record(key, &value)?)
         }
-        [b't', b'/', ..] => NodeRow::Token(record(&key, &value)?),
-        [b'c', b'/', ..] => NodeRow::Certificate(record(&key, &value)?),
+        [b't', b'/', ..] => NodeRow::Token(record(key, &value)?),
+        [b'c', b'/', ..] => NodeRow::Certificate(record(key, &value)?),
         [b'd', b'/', rest @ ..] => NodeRow::Machine(Stream::Down, rest.to_vec(), value),
         [b'u', b'/', rest @ ..] => NodeRow::Machine(Stream::Up, rest.to_vec(), value),
-        _ => return Err(unreadable(&key)),
+        _ => return Err(unreadable(key)),
     })
 }
 

@@ -126,6 +126,11 @@ impl Server {
         self.mqtt_addr
     }
 
+    /// Returns when the cloud can do its work no longer; the log says why.
+    pub async fn failed(&self) {
+        self.core.ended().await;
+    }
+
     /// Ends the requests and sessions that are under way and then everything else.
     pub async fn stop(self) {
         self.stop.cancel();

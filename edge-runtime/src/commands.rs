@@ -23,7 +23,7 @@ pub(crate) struct DataArg {
 async fn ask(data: &DataArg, request: &Request) -> Result<Response> {
     match local::ask(&data.data, request).await? {
         Response::Refused(refusal) => bail!(refusal),
-        response => Ok(response),
+        response @ (Response::Status(_) | Response::Logs(_)) => Ok(response),
     }
 }
 

@@ -16,6 +16,7 @@ use rand::{RngExt, SeedableRng};
 use crate::backoff::Backoff;
 use crate::orchestrator::Capabilities;
 use crate::reconcile::{Attempts, Desired};
+use crate::store::Entry;
 
 mod ask;
 mod gate;
@@ -37,7 +38,7 @@ use watching::Watching;
 use work::Work;
 
 const FIRST_RETRY: Duration = Duration::from_secs(1);
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
 /// What an operator may tune about the core, and what never changes while it runs.
 #[derive(Debug, Clone)]
@@ -182,7 +183,7 @@ impl Core {
         }
     }
 
-    fn on_loaded(&mut self, now: Moment, entries: Vec<(Vec<u8>, Vec<u8>)>) {
+    fn on_loaded(&mut self, now: Moment, entries: Vec<Entry>) {
         self.gate.loaded();
         let mut machines = Machines::restore(entries, &mut self.rng);
         if self.link.up {

@@ -76,7 +76,7 @@ fn execute(command: &Command) -> Result<()> {
     result
 }
 
-/// Logs go to stderr; RUST_LOG chooses which.
+/// Logs go to stderr; `RUST_LOG` chooses which.
 fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,rumqttc=off,sled=warn"));

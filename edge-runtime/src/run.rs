@@ -29,7 +29,7 @@ const REQUESTS: usize = 16;
 /// The most inputs that are taken before their effects are carried out together.
 const GROUP: usize = 64;
 /// The longest sleep, so that a far away moment needs no special case.
-const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+const LONGEST_SLEEP: Duration = Duration::from_hours(1);
 
 /// What the loop drives.
 #[derive(Debug)]

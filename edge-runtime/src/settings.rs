@@ -247,7 +247,7 @@ mod tests {
         let flags = Given { orchestrator: Some("process".to_owned()), ..Given::default() };
         let settings = flags.over(file).settle().unwrap();
         assert_eq!(settings.orchestrator, Choice::Fixed(Kind::Process));
-        assert_eq!(settings.keep_alive, Duration::from_secs(60));
+        assert_eq!(settings.keep_alive, Duration::from_mins(1));
     }
 
     #[test]

@@ -17,6 +17,9 @@ use std::io;
 /// A change of one key: the new value, or `None` to delete it.
 pub type Op = (Vec<u8>, Option<Vec<u8>>);
 
+/// A key and its value.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
 /// An ordered map on disk.
 pub trait Store: Send {
     /// The value of `key`.

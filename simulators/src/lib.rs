@@ -1,3 +1,4 @@
 //! Placeholder.
 
 pub mod link;
+pub mod world;

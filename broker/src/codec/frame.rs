@@ -3,13 +3,24 @@
 use super::DecodeError;
 use crate::packet::Protocol;
 
-pub(super) const CONNECT: u8 = 1;
+const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const PUBACK: u8 = 4;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 const PINGREQ: u8 = 12;
 const DISCONNECT: u8 = 14;
+
+/// Whether it is the type of the first packet.
+pub(super) fn is_connect(kind: u8) -> bool {
+    kind == CONNECT
+}
+
+/// Whether a client that is connected may send this type of packet to this server: not
+/// what only a server sends, not a second CONNECT, no part of `QoS` 2, no `AUTH`.
+pub(super) fn is_from_connected_client(kind: u8) -> bool {
+    matches!(kind, PUBLISH | PUBACK | SUBSCRIBE | UNSUBSCRIBE | PINGREQ | DISCONNECT)
+}
 
 /// A whole packet at the front of a buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,9 +32,17 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// Measures the packet at the front; `None` asks for more bytes.
-    pub(super) fn peek(buffer: &[u8], limit: usize) -> Result<Option<Self>, DecodeError> {
+    /// Measures the packet at the front; `None` asks for more bytes. A type that is not `taken`
+    /// is refused from its first byte.
+    pub(super) fn peek(
+        buffer: &[u8],
+        limit: usize,
+        taken: fn(u8) -> bool,
+    ) -> Result<Option<Self>, DecodeError> {
         let Some((&first, rest)) = buffer.split_first() else { return Ok(None) };
+        if !taken(first >> 4) {
+            return Err(DecodeError::Unexpected(first >> 4));
+        }
         let mut remaining = 0;
         for (at, &byte) in rest.iter().take(4).enumerate() {
             remaining |= usize::from(byte & 0x7F) << (7 * at);
@@ -42,12 +61,6 @@ impl Frame {
 
     pub(super) fn kind(self) -> u8 {
         self.first >> 4
-    }
-
-    /// Whether a client that is connected may send this type of packet to this server: not
-    /// what only a server sends, not a second CONNECT, no part of `QoS` 2, no `AUTH`.
-    pub(super) fn is_from_connected_client(self) -> bool {
-        matches!(self.kind(), PUBLISH | PUBACK | SUBSCRIBE | UNSUBSCRIBE | PINGREQ | DISCONNECT)
     }
 
     /// The lower half of the first byte is fixed for every type but PUBLISH.

@@ -75,10 +75,14 @@ impl OpeningError {
     }
 }
 
-/// Serves one connection from its first byte to its end.
-pub(crate) async fn run<S>(hub: Arc<Hub>, newcomer: Newcomer<S>, stop: CancellationToken)
+/// Reads the CONNECT and lets the client in, or turns it away.
+pub(crate) async fn open<S>(
+    hub: Arc<Hub>,
+    newcomer: Newcomer<S>,
+    stop: CancellationToken,
+) -> Option<Opened<S>>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let Newcomer { stream, peer, certificate, pending } = newcomer;
     let mut wire = Wire::new(stream);
@@ -88,11 +92,11 @@ where
     };
     // A client whose version is not known is answered in words that every version has.
     let protocol = connect.as_ref().map_or(Protocol::V4, |connect| connect.protocol);
-    let opened = connect.and_then(|connect| open(&hub, connect, certificate));
+    let admitted = connect.and_then(|connect| admit(&hub, connect, certificate));
     drop(pending);
-    match opened {
+    match admitted {
         Ok((session, registration, terms)) => {
-            let mut connection = Connection {
+            let connection = Box::new(Connection {
                 announced: Arc::from([]),
                 gate: None,
                 writing_since: None,
@@ -103,14 +107,32 @@ where
                 session,
                 registration,
                 peer,
-            };
-            let reason = match connection.welcome(terms) {
-                Ok(()) => connection.serve().await,
-                Err(reason) => reason,
-            };
-            connection.finish(reason).await;
+            });
+            Some(Opened { connection, terms })
         }
-        Err(error) => turn_away(&hub, &mut wire, peer, protocol, &error).await,
+        Err(error) => {
+            turn_away(&hub, &mut wire, peer, protocol, &error).await;
+            None
+        }
+    }
+}
+
+/// A client that was let in and not yet told so. In a box, so that what its opening needed is
+/// gone while it is served.
+pub(crate) struct Opened<S> {
+    connection: Box<Connection<S>>,
+    terms: Terms,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Opened<S> {
+    /// Serves the client to the end of its session.
+    pub(crate) async fn serve(self) {
+        let Self { mut connection, terms } = self;
+        let reason = match connection.welcome(terms) {
+            Ok(()) => connection.serve().await,
+            Err(reason) => reason,
+        };
+        Box::pin(connection.finish(reason)).await;
     }
 }
 
@@ -138,7 +160,7 @@ where
     timeout(limits.connect_timeout, complete).await.map_err(|_| OpeningError::Timeout)?
 }
 
-fn open(
+fn admit(
     hub: &Arc<Hub>,
     connect: Connect,
     certificate: Result<Option<CertificateSubject>, SubjectError>,

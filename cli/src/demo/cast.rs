@@ -55,6 +55,7 @@ impl Cast {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(stderr)
+            .env("NO_COLOR", "1")
             .process_group(0)
             .kill_on_drop(true);
         let mut child = command.spawn().with_context(|| format!("cannot run {program}"))?;
@@ -92,6 +93,7 @@ impl Cast {
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file)
+            .env("NO_COLOR", "1")
             .process_group(0)
             .kill_on_drop(true);
         let Ok(status) = timeout(READY, command.status()).await else {
@@ -140,6 +142,9 @@ impl Cast {
 
 /// `None`: it had to be killed.
 async fn end(child: &mut Child) -> Option<ExitStatus> {
+    if let Ok(Some(status)) = child.try_wait() {
+        return Some(status);
+    }
     let pid = child.id().and_then(|id| i32::try_from(id).ok())?;
     kill(Pid::from_raw(pid), Signal::SIGTERM).ok();
     if let Ok(Ok(status)) = timeout(GRACE, child.wait()).await {

@@ -72,7 +72,8 @@ impl Docker {
 
     /// The containers of a node that run.
     pub(super) async fn running(&self, node: &str) -> anyhow::Result<Vec<Running>> {
-        let ids = self.containers(node, false).await?;
+        let filter = format!("label={NODE_LABEL}={node}");
+        let ids = lines(&self.run(&["ps", "-q", "--no-trunc", "--filter", &filter]).await?);
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -93,28 +94,38 @@ impl Docker {
         self.run(&["kill", container]).await.map(drop)
     }
 
-    /// Removes the containers, volumes and networks of a node; returns what they were.
+    /// The containers, networks and volumes of a node, for people.
+    pub(super) async fn everything(&self, node: &str) -> anyhow::Result<Vec<String>> {
+        let found = self.objects(node).await?;
+        Ok(found.into_iter().map(|(kind, name)| format!("{kind} {name}")).collect())
+    }
+
+    /// Removes the containers, networks and volumes of a node; returns what they were.
     pub(super) async fn remove_all(&self, node: &str) -> anyhow::Result<Vec<String>> {
-        let filter = format!("label={NODE_LABEL}={node}");
         let mut removed = Vec::new();
-        for id in self.containers(node, true).await? {
-            self.run(&["rm", "-f", "-v", &id]).await?;
-            removed.push(format!("container {id}"));
-        }
-        for kind in ["network", "volume"] {
-            for name in lines(&self.run(&[kind, "ls", "-q", "--filter", &filter]).await?) {
-                self.run(&[kind, "rm", &name]).await?;
-                removed.push(format!("{kind} {name}"));
-            }
+        for (kind, name) in self.objects(node).await? {
+            let force: &[&str] = if kind == "container" { &["-f", "-v"] } else { &[] };
+            self.run(&[&[kind, "rm"], force, &[name.as_str()]].concat()).await?;
+            removed.push(format!("{kind} {name}"));
         }
         Ok(removed)
     }
 
-    async fn containers(&self, node: &str, all: bool) -> anyhow::Result<Vec<String>> {
+    /// Kind and name, in an order in which they can be removed.
+    async fn objects(&self, node: &str) -> anyhow::Result<Vec<(&'static str, String)>> {
         let filter = format!("label={NODE_LABEL}={node}");
-        let mut arguments = vec!["ps", "-q", "--no-trunc", "--filter", &filter];
-        arguments.extend(all.then_some("-a"));
-        Ok(lines(&self.run(&arguments).await?))
+        let mut found = Vec::new();
+        for (kind, format, all) in [
+            ("container", "{{.Names}}", Some("-a")),
+            ("network", "{{.Name}}", None),
+            ("volume", "{{.Name}}", None),
+        ] {
+            let mut arguments = vec![kind, "ls", "--filter", &filter, "--format", format];
+            arguments.extend(all);
+            let names = lines(&self.run(&arguments).await?);
+            found.extend(names.into_iter().map(|name| (kind, name)));
+        }
+        Ok(found)
     }
 
     /// Builds the images of the demo with a script.

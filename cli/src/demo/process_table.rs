@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
@@ -12,6 +13,11 @@ use nix::unistd::Pid;
 use super::reality::Running;
 
 const ROOT: &str = "GNOMON_ROOT";
+/// How much of a command line is shown.
+const SHOWN: usize = 60;
+/// What is killed may just have started something; so it is looked at again, this often.
+const ROUNDS: usize = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The services that run below a site's directory: those processes that lead their group.
 pub(super) fn services(data: &Path) -> anyhow::Result<Vec<Running>> {
@@ -36,17 +42,63 @@ pub(super) fn kill(pid: i32) -> anyhow::Result<()> {
     }
 }
 
-/// Kills every process that belongs to a site: its services, their children, their supervisors.
+/// The processes of a site's services and their supervisors, for people.
+pub(super) fn everything(data: &Path) -> anyhow::Result<Vec<String>> {
+    let of_app = |one: &&Process| one.is_below(data) || one.is_supervisor();
+    Ok(belonging(data)?.iter().filter(of_app).map(Process::describe).collect())
+}
+
+/// Kills every process that belongs to a site or works in its directory.
 pub(super) fn kill_all(data: &Path) -> anyhow::Result<Vec<String>> {
     let mut killed = Vec::new();
-    for pid in pids()? {
-        let service = environment(pid).is_some_and(|of| is_below(&of, data));
-        if service || is_ours(&command_line(pid), data) {
-            killed.push(format!("process {pid} ({})", command_line(pid).join(" ")));
-            kill(pid)?;
+    for _ in 0..ROUNDS {
+        let found = belonging(data)?;
+        if found.is_empty() {
+            break;
         }
+        found.iter().try_for_each(|one| kill(one.pid))?;
+        for one in found.iter().map(Process::describe) {
+            if !killed.contains(&one) {
+                killed.push(one);
+            }
+        }
+        std::thread::sleep(PAUSE);
     }
     Ok(killed)
+}
+
+/// What can be seen of a process.
+struct Process {
+    pid: i32,
+    environment: BTreeMap<String, String>,
+    command_line: Vec<String>,
+}
+
+impl Process {
+    fn is_below(&self, data: &Path) -> bool {
+        is_below(&self.environment, data)
+    }
+
+    fn is_supervisor(&self) -> bool {
+        self.command_line.iter().any(|argument| argument == "__shim")
+    }
+
+    fn describe(&self) -> String {
+        let line = self.command_line.join(" ").replace(char::is_control, " ");
+        format!("process {} ({})", self.pid, line.chars().take(SHOWN).collect::<String>())
+    }
+}
+
+fn belonging(data: &Path) -> anyhow::Result<Vec<Process>> {
+    let mut found = Vec::new();
+    for pid in pids()? {
+        let environment = environment(pid).unwrap_or_default();
+        let one = Process { pid, environment, command_line: command_line(pid) };
+        if one.is_below(data) || is_ours(&one.command_line, data) {
+            found.push(one);
+        }
+    }
+    Ok(found)
 }
 
 /// One of our programs whose arguments lead into a directory.
@@ -122,7 +174,7 @@ mod tests {
             .spawn()
             .unwrap();
         let pid = i32::try_from(child.id()).unwrap();
-        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        let deadline = std::time::Instant::now() + Duration::from_secs(5);
         let found = loop {
             let found = services(dir.path()).unwrap();
             if !found.is_empty() || std::time::Instant::now() > deadline {

@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use super::backstage::Look;
-use super::reality::{Marks, Running};
+use super::reality::Marks;
 use super::stage::Stage;
 use crate::client::Precondition;
+use crate::exit::Failure;
 
 const BY_GNOMON: Duration = Duration::from_secs(20);
 const LOG_LINES: usize = 12;
 
 /// Ends and removes everything; returns what gnomon itself had not removed.
-pub(super) async fn run(stage: &mut Stage, failed: bool) -> Vec<String> {
-    if failed {
+pub(super) async fn run(stage: &mut Stage, told: &anyhow::Result<()>) -> Vec<String> {
+    if told.as_ref().is_err_and(|error| !is_interruption(error)) {
         show_logs(stage);
     }
     stage.back.screen.step("Clean up");
@@ -39,6 +40,10 @@ pub(super) async fn run(stage: &mut Stage, failed: bool) -> Vec<String> {
     left
 }
 
+fn is_interruption(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(Failure::Interrupted))
+}
+
 fn show_logs(stage: &Stage) {
     let tails = stage.back.cast.tails(LOG_LINES);
     if !tails.is_empty() {
@@ -63,7 +68,7 @@ async fn delete_app(stage: &mut Stage) -> anyhow::Result<()> {
     back.until("the sites have removed the app", BY_GNOMON, async || {
         let mut left = Vec::new();
         for site in marks {
-            left.extend(chosen.reality.list(site).await?.iter().map(Running::describe));
+            left.extend(chosen.reality.everything(site).await?);
         }
         Ok(if left.is_empty() { Look::Done(()) } else { Look::NotYet(left.join(", ")) })
     })

@@ -77,7 +77,9 @@ impl Rounds {
         if !self.catch_up().await {
             return refuse_all(looks.into_iter(), &Refusal::StoreFailed);
         }
-        looks.into_iter().for_each(|look| self.show(look, now));
+        for look in looks {
+            self.show(look, now);
+        }
         self.parts.metrics.census(self.domain.census());
         self.parts.metrics.watchers(self.watchers.len());
     }
@@ -194,7 +196,9 @@ impl Rounds {
         let read = tokio::task::spawn_blocking(move || start::read_node(&*store, &name)).await;
         let (record, rows) = read.map_err(|_| start::StartError::Panicked)??;
         let effects = self.domain.load(node, record, rows, self.parts.clock.now())?;
-        effects.into_iter().for_each(|effect| self.perform(effect));
+        for effect in effects {
+            self.perform(effect);
+        }
         Ok(())
     }
 }

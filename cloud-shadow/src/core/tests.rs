@@ -70,7 +70,7 @@ impl Bench {
     async fn put(&self, text: &str) -> Result<Version, Refusal> {
         match self.act(put(text)).await? {
             Answer::Shadow(view, _) => Ok(view.desired_version()),
-            other => panic!("{other:?}"),
+            other @ (Answer::Nothing | Answer::Node(..) | Answer::Until(_)) => panic!("{other:?}"),
         }
     }
 
@@ -123,11 +123,11 @@ async fn nothing_is_sent_or_told_before_it_is_durable() {
     let bench = Bench::with_node().await;
     let session = Session(1);
     bench.act(Action::Connected(session)).await.unwrap();
-    let epoch = bench
-        .core
-        .handle()
-        .read(|domain, _| domain.node(&"site-1".parse().unwrap()).unwrap().view().down.epoch);
-    let message = Message::Hello(Hello { epoch: epoch.await.unwrap(), seq: Seq::ZERO, window: 1 });
+    let epoch = |domain: &Domain, _: crate::domain::Now| {
+        domain.node(&"site-1".parse().unwrap()).unwrap().view().down.epoch
+    };
+    let epoch = bench.core.handle().read(epoch).await.unwrap();
+    let message = Message::Hello(Hello { epoch, seq: Seq::ZERO, window: 1 });
     let received = Action::Received { session, stream: Stream::Down, message, bytes: 1 };
     bench.act(received).await.unwrap();
     let mut watching = bench.core.handle().watch(WatchFilter::default()).await.unwrap();
@@ -135,6 +135,7 @@ async fn nothing_is_sent_or_told_before_it_is_durable() {
 
     bench.store.fail(Some(ErrorKind::Other));
     assert_eq!(bench.put("{\"a\":1}").await, Err(Refusal::StoreFailed));
+    assert_eq!(bench.desired().await, None);
     let sent_by_reload = bench.link.sent() - before;
     assert!(watching.events.try_recv().is_err());
     bench.store.fail(None);

@@ -130,7 +130,7 @@ impl Node {
 fn sort(rows: Vec<Pair>) -> Result<Sorted, ReadRowError> {
     let mut sorted = Sorted::default();
     for (key, value) in rows {
-        match rows::read_row(key, value)? {
+        match rows::read_row(&key, value)? {
             NodeRow::Presence(presence) => sorted.presence = presence,
             NodeRow::Floor(floor) => sorted.floor = floor,
             NodeRow::Shadow(key, record) => {

@@ -50,7 +50,7 @@ fn with_node() -> Domain {
 fn shadow(done: Done) -> ShadowView {
     match done.answer {
         Answer::Shadow(view, _) => *view,
-        other => panic!("{other:?}"),
+        other @ (Answer::Nothing | Answer::Node(..) | Answer::Until(_)) => panic!("{other:?}"),
     }
 }
 
@@ -276,9 +276,9 @@ fn an_unanswered_batch_is_sent_again() {
     Site::new().talk(&mut domain, session, Vec::new(), at(0));
     domain.handle(put("node", "{}"), at(10)).unwrap();
     let (due, _) = domain.poll_timeout().unwrap();
-    assert_eq!(domain.due(at(10)), vec![]);
+    assert_eq!(domain.due(at(10).moment), vec![]);
     let late = at(due.as_millis());
-    assert_eq!(domain.due(late), vec!["site-1".parse().unwrap()]);
+    assert_eq!(domain.due(late.moment), vec!["site-1".parse().unwrap()]);
     let done = domain.handle(command("site-1", Action::Timeout), late).unwrap();
     assert_eq!(done.effects.into_iter().filter_map(sent).count(), 1);
     assert!(domain.poll_timeout().unwrap().0 > due);

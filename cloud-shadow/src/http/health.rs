@@ -26,7 +26,7 @@ pub(super) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
     }
 }
 
-/// The counters in the text form of OpenMetrics.
+/// The counters in the text form of `OpenMetrics`.
 pub(super) async fn metrics(State(api): State<Api>) -> Response {
     let mut out = String::new();
     if text::encode(&mut out, &api.metrics).is_err() {

@@ -28,7 +28,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             connections: 4096,
-            head_timeout: Duration::from_secs(60),
+            head_timeout: Duration::from_mins(1),
             grace: Duration::from_secs(5),
         }
     }

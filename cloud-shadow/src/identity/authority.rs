@@ -13,9 +13,9 @@ use rcgen::{
 /// The name in the broker's certificate that sites check, whatever address they dial.
 pub const SERVER_NAME: &str = "gnomon-cloud";
 
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
-const NODE_CERTIFICATE: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
+const YEAR: Duration = Duration::from_hours(365 * 24);
+const NODE_CERTIFICATE: Duration = Duration::from_hours(90 * 24);
 
 /// A key pair that signs, and the certificate that sites trust it by.
 pub struct Authority {
@@ -118,9 +118,9 @@ impl Authority {
         let mut names = vec![SERVER_NAME.to_owned(), "localhost".into(), "127.0.0.1".into()];
         names.extend(host.map(str::to_owned).filter(|host| !names.contains(host)));
         let bad_host = |_| AuthorityError::Host(host.unwrap_or_default().to_owned());
-        let named = CertificateParams::new(names).map_err(bad_host)?;
+        let server = CertificateParams::new(names).map_err(bad_host)?;
         let mut params = parameters(SERVER_NAME, now + 10 * YEAR);
-        params.subject_alt_names = named.subject_alt_names;
+        params.subject_alt_names = server.subject_alt_names;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().map_err(AuthorityError::Sign)?;

@@ -2,10 +2,12 @@
 
 use super::{Op, Store};
 
+type Case = fn(&mut dyn FnMut() -> Box<dyn Store>);
+
 /// Runs every case. `open` opens the same store again: what an earlier handle was told is durable
 /// must be there.
 pub(super) fn keeps_it(open: &mut dyn FnMut() -> Box<dyn Store>) {
-    let cases: [(&str, fn(&mut dyn FnMut() -> Box<dyn Store>)); 6] = [
+    let cases: [(&str, Case); 6] = [
         ("an empty store has nothing", empty),
         ("a commit is read back, also by a later handle", read_back),
         ("changes happen in their order", order),

@@ -42,9 +42,11 @@ impl Store for MemoryStore {
         let mut state = self.state();
         if let Some(kind) = state.fails {
             let (path, source) = (PathBuf::from(":memory:"), std::io::Error::from(kind));
-            return Err(match kind {
-                std::io::ErrorKind::StorageFull => StoreError::Full { path, source },
-                _ => StoreError::Io { path, source },
+            let is_full = kind == std::io::ErrorKind::StorageFull;
+            return Err(if is_full {
+                StoreError::Full { path, source }
+            } else {
+                StoreError::Io { path, source }
             });
         }
         for op in ops {

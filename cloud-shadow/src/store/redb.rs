@@ -1,5 +1,6 @@
 //! The default store: one redb file. Every commit is synced to the disk before it returns.
 
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -56,25 +57,35 @@ impl RedbStore {
         opened.map_err(|error| self.explain(error.into()))
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the other errors cannot be told apart")]
     fn explain(&self, error: redb::Error) -> StoreError {
-        use std::io::ErrorKind;
         let path = self.path.clone();
         match error {
-            redb::Error::Io(source) => match source.kind() {
-                ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
-                    StoreError::Full { path, source }
-                }
-                ErrorKind::InvalidData | ErrorKind::UnexpectedEof => {
-                    StoreError::Damaged { path, reason: source.to_string().into() }
-                }
-                _ => StoreError::Io { path, source },
-            },
+            redb::Error::Io(source) => self.explain_io(source),
             redb::Error::Corrupted(reason) => StoreError::Damaged { path, reason: reason.into() },
             redb::Error::DatabaseAlreadyOpen => StoreError::InUse { path },
             other => StoreError::Internal { path, reason: other.to_string().into() },
         }
     }
+
+    fn explain_io(&self, source: io::Error) -> StoreError {
+        let (path, kind) = (self.path.clone(), source.kind());
+        if FULL.contains(&kind) {
+            StoreError::Full { path, source }
+        } else if DAMAGED.contains(&kind) {
+            StoreError::Damaged { path, reason: source.to_string().into() }
+        } else {
+            StoreError::Io { path, source }
+        }
+    }
 }
+
+/// What the system says when there is no room: on the disk, for the user, for the process.
+const FULL: [ErrorKind; 3] =
+    [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
+
+/// What redb says when the file is not its own, or too short.
+const DAMAGED: [ErrorKind; 2] = [ErrorKind::InvalidData, ErrorKind::UnexpectedEof];
 
 impl Store for RedbStore {
     fn commit(&self, ops: &[Op]) -> Result<(), StoreError> {

@@ -10,7 +10,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{fork, prefix};
-use crate::store::Op;
+use crate::store::{Entry, Op};
 
 /// The reader of what should be and the writer of what is.
 #[derive(Debug)]
@@ -35,13 +35,11 @@ pub(super) enum After {
     Deliver(Delivery),
 }
 
-type Entries = Vec<(Vec<u8>, Vec<u8>)>;
-
 impl Machines {
     /// The machines as the store describes them. A stream that is absent or cannot be read starts
     /// afresh: the reader asks for everything, the writer begins a new history.
-    pub(super) fn restore(entries: Entries, rng: &mut StdRng) -> Self {
-        let (mut down_rows, mut up_rows) = (Entries::new(), Entries::new());
+    pub(super) fn restore(entries: Vec<Entry>, rng: &mut StdRng) -> Self {
+        let (mut down_rows, mut up_rows) = (Vec::new(), Vec::new());
         for (key, value) in entries {
             if let Some(own) = key.strip_prefix(prefix(Stream::Down)) {
                 down_rows.push((own.to_vec(), value));
@@ -50,7 +48,7 @@ impl Machines {
             }
         }
         let mut rubble = Vec::new();
-        let mut wreck = |stream, rows: &Entries, error: &RestoreError| {
+        let mut wreck = |stream, rows: &Vec<Entry>, error: &RestoreError| {
             tracing::error!(error = %crate::chain(error), ?stream, "a stream in the store cannot be read; \
                 it starts afresh and the cloud sends or takes everything again");
             rubble.extend(rows.iter().map(|(key, _)| (own_key(stream, key), None)));

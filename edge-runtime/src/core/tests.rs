@@ -12,16 +12,16 @@ use super::*;
 use crate::local::{RefusalCode, Request, Response};
 use crate::orchestrator::fake::StepKind;
 use crate::reconcile::model::Slot;
-use world::{World, app, key, rng, spec};
+use world::{World, app, key, rng};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// A site that runs one app and whose cloud knows it.
 fn running_site() -> World {
     let mut world = World::new();
     world.input(Input::Woken);
     world.connect();
-    world.cloud_down.put(world.now, &key("web"), spec("web:1"));
+    world.put("web", "web:1");
     world.pass(MINUTE);
     assert_eq!(world.running(), (1, 1));
     assert_eq!(world.reported("web").unwrap().state, AppState::Running);
@@ -75,7 +75,7 @@ fn a_first_boot_touches_nothing_until_the_cloud_was_heard() {
 #[test]
 fn what_was_deleted_while_the_store_was_lost_goes_once_the_cloud_said_so() {
     let mut world = running_site();
-    world.cloud_down.delete(world.now, &key("web"));
+    world.delete("web");
     world.disconnect();
     world.disk.wipe();
     world.restart();
@@ -125,7 +125,7 @@ fn nothing_is_reported_while_nothing_changes() {
 #[test]
 fn an_app_that_is_not_desired_any_more_loses_its_report_when_all_of_it_is_gone() {
     let mut world = running_site();
-    world.cloud_down.delete(world.now, &key("web"));
+    world.delete("web");
     world.pass(MINUTE);
     assert_eq!(world.running(), (0, 0));
     assert!(world.reported("web").is_none());
@@ -148,8 +148,8 @@ fn a_failing_app_does_not_disturb_others() {
     for _ in 0..50 {
         world.fake.fail_next(StepKind::Create, &app("bad"), "no", true);
     }
-    world.cloud_down.put(world.now, &key("bad"), spec("bad:1"));
-    world.cloud_down.put(world.now, &key("web"), spec("web:2"));
+    world.put("bad", "bad:1");
+    world.put("web", "web:2");
     world.pass(MINUTE);
     let web = world.reported("web").unwrap();
     assert_eq!((web.state, web.desired_version), (AppState::Running, Version(2)));
@@ -192,7 +192,7 @@ fn an_unreachable_orchestrator_is_reported_once_and_tried_with_back_off() {
 fn a_full_store_leaves_healthy_apps_alone_and_heals_by_itself() {
     let mut world = running_site();
     world.disk.set_full(true);
-    world.cloud_down.put(world.now, &key("other"), spec("other:1"));
+    world.put("other", "other:1");
     world.pass(MINUTE * 10);
     assert_eq!(world.running(), (1, 1), "what is not durable must not run");
     let status = world.status();
@@ -214,7 +214,7 @@ fn a_full_store_leaves_healthy_apps_alone_and_heals_by_itself() {
 fn a_commit_that_happened_and_was_not_answered_is_found_again() {
     let mut world = running_site();
     world.disk.fail_next_after_write();
-    world.cloud_down.put(world.now, &key("web"), spec("web:2"));
+    world.put("web", "web:2");
     world.pass(MINUTE);
     let report = world.reported("web").unwrap();
     assert_eq!((report.state, report.desired_version), (AppState::Running, Version(2)));
@@ -264,10 +264,10 @@ fn live(world: &mut World) {
     let steps: [fn(&mut World); 6] = [
         |world| world.input(Input::Woken),
         World::connect,
-        |world| drop(world.cloud_down.put(world.now, &key("web"), spec("web:1"))),
-        |world| drop(world.cloud_down.put(world.now, &key("db"), spec("db:1"))),
-        |world| drop(world.cloud_down.put(world.now, &key("web"), spec("web:2"))),
-        |world| drop(world.cloud_down.delete(world.now, &key("db"))),
+        |world| world.put("web", "web:1"),
+        |world| world.put("db", "db:1"),
+        |world| world.put("web", "web:2"),
+        |world| world.delete("db"),
     ];
     for step in steps {
         step(world);
@@ -294,8 +294,8 @@ fn a_crash_between_any_two_effects_ends_in_the_same_state() {
         let seen = world.cloud_down.halves().count();
         assert!(world.running().0 <= 2 && seen <= 2);
         world.connect();
-        world.cloud_down.put(world.now, &key("web"), spec("web:2"));
-        world.cloud_down.delete(world.now, &key("db"));
+        world.put("web", "web:2");
+        world.delete("db");
         world.pass(MINUTE * 5);
         assert_eq!(world.running(), (1, 1), "after a crash before effect {power}");
         let report = world.reported("web").unwrap();

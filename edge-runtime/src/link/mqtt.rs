@@ -27,7 +27,7 @@ use session::{End, Session};
 /// The most messages that wait for the core; beyond it the socket is not read.
 const EVENTS: usize = 8;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// A connection that lived this long was a good one: the next wait is short again.
 const GOOD_LIFE: Duration = Duration::from_secs(10);
 const GOODBYE: Duration = Duration::from_secs(2);

@@ -126,7 +126,7 @@ mod tests {
         let (dir, _server, mut requests) = started();
         let agent = tokio::spawn(async move {
             let asked = requests.recv().await.unwrap();
-            let _ = asked.answer.send(Response::Logs(Vec::new()));
+            asked.answer.send(Response::Logs(Vec::new())).unwrap();
             asked.request
         });
         let request = Request::Logs { app: "web".parse().unwrap(), service: None, tail: 5 };

@@ -71,7 +71,13 @@ pub struct Docker {
 
 impl Docker {
     /// Uses a daemon; whether it answers shows with the first call.
-    pub const fn new(settings: Settings) -> Self {
+    pub fn new(mut settings: Settings) -> Self {
+        // The daemon has another working directory.
+        for dir in [&mut settings.files_dir, &mut settings.secrets_dir] {
+            if let Ok(absolute) = std::path::absolute(&*dir) {
+                *dir = absolute;
+            }
+        }
         Self { settings }
     }
 

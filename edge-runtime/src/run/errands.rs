@@ -6,7 +6,7 @@ use crate::core::{Input, StepFailure};
 use crate::local::{Log, Response};
 use crate::orchestrator::Orchestrator;
 use crate::reconcile::model::{Slot, Step};
-use crate::store::StoreError;
+use crate::store::{Entry, StoreError};
 
 /// Asks what runs.
 pub(super) async fn observe(
@@ -45,7 +45,7 @@ pub(super) async fn logs(
     let mut logs = Vec::with_capacity(slots.len());
     for slot in slots {
         let read = orchestrator.logs(&slot, tail).await;
-        let error = read.as_ref().err().map(|error| explain(error));
+        let error = read.as_ref().err().map(explain);
         let Slot { service, replica, .. } = slot;
         logs.push(Log { service, replica, text: read.ok(), error });
     }
@@ -58,7 +58,7 @@ pub(super) fn store_answer(result: Result<(), StoreError>) -> Input {
 }
 
 /// What a load's answer means to the core.
-pub(super) fn loaded(result: Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>) -> Input {
+pub(super) fn loaded(result: Result<Vec<Entry>, StoreError>) -> Input {
     result.map_or_else(|error| store_failed(&error), Input::Loaded)
 }
 

@@ -17,6 +17,7 @@ use super::*;
 use crate::core::CoreConfig;
 use crate::link::fake::{FakeCloud, pair};
 use crate::local::{Request, Status, ask};
+use crate::orchestrator::Capabilities;
 use crate::orchestrator::fake::Fake;
 use crate::store::memory::MemoryDisk;
 
@@ -30,6 +31,7 @@ struct Agent {
 }
 
 fn start(disk: &MemoryDisk, fake: Fake) -> Agent {
+    fake.set_capabilities(Capabilities { images: true, ..fake.capabilities() });
     let dir = tempfile::tempdir().unwrap();
     let (link, cloud) = pair();
     let config = CoreConfig {

@@ -64,7 +64,7 @@ fn scans_see_their_prefix_in_order(mut open: Open) {
 
 fn values_of_any_size_come_back(mut open: Open) {
     let sizes = [0, 1, 4095, 4096, 4097, 8192, 8193, 300_000];
-    let value = |size: usize| -> Vec<u8> { (0..size).map(|n| (n % 251) as u8).collect() };
+    let value = |size: usize| -> Vec<u8> { (0..=250).cycle().take(size).collect() };
     let ops: Vec<Op> =
         sizes.iter().map(|size| (size.to_string().into(), Some(value(*size)))).collect();
     open().commit(&ops).unwrap();

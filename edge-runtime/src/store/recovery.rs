@@ -66,12 +66,14 @@ impl Place {
     }
 
     fn doing(&self, what: &str) -> impl Fn(io::Error) -> StoreError + use<> {
-        let (full, what) = (self.full(), format!("{what} in {}", self.root.display()));
-        move |source| match &full {
-            StoreError::Full { place } if is_full(&source) => {
+        let place = self.root.display().to_string();
+        let what = format!("{what} in {place}");
+        move |source| {
+            if is_full(&source) {
                 StoreError::Full { place: place.clone() }
+            } else {
+                StoreError::io(what.clone(), source)
             }
-            _ => StoreError::io(what.clone(), source),
         }
     }
 
@@ -240,7 +242,7 @@ fn clear(path: &Path) {
 
 fn write_ballast(path: &Path, size: u64) -> io::Result<()> {
     let mut file = File::create(path)?;
-    let block = [0x5a; 64 * 1024];
+    let block = vec![0x5a; 64 * 1024];
     let mut left = size;
     while left > 0 {
         let now = left.min(block.len() as u64);

@@ -12,7 +12,7 @@ use ::sled::{Batch, Config, Db};
 use uuid::Uuid;
 
 use super::recovery::{self, Attempt, Place};
-use super::{Op, Store, StoreError, chunk, frame};
+use super::{Entry, Op, Store, StoreError, chunk, frame};
 
 mod head;
 mod verify;
@@ -104,7 +104,11 @@ impl SledStore {
 
     fn close_after(&mut self, fault: Fault) -> StoreError {
         let closing = self.open.take();
-        if catching(|| Ok(drop(closing))).is_err() {
+        let close = || {
+            drop(closing);
+            Ok(())
+        };
+        if catching(close).is_err() {
             tracing::warn!("the store panicked while it was closed after a failure");
         }
         match Attempt::from(fault) {
@@ -118,6 +122,7 @@ impl SledStore {
         }
     }
 
+    #[expect(clippy::useless_conversion, reason = "the numbers are narrower on 32-bit systems")]
     fn free_bytes(&self) -> u64 {
         // A system that cannot tell must not stop the agent.
         nix::sys::statvfs::statvfs(self.place.root()).map_or(u64::MAX, |stat| {
@@ -137,7 +142,9 @@ impl Store for SledStore {
         visit: &mut dyn FnMut(&[u8], &[u8]),
     ) -> Result<(), StoreError> {
         let entries = self.guarded(|engine| engine.scan(prefix))?;
-        entries.iter().for_each(|(key, value)| visit(key, value));
+        for (key, value) in &entries {
+            visit(key, value);
+        }
         Ok(())
     }
 
@@ -163,7 +170,7 @@ impl Engine {
         }
     }
 
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Fault> {
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<Entry>, Fault> {
         let mut entries = Vec::new();
         for entry in self.db.scan_prefix(chunk::first_key(prefix)) {
             let (first_key, sealed) = entry?;

@@ -4,16 +4,13 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Op, Store, StoreError};
+use super::{Entry, Op, Store, StoreError};
 
 /// The most changes that are put into one commit of several callers.
 const GROUP: usize = 256;
 
 /// The most requests that may wait.
 const QUEUE: usize = 64;
-
-/// A key and its value.
-pub type Entry = (Vec<u8>, Vec<u8>);
 
 /// Asks the store's thread; the thread ends when the last handle is gone.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use gnomon_edge::orchestrator::docker::{Docker, DockerError, Settings};
@@ -11,12 +12,12 @@ use gnomon_edge::reconcile::model::{InstanceId, InstanceState, Step};
 use gnomon_schemas::app::{FileMount, Mount, Port, Resources, SecretSpec, SecretText, ServiceSpec};
 
 use crate::bench::{Bench, POLITE, RUNNING, app, app_of, eventually, exited, service, slot};
-use crate::daemon::{IMAGE, docker};
+use crate::daemon::{self, IMAGE, docker};
 
 fn why(result: Result<(), OrchestratorError>) -> DockerError {
     match result.expect_err("it fails") {
         OrchestratorError::Docker(error) => error,
-        other => panic!("{other}"),
+        other @ (OrchestratorError::Process(_) | OrchestratorError::Fake(_)) => panic!("{other}"),
     }
 }
 
@@ -212,4 +213,58 @@ async fn a_watch_hears_of_what_a_person_does() {
     while bench.find(&web).await.is_some() {
         tokio::time::timeout_at(deadline, watch.changed()).await.expect("a hint comes");
     }
+}
+
+/// Forwards connections to the daemon, until it is dropped: a daemon that comes and goes.
+struct Relay {
+    socket: PathBuf,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Relay {
+    fn start(socket: &Path) -> Self {
+        let listener = tokio::net::UnixListener::bind(socket).unwrap();
+        let task = tokio::spawn(async move {
+            let mut relays = tokio::task::JoinSet::new();
+            while let Ok((mut near, _)) = listener.accept().await {
+                relays.spawn(async move {
+                    let mut far = tokio::net::UnixStream::connect(daemon::socket()).await.unwrap();
+                    tokio::io::copy_bidirectional(&mut near, &mut far).await.ok();
+                });
+            }
+        });
+        Self { socket: socket.to_owned(), task }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.task.abort();
+        fs::remove_file(&self.socket).unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_outlives_an_outage_of_the_daemon() {
+    let (bench, web) = (Bench::docker(), slot("web"));
+    bench.up(&web, &app(service(POLITE))).await;
+    let socket = bench.dir.path().join("relay.sock");
+    let settings = Settings { socket: socket.clone(), ..bench.docker_settings().clone() };
+    let relay = Relay::start(&socket);
+    let relayed = Orchestrator::Docker(Docker::new(settings));
+    let mut watch = relayed.watch();
+    let before = relayed.observe().await.unwrap();
+    assert_eq!(before.instances.len(), 1);
+    drop(relay);
+    assert!(relayed.observe().await.expect_err("it is down").is_transient());
+    bench.kill(&web).await;
+    let _relay = Relay::start(&socket);
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while relayed.observe().await.is_ok_and(|now| now == before) {
+        tokio::time::timeout_at(deadline, watch.changed()).await.expect("a hint comes");
+    }
+    while tokio::time::timeout(Duration::from_secs(1), watch.changed()).await.is_ok() {}
+    bench.start(&web).await;
+    let heard = tokio::time::timeout(Duration::from_secs(30), watch.changed()).await;
+    heard.expect("the stream is whole again");
 }

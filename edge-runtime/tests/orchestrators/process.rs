@@ -46,7 +46,7 @@ async fn a_service_leads_a_group_in_the_session_of_its_supervisor() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_service_leaves_behind_ends_with_it() {
     let (bench, web) = (Bench::process(), slot("web"));
-    bench.up(&web, &app(service("set -m; sleep 1000 & echo left $!; exit 5"))).await;
+    bench.up(&web, &app(service("timeout 1000 sleep 1000 & echo left $!; exit 5"))).await;
     bench.until(&web, exited(5)).await;
     let log = bench.until_logged(&web, "left").await;
     let left = log.trim().strip_prefix("left ").unwrap().parse().unwrap();
@@ -84,7 +84,7 @@ async fn a_service_without_its_supervisor_is_stuck_and_is_removed_by_force() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_without_its_supervisor_is_stopped_politely() {
     let (bench, web) = (Bench::process(), slot("web"));
-    let script = r#"trap 'touch polite; exit 0' TERM; touch up; sleep 1000 & wait"#;
+    let script = "trap 'touch polite; exit 0' TERM; touch up; sleep 1000 & wait";
     bench.up(&web, &app(service(script))).await;
     let root = bench.home(&web).await.join("root");
     eventually("it is up", || root.join("up").exists()).await;

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gnomon_edge::orchestrator::Orchestrator;
 use gnomon_edge::reconcile::model::{Health, InstanceState, Step};
 use gnomon_schemas::app::{
     AppSpec, ConfigSpec, FileMount, HealthCheck, Mount, SecretSpec, SecretText, ServiceSpec,
@@ -61,10 +62,10 @@ pub(crate) async fn files_have_their_modes_and_cannot_be_told_from_labels(bench:
     assert!(bench.until_logged(&web, "done").await.starts_with("444\n400\n"));
     let instance = bench.instance(&web).await;
     let shown = match &bench.orchestrator {
-        gnomon_edge::orchestrator::Orchestrator::Docker(_) => {
-            crate::daemon::docker(&["inspect", &instance.id.0])
+        Orchestrator::Docker(_) => crate::daemon::docker(&["inspect", &instance.id.0]),
+        Orchestrator::Process(_) | Orchestrator::Fake(_) => {
+            fs::read_to_string(bench.home(&web).await.join("instance.json")).unwrap()
         }
-        _ => fs::read_to_string(bench.home(&web).await.join("instance.json")).unwrap(),
     };
     assert!(!shown.contains(SECRET), "{shown}");
 }

@@ -1,6 +1,6 @@
 //! Small documents with every shape that the algebra tells apart, edited without the algebra.
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::{Document, Patch};
 use serde_json::{Map, Value, json};
 
 /// How many different fields there are.
@@ -43,11 +43,21 @@ pub(super) fn report(desired: &Document) -> Document {
     checked(object)
 }
 
+/// Whether a document is such a report.
+pub(super) fn is_report(document: &Document) -> bool {
+    document.as_object().contains_key("is")
+}
+
 /// The document, altered.
 pub(super) fn damaged(document: &Document) -> Document {
     let mut object = document.as_object().clone();
     object.insert("damaged".to_owned(), json!(true));
     checked(object)
+}
+
+/// The patch that alters a document in the same way.
+pub(super) fn damage() -> Patch {
+    Patch::from_value(json!({"damaged": true})).expect("a small patch is a patch")
 }
 
 fn put(object: &mut Map<String, Value>, name: &str, field: u8, value: u8) {

@@ -51,8 +51,7 @@ pub(super) fn key(text: &str) -> ShadowKey {
     ShadowKey::App(app(text))
 }
 
-/// An app of one service with this image.
-pub(super) fn spec(image: &str) -> Document {
+fn spec(image: &str) -> Document {
     let services = json!({ "main": { "image": image, "restart": "always" } });
     Document::from_value(json!({ "services": services })).unwrap()
 }
@@ -60,6 +59,7 @@ pub(super) fn spec(image: &str) -> Document {
 impl World {
     pub(super) fn new() -> Self {
         let fake = Fake::new();
+        fake.set_capabilities(Capabilities { images: true, ..fake.capabilities() });
         Self {
             core: core(&fake, 1),
             disk: MemoryDisk::new(),
@@ -86,6 +86,16 @@ impl World {
         self.cloud_down.link_down();
         self.cloud_up.link_down();
         self.link_up = false;
+    }
+
+    /// The cloud wishes an app of one service with this image.
+    pub(super) fn put(&mut self, name: &str, image: &str) {
+        self.cloud_down.put(self.now, &key(name), spec(image));
+    }
+
+    /// The cloud does not wish an app any more.
+    pub(super) fn delete(&mut self, name: &str) {
+        self.cloud_down.delete(self.now, &key(name));
     }
 
     pub(super) fn connect(&mut self) {
@@ -214,7 +224,7 @@ impl World {
                 };
                 self.core.handle(self.now, input);
             }
-            Effect::Publish(topic, message) => self.publish(topic, message),
+            Effect::Publish(topic, message) => self.publish(&topic, &message),
             Effect::Observe { version } => {
                 self.log.push("observe".to_owned());
                 let seen = self.orchestrator().observe().now_or_never().unwrap();
@@ -240,14 +250,14 @@ impl World {
         }
     }
 
-    fn publish(&mut self, topic: Topic, message: Message) {
+    fn publish(&mut self, topic: &Topic, message: &Message) {
         self.log.push(format!("publish {topic}"));
         if !self.link_up {
             return;
         }
         match topic.stream() {
-            Stream::Down => self.cloud_down.receive(self.now, &message),
-            Stream::Up => self.cloud_up.receive(self.now, &message),
+            Stream::Down => self.cloud_down.receive(self.now, message),
+            Stream::Up => self.cloud_up.receive(self.now, message),
         }
     }
 

@@ -100,7 +100,7 @@ impl Session {
                     .try_subscribe(Topic::all_to(&self.settings.node), QoS::AtLeastOnce)
                     .map_err(|error| crate::chain(&error))?,
                 Event::Incoming(Packet::SubAck(answer)) => return check_subscription(&answer),
-                _ => {}
+                Event::Incoming(_) | Event::Outgoing(_) => {}
             }
         }
     }
@@ -156,10 +156,10 @@ fn check_subscription(answer: &SubAck) -> Result<(), String> {
 }
 
 fn check_receipt(receipt: &PubAck) -> Result<(), String> {
-    match receipt.reason {
-        PubAckReason::Success | PubAckReason::NoMatchingSubscribers => Ok(()),
-        reason => Err(format!("the broker refuses a message of this node: {reason:?}")),
+    if matches!(receipt.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
+        return Ok(());
     }
+    Err(format!("the broker refuses a message of this node: {:?}", receipt.reason))
 }
 
 fn explain(error: &ConnectionError) -> String {
@@ -177,6 +177,10 @@ fn explain(error: &ConnectionError) -> String {
         ConnectionError::MqttState(StateError::AwaitPingResp) => {
             "the broker went silent".to_owned()
         }
-        error => crate::chain(error),
+        ConnectionError::MqttState(_)
+        | ConnectionError::Tls(_)
+        | ConnectionError::Io(_)
+        | ConnectionError::NotConnAck(_)
+        | ConnectionError::RequestsDone => crate::chain(error),
     }
 }

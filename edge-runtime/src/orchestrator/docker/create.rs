@@ -33,7 +33,7 @@ pub(super) async fn create(docker: &Docker, slot: &Slot, app: &AppSpec) -> Resul
         labels: labels::of_instance(&settings.node, slot, digest, app),
         network: labels::network_name(&settings.node, &slot.app),
         files,
-        volumes: volumes(docker, &slot.app, service).await?,
+        volumes: volumes(docker, slot, app, service).await?,
     };
     let options = CreateContainerOptionsBuilder::new().name(&name).build();
     let body = body(settings, slot, service, prepared);
@@ -62,14 +62,15 @@ async fn exists(docker: &Docker, slot: &Slot, name: &str) -> Result<bool, Docker
 
 async fn volumes(
     docker: &Docker,
-    app: &AppName,
+    slot: &Slot,
+    app: &AppSpec,
     service: &ServiceSpec,
 ) -> Result<Vec<PreparedVolume>, DockerError> {
     let mut volumes = Vec::new();
     for (target, mount) in &service.volumes {
         let (source, read_only) = match mount {
             Mount::Volume { name, read_only } => {
-                (Source::Named(named(docker, app, name).await?), *read_only)
+                (Source::Named(named(docker, &slot.app, app, name).await?), *read_only)
             }
             Mount::Bind { path, read_only } => {
                 let found = permitted_bind(Path::new(path), &docker.settings.bind_prefixes)
@@ -88,13 +89,16 @@ async fn volumes(
 async fn named(
     docker: &Docker,
     app: &AppName,
+    spec: &AppSpec,
     volume: &ResourceName,
 ) -> Result<String, DockerError> {
     let node = &docker.settings.node;
     let name = labels::volume_name(node, app, volume);
+    let wished = spec.volumes.get(volume).map(|volume| volume.labels.clone()).unwrap_or_default();
+    let labels = wished.into_iter().chain(labels::of_app(node, app)).collect();
     let request = VolumeCreateRequest {
         name: Some(name.clone()),
-        labels: Some(labels::of_app(node, app)),
+        labels: Some(labels),
         ..VolumeCreateRequest::default()
     };
     let made = docker.client(WORK)?.create_volume(request).await;

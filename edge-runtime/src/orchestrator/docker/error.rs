@@ -93,11 +93,14 @@ pub enum DockerError {
     /// A running container cannot be removed.
     #[error("container {0} still runs; stop it first")]
     StillRuns(InstanceId),
-    /// The files of the container went with the last boot, so it was removed.
-    #[error(
-        "the secret files of container {0} are gone since the machine was started; it will be made again"
-    )]
-    FilesLost(InstanceId),
+    /// The container cannot be started any more, so it was removed.
+    #[error("container {id} lost its {what}, was removed, and will be made again")]
+    Lost {
+        /// The container.
+        id: InstanceId,
+        /// What is gone.
+        what: &'static str,
+    },
     /// A file could not be written or removed.
     #[error("cannot {doing} {path}")]
     File {
@@ -120,7 +123,7 @@ impl DockerError {
             | Self::Pull { .. }
             | Self::Gone(_)
             | Self::StillRuns(_)
-            | Self::FilesLost(_)
+            | Self::Lost { .. }
             | Self::File { .. } => true,
             Self::ImageNotFound { .. }
             | Self::ImageForbidden { .. }

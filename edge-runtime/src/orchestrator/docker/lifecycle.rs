@@ -6,7 +6,7 @@ use std::time::Duration;
 use bollard::models::{ContainerInspectResponse, ContainerStateStatusEnum as Status};
 use bollard::query_parameters::{RemoveContainerOptionsBuilder, StopContainerOptionsBuilder};
 
-use super::{ANSWER, Docker, DockerError, WORK, files, labels, network};
+use super::{ANSWER, Docker, DockerError, WORK, files, labels};
 use crate::reconcile::model::{InstanceId, Slot};
 
 pub(super) async fn start(
@@ -21,17 +21,30 @@ pub(super) async fn start(
         return Ok(());
     }
     if found.has_lost_files(docker) {
-        tracing::info!(
-            container = found.name,
-            "its files are gone; it is removed to be made again"
-        );
-        remove(docker, id, slot).await?;
-        return Err(DockerError::FilesLost(id.clone()));
+        return make_again(docker, id, slot, "files, as secrets do when the machine restarts")
+            .await;
     }
-    network::ensure(docker, &slot.app).await?;
     let doing = format!("start {}", found.name);
     let started = docker.client(WORK)?.start_container(&id.0, None).await;
-    done(started.map_err(|error| docker.failed(doing, error)), &[304])
+    match started.map_err(|error| docker.failed(doing, error)) {
+        // A container keeps the id of its network, so another one of the same name is no help.
+        Err(DockerError::Refused { status: 404, message, .. })
+            if message.starts_with("network ") =>
+        {
+            make_again(docker, id, slot, "network").await
+        }
+        other => done(other, &[304]),
+    }
+}
+
+async fn make_again(
+    docker: &Docker,
+    id: &InstanceId,
+    slot: &Slot,
+    what: &'static str,
+) -> Result<(), DockerError> {
+    remove(docker, id, slot).await?;
+    Err(DockerError::Lost { id: id.clone(), what })
 }
 
 pub(super) async fn stop(

@@ -19,7 +19,7 @@ impl Identity {
     pub(super) fn of(pid: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).map_err(io::Error::other)?;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let (_, started) = parse(&stat).ok_or(io::ErrorKind::InvalidData)?;
+        let Stat { started, .. } = parse(&stat).ok_or(io::ErrorKind::InvalidData)?;
         Ok(Self { boot: boot()?, pid, started })
     }
 
@@ -29,28 +29,55 @@ impl Identity {
 
     /// Whether it still runs; a zombie does not.
     pub(super) fn runs(&self) -> bool {
-        let Ok(stat) = fs::read_to_string(format!("/proc/{}/stat", self.pid)) else {
-            return false;
-        };
-        let same = parse(&stat).is_some_and(|(state, started)| {
-            started == self.started && !matches!(state, 'Z' | 'X' | 'x')
-        });
-        same && boot().is_ok_and(|boot| boot == self.boot)
+        let same = |stat: Stat| stat.started == self.started && stat.runs;
+        read(&self.pid.to_string()).is_some_and(same) && self.is_of_this_boot()
     }
+
+    fn is_of_this_boot(&self) -> bool {
+        boot().is_ok_and(|boot| boot == self.boot)
+    }
+
+    /// The running processes of a session in which this process was started. The number of a
+    /// session is not used again while it has members.
+    pub(super) fn others_of(&self, session: i32) -> Vec<i32> {
+        if self.is_of_this_boot() { members(session) } else { Vec::new() }
+    }
+}
+
+/// The running processes of a session, without the one that leads it.
+pub(super) fn members(session: i32) -> Vec<i32> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let belongs = |name: &str| read(name).is_some_and(|stat| stat.session == session && stat.runs);
+    let found =
+        names.filter(|name| name.starts_with(|c: char| c.is_ascii_digit()) && belongs(name));
+    found.filter_map(|name| name.parse().ok()).filter(|pid| *pid != session).collect()
 }
 
 fn boot() -> io::Result<String> {
     Ok(fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 
-/// The state and the start time of a line of `/proc/PID/stat`. The name in parentheses may hold
-/// anything, so reading begins after the last one.
-fn parse(stat: &str) -> Option<(char, u64)> {
+fn read(pid: &str) -> Option<Stat> {
+    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+}
+
+/// What a line of `/proc/PID/stat` says.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    runs: bool,
+    session: i32,
+    started: u64,
+}
+
+/// The name in parentheses may hold anything, so reading begins after the last one.
+fn parse(stat: &str) -> Option<Stat> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_whitespace();
-    let state = fields.next()?.chars().next()?;
-    let started = fields.nth(18)?.parse().ok()?;
-    Some((state, started))
+    let runs = !matches!(fields.next()?, "Z" | "X" | "x");
+    let session = fields.nth(2)?.parse().ok()?;
+    let started = fields.nth(15)?.parse().ok()?;
+    Some(Stat { runs, session, started })
 }
 
 #[cfg(test)]
@@ -59,8 +86,8 @@ mod tests {
 
     #[test]
     fn a_name_with_parentheses_and_blanks_does_not_shift_the_fields() {
-        let stat = "7 (a) S 1 2) R 1 7 7 0 -1 4194304 95 0 0 0 0 0 0 0 20 0 1 0 123456 8 9 10";
-        assert_eq!(parse(stat), Some(('R', 123_456)));
+        let stat = "7 (a) S 1 2) R 1 7 6 0 -1 4194304 95 0 0 0 0 0 0 0 20 0 1 0 123456 8 9 10";
+        assert_eq!(parse(stat), Some(Stat { runs: true, session: 6, started: 123_456 }));
         assert_eq!(parse("7 (a) R 1"), None);
     }
 

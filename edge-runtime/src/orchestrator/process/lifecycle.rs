@@ -86,24 +86,25 @@ pub(super) async fn stop(
     let mut poll = POLL;
     loop {
         let Some(found) = look(this, id, slot).await? else { return Ok(()) };
-        let process = match found.state {
+        let run = match found.state {
             InstanceState::Created | InstanceState::Exited { .. } if !found.supervised => {
                 return Ok(());
             }
             InstanceState::Created | InstanceState::Exited { .. } => None,
-            InstanceState::Running(_) | InstanceState::Stuck => found.run.map(|run| run.process),
+            InstanceState::Running(_) | InstanceState::Stuck => found.run,
         };
-        if let Some(process) = process {
+        if let Some(run) = run {
             let is_orphan = found.state == InstanceState::Stuck;
             if is_orphan && !was_asked {
-                signal::ask(&process, found.record.launch.stop_signal);
+                signal::ask(&run.process, found.record.launch.stop_signal);
             } else if !was_asked {
                 ask_supervisor(&found.home, grace).doing("ask for the end in", &found.home.0)?;
             }
             was_asked = true;
             let patience = if is_orphan { grace } else { grace + DEATH / 2 };
-            if asked.elapsed() >= patience {
-                signal::kill_group(&process);
+            let is_leaderless = is_orphan && !run.process.runs();
+            if is_leaderless || asked.elapsed() >= patience {
+                signal::kill_all(&run);
             }
         }
         if asked.elapsed() > grace + DEATH {
@@ -140,15 +141,14 @@ pub(super) fn remove(this: &Process, id: &InstanceId, slot: &Slot) -> Result<(),
 
 /// What lost its supervisor can only be removed by force.
 fn end_orphan(id: &InstanceId, home: &Home) -> Result<(), ProcessError> {
-    let Some(Run { process }) = Run::read(&home.0).doing("read the state in", &home.0)? else {
-        return Ok(());
-    };
+    let run = Run::read(&home.0).doing("read the state in", &home.0)?;
+    let Some(run) = run else { return Ok(()) };
     let deadline = Instant::now() + DEATH;
-    while process.runs() {
+    while run.is_alive() {
         if Instant::now() >= deadline {
             return Err(ProcessError::Unkillable(id.clone()));
         }
-        signal::kill_group(&process);
+        signal::kill_all(&run);
         std::thread::sleep(POLL);
     }
     Ok(())

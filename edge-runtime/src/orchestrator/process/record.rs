@@ -52,6 +52,8 @@ pub(super) struct Launch {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Run {
     pub(super) process: Identity,
+    /// The session that the supervisor made for itself and the service; `None` if it could not.
+    pub(super) session: Option<i32>,
 }
 
 /// How the last run of an instance ended.
@@ -85,6 +87,16 @@ impl Instance {
 }
 
 impl Run {
+    /// Whether the service or anything that it started runs.
+    pub(super) fn is_alive(&self) -> bool {
+        self.process.runs() || !self.left_behind().is_empty()
+    }
+
+    /// What runs in the session of the service, itself included, when the supervisor is dead.
+    pub(super) fn left_behind(&self) -> Vec<i32> {
+        self.session.map(|session| self.process.others_of(session)).unwrap_or_default()
+    }
+
     pub(super) fn read(dir: &Path) -> io::Result<Option<Self>> {
         read(&dir.join(RUN))
     }

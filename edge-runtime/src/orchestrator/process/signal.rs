@@ -5,6 +5,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use super::identity::Identity;
+use super::record::Run;
 
 pub(super) const fn signal(of: StopSignal) -> Signal {
     match of {
@@ -26,9 +27,18 @@ pub(super) fn ask(process: &Identity, how: StopSignal) {
     }
 }
 
-/// Kills a process that leads a process group, and the group.
-pub(super) fn kill_group(process: &Identity) {
-    if process.runs() && killpg(Pid::from_raw(process.pid()), Signal::SIGKILL).is_err() {
-        tracing::debug!(pid = process.pid(), "a process was gone before it was killed");
+/// Kills the service and all that it started, when its supervisor is dead or does not answer.
+pub(super) fn kill_all(run: &Run) {
+    if run.process.runs() && killpg(Pid::from_raw(run.process.pid()), Signal::SIGKILL).is_err() {
+        tracing::debug!(pid = run.process.pid(), "a process was gone before it was killed");
+    }
+    kill_each(&run.left_behind());
+}
+
+pub(super) fn kill_each(pids: &[i32]) {
+    for pid in pids {
+        if kill(Pid::from_raw(*pid), Signal::SIGKILL).is_err() {
+            tracing::debug!(pid, "a process was gone before it was killed");
+        }
     }
 }

@@ -35,9 +35,9 @@ pub(super) fn state(home: &Home, record: &Instance) -> io::Result<InstanceState>
         None => Ok(InstanceState::Created),
         Some(_) if supervised => Ok(InstanceState::Running(health(home, record)?)),
         // The supervisor may have written the end and gone since the lines above.
-        Some(Run { process }) => match Exit::read(&home.0)? {
+        Some(run) => match Exit::read(&home.0)? {
             Some(Exit { code }) => Ok(InstanceState::Exited { code }),
-            None if process.runs() => Ok(InstanceState::Stuck),
+            None if run.is_alive() => Ok(InstanceState::Stuck),
             None => Ok(InstanceState::Exited { code: LOST }),
         },
     }
@@ -70,7 +70,7 @@ pub(super) fn is_supervised(home: &Home) -> io::Result<bool> {
 
 /// Whether anything of an instance runs, with or without a supervisor.
 pub(super) fn runs(home: &Home) -> io::Result<bool> {
-    let alive = || Run::read(&home.0).ok().flatten().is_some_and(|run| run.process.runs());
+    let alive = || Run::read(&home.0).ok().flatten().is_some_and(|run| run.is_alive());
     Ok(is_supervised(home)? || alive())
 }
 

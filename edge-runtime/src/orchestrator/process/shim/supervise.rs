@@ -12,19 +12,22 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getsid};
 
 use super::health::{Checker, command, probe};
 use super::log::Log;
 use super::{StartFailure, parse_stop_request};
-use crate::orchestrator::process::identity::Identity;
+use crate::orchestrator::process::identity::{Identity, members};
 use crate::orchestrator::process::layout::Home;
 use crate::orchestrator::process::record::{Exit, Instance, Launch, Run};
-use crate::orchestrator::process::signal::signal;
+use crate::orchestrator::process::signal::{kill_each, signal};
 
 /// How long the log may take to be drained after the end; a process that left the group may keep
 /// the pipe open for ever.
 const DRAIN: Duration = Duration::from_secs(1);
+/// How often, and how far apart, to look for what the service left behind.
+const SWEEPS: u32 = 20;
+const SWEEP: Duration = Duration::from_millis(10);
 /// How long to wait for an event when nothing is due.
 const IDLE: Duration = Duration::from_hours(1);
 
@@ -64,8 +67,10 @@ impl Service {
         let program = launch.argv.first().map_or("", String::as_str);
         let child = command(&launch, &launch.argv).stdout(writer).stderr(copy).spawn();
         let mut child = child.map_err(failed(&format!("run {program}")))?;
-        let identity = Identity::of(child.id())
-            .and_then(|process| Run { process: process.clone() }.write(&home.0).map(|()| process));
+        let identity = Identity::of(child.id()).and_then(|process| {
+            let run = Run { process: process.clone(), session: own_session() };
+            run.write(&home.0).map(|()| process)
+        });
         let identity = identity.map_err(|error| {
             child.kill().and_then(|()| child.wait()).ok();
             StartFailure::new("write down the process", &error)
@@ -136,9 +141,17 @@ impl Service {
         }
     }
 
-    /// What is left of the group dies with its leader, as in a container.
+    /// What is left of the service dies with its leader, as in a container.
     fn finish(mut self) -> ExitCode {
         killpg(self.leader, Signal::SIGKILL).ok();
+        for _ in 0..SWEEPS {
+            let left = own_session().map(members).unwrap_or_default();
+            if left.is_empty() {
+                break;
+            }
+            kill_each(&left);
+            thread::sleep(SWEEP);
+        }
         let code = self.child.wait().map_or(255, exit_code);
         self.drained.recv_timeout(DRAIN).ok();
         match (Exit { code }).write(&self.home.0) {
@@ -146,6 +159,12 @@ impl Service {
             Err(_) => ExitCode::FAILURE,
         }
     }
+}
+
+/// The session that this process leads, if it does.
+fn own_session() -> Option<i32> {
+    let own = Pid::this();
+    getsid(None).ok().filter(|session| *session == own).map(Pid::as_raw)
 }
 
 /// The error of a spawn does not say whether the program or the directory is missing.

@@ -1,0 +1,117 @@
+//! A cloud to test against, and a client that speaks to it.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use gnomon_cloud::config::Config;
+use gnomon_cloud::server::Server;
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// How long anything may take that the tests wait for.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A running cloud in a folder of its own.
+pub(crate) struct Cloud {
+    server: Server,
+    pub(crate) dir: TempDir,
+    pub(crate) api: Api,
+}
+
+/// A client of the API.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: Client,
+    base: String,
+    pub(crate) token: String,
+}
+
+impl Cloud {
+    pub(crate) async fn start() -> Self {
+        Self::in_dir(TempDir::new().unwrap(), |_| ()).await
+    }
+
+    /// A cloud with a node `site-1`.
+    pub(crate) async fn with_node() -> Self {
+        let cloud = Self::start().await;
+        cloud.api.create("site-1").await;
+        cloud
+    }
+
+    pub(crate) async fn in_dir(dir: TempDir, tune: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::for_tests(dir.path());
+        tune(&mut config);
+        let server = Server::start(config).await.unwrap();
+        let api = Api::new(&format!("http://{}", server.http_addr()), dir.path());
+        Self { server, dir, api }
+    }
+
+    pub(crate) async fn stop(self) -> TempDir {
+        self.server.stop().await;
+        self.dir
+    }
+
+    pub(crate) async fn restart(self) -> Self {
+        Self::in_dir(self.stop().await, |_| ()).await
+    }
+
+    pub(crate) fn mqtt(&self) -> std::net::SocketAddr {
+        self.server.mqtt_addr()
+    }
+}
+
+impl Api {
+    pub(crate) fn new(base: &str, data: &Path) -> Self {
+        let token = std::fs::read_to_string(data.join("admin-token")).unwrap().trim().to_owned();
+        Self { client: Client::new(), base: base.to_owned(), token }
+    }
+
+    /// A request without a token.
+    pub(crate) fn open(&self, method: Method, path: &str) -> RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base))
+    }
+
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.open(method, path).bearer_auth(&self.token)
+    }
+
+    pub(crate) async fn create(&self, node: &str) {
+        let path = format!("/v1/nodes/{node}");
+        let response = self.request(Method::PUT, &path).json(&json!({})).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::CREATED);
+    }
+
+    pub(crate) async fn patch(&self, path: &str, changes: &Value) -> Response {
+        self.request(Method::PATCH, path).json(changes).send().await.unwrap()
+    }
+
+    /// The body of a GET that must succeed.
+    pub(crate) async fn get(&self, path: &str) -> Value {
+        let response = self.request(Method::GET, path).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK, "{path}");
+        response.json().await.unwrap()
+    }
+
+    /// Waits until the answer to a GET is as wanted.
+    pub(crate) async fn eventually(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let began = Instant::now();
+        loop {
+            let value = self.get(path).await;
+            if wanted(&value) {
+                return value;
+            }
+            assert!(began.elapsed() < DEADLINE, "{path} stayed {value}");
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Asserts that a request was refused in the API's form, and gives back the detail.
+pub(crate) async fn refused(response: Response, status: u16, code: &str) -> Value {
+    let found = response.status().as_u16();
+    let mut body: Value = response.json().await.unwrap();
+    assert_eq!((found, body["error"]["code"].as_str()), (status, Some(code)), "{body}");
+    assert!(body["error"]["message"].as_str().is_some_and(|text| text.len() > 10), "{body}");
+    body["error"]["detail"].take()
+}

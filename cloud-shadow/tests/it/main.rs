@@ -1,0 +1,16 @@
+//! The cloud from outside: real ports, a real store, real processes.
+
+#[cfg(test)]
+mod api;
+#[cfg(test)]
+mod bench;
+#[cfg(test)]
+mod durability;
+#[cfg(test)]
+mod enrolment;
+#[cfg(test)]
+mod process;
+#[cfg(test)]
+mod site;
+#[cfg(test)]
+mod watching;

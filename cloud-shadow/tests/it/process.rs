@@ -1,0 +1,188 @@
+//! The binary: what it says, how it ends.
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use crate::bench::{Api, refused};
+
+fn serve(data: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gnomon-cloud"));
+    command.arg("serve").arg("--data").arg(data);
+    command.args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]).args(more);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).env_remove("RUST_LOG");
+    command
+}
+
+/// Starts the binary and reads its one line.
+fn start(data: &Path) -> (Child, Value) {
+    wait_ready(&mut serve(data, &[]))
+}
+
+fn wait_ready(command: &mut Command) -> (Child, Value) {
+    let mut child = command.spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    (child, serde_json::from_str(&line).unwrap())
+}
+
+fn api(ready: &Value, data: &Path) -> Api {
+    Api::new(&format!("http://{}", ready["http"].as_str().unwrap()), data)
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+}
+
+fn failed(output: &Output, words: &[&str]) {
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(output.stdout.is_empty());
+    for word in words {
+        assert!(text.contains(word), "{word:?} is not in {text}");
+    }
+}
+
+#[tokio::test]
+async fn it_says_when_it_is_ready_and_stops_when_told() {
+    for end in [Signal::SIGTERM, Signal::SIGINT] {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut child, ready) = start(dir.path());
+        assert_eq!(ready["ready"], true);
+        assert_eq!(ready["data"], dir.path().to_str().unwrap());
+        api(&ready, dir.path()).create("site-1").await;
+        signal(&child, end);
+        assert!(child.wait().unwrap().success());
+        let mut rest = String::new();
+        child.stdout.unwrap().read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "", "stdout has one line");
+    }
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_kill_9() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = "/v1/nodes/site-1/shadows/node";
+    let mut answered = 0;
+    for round in 1..=3 {
+        let (mut child, ready) = start(dir.path());
+        let api = api(&ready, dir.path());
+        if round == 1 {
+            api.create("site-1").await;
+        }
+        for _ in 0..20 {
+            let response = api.patch(path, &json!({ "n": answered + 1 })).await;
+            assert!(response.status().is_success());
+            answered += 1;
+        }
+        let late = api.request(Method::PATCH, path).json(&json!({ "late": round })).send();
+        let (late, ()) = tokio::join!(late, async { child.kill().unwrap() });
+        child.wait().unwrap();
+        let (mut child, ready) = start(dir.path());
+        let shadow = self::api(&ready, dir.path()).get(path).await;
+        assert_eq!(shadow["desired"]["document"]["n"], answered);
+        if late.is_ok_and(|response| response.status() == StatusCode::OK) {
+            assert_eq!(shadow["desired"]["document"]["late"], round);
+        }
+        signal(&child, Signal::SIGTERM);
+        assert!(child.wait().unwrap().success());
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_loses_nothing_and_heals() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut limited = Command::new("sh");
+    let script = "trap '' XFSZ; ulimit -f 8192; exec \"$0\" \"$@\"";
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_gnomon-cloud"), "serve", "--data"]);
+    limited.arg(dir.path()).args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
+    let (mut child, ready) = wait_ready(limited.stdout(Stdio::piped()));
+    let full = api(&ready, dir.path());
+    full.create("site-1").await;
+    let path = |n: usize| format!("/v1/nodes/site-1/shadows/device/d{n}");
+    let mut written = 0;
+    let refusal = loop {
+        let response = full.patch(&path(written), &json!({ "fill": "x".repeat(100_000) })).await;
+        if !response.status().is_success() {
+            break response;
+        }
+        written += 1;
+        assert!(written < 1000, "the limit does not work");
+    };
+    refused(refusal, 507, "store_full").await;
+    let shadows = full.get("/v1/nodes/site-1").await["shadows"].take();
+    assert_eq!(shadows, written, "what was refused is not seen either");
+    let delete = full.request(Method::DELETE, &path(0)).send().await.unwrap();
+    let deleted = usize::from(delete.status().is_success());
+    signal(&child, Signal::SIGTERM);
+    assert!(child.wait().unwrap().success());
+
+    let (mut child, ready) = start(dir.path());
+    let healed = api(&ready, dir.path());
+    let shadows = healed.get("/v1/nodes/site-1").await["shadows"].take();
+    assert_eq!(shadows, written - deleted);
+    assert!(healed.patch(&path(written), &json!({ "n": 1 })).await.status().is_success());
+    signal(&child, Signal::SIGTERM);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_port_that_is_taken_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = taken.local_addr().unwrap().to_string();
+    for flag in ["--http", "--mqtt"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_gnomon-cloud"));
+        command.arg("serve").arg("--data").arg(dir.path()).args([flag, &addr]);
+        let other = if flag == "--http" { "--mqtt" } else { "--http" };
+        let output = command.args([other, "127.0.0.1:0"]).output().unwrap();
+        failed(&output, &[&addr, "listen"]);
+    }
+}
+
+#[test]
+fn two_processes_cannot_share_a_data_folder() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, _) = start(dir.path());
+    let output = serve(dir.path(), &[]).output().unwrap();
+    failed(&output, &["in use", dir.path().to_str().unwrap()]);
+    signal(&child, Signal::SIGTERM);
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn a_damaged_store_is_an_error_and_stays_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, _) = start(dir.path());
+    signal(&child, Signal::SIGTERM);
+    assert!(child.wait().unwrap().success());
+    let store = dir.path().join("store.redb");
+    std::fs::write(&store, vec![7; 100_000]).unwrap();
+    let output = serve(dir.path(), &[]).output().unwrap();
+    failed(&output, &["damaged", "store.redb"]);
+    assert_eq!(std::fs::read(&store).unwrap(), vec![7; 100_000]);
+}
+
+#[test]
+fn a_data_folder_that_cannot_be_made_is_an_error_that_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    std::fs::write(&file, "").unwrap();
+    let output = serve(&file.join("data"), &[]).output().unwrap();
+    failed(&output, &["data folder", file.to_str().unwrap()]);
+}
+
+#[test]
+fn a_wrong_configuration_is_an_error_that_names_the_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("cloud.toml");
+    std::fs::write(&file, "[limits]\nnodez = 1\n").unwrap();
+    let output = serve(dir.path(), &["--config", file.to_str().unwrap()]).output().unwrap();
+    failed(&output, &["cloud.toml", "nodez"]);
+}

@@ -1,0 +1,233 @@
+//! The end of every run: faults stop, and within bounded time both ends must be equal, fall silent,
+//! and then cost almost nothing.
+
+use gnomon_schemas::topic::{Heading, MessageKind, Stream};
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use super::World;
+use super::event::{Event, Machine, Node, Pick, Role, Scope};
+use super::network::Packet;
+use super::violation::{Invariant, Violation, ensure};
+
+/// The most events that one site may need to become equal.
+const ROUNDS: u32 = 30_000;
+
+/// The most time that one site may need to become equal, in milliseconds.
+const PATIENCE: u64 = 15 * 60 * 1_000;
+
+/// The most sites whose costs are measured at the end.
+const MEASURED: u16 = 4;
+
+impl World {
+    /// Ends all faults and checks what must then become true.
+    pub(super) fn peace(&mut self) -> Result<(), Violation> {
+        let mut rng = StdRng::seed_from_u64(self.setup.seed ^ 0x9eace);
+        self.tell(|| "peace".to_owned());
+        self.happen(Event::Full { node: Node::Cloud, on: false })?;
+        for site in 0..self.setup.sites {
+            self.happen(Event::Full { node: Node::Site(site), on: false })?;
+            for heading in [Heading::ToSite, Heading::FromSite] {
+                self.happen(Event::Cut { site, heading, on: false })?;
+            }
+        }
+        for site in 0..self.setup.sites {
+            self.check_bounds(site)?;
+            self.settle(site, &mut rng, true)?;
+            self.check_equal(site)?;
+            self.check_bounds(site)?;
+        }
+        for site in 0..self.setup.sites.min(MEASURED) {
+            self.check_quiet_reconnect(site, &mut rng)?;
+            self.check_cost_of_changes(site, &mut rng)?;
+            self.settle(site, &mut rng, true)?;
+            self.check_equal(site)?;
+        }
+        self.check_restart()
+    }
+
+    /// Lets everything happen that can, until nothing is left to do.
+    fn settle(&mut self, site: u16, rng: &mut StdRng, applies: bool) -> Result<(), Violation> {
+        let start = self.now;
+        for _ in 0..ROUNDS {
+            self.settle_link(site)?;
+            self.drain(site)?;
+            if let Some(pick) = self.any_packet(site, rng) {
+                self.happen(Event::Arrive(pick))?;
+            } else if applies && !Self::is_applied(self.site(site)) {
+                self.happen(Event::Apply { site, pick: 0 })?;
+            } else if self.is_in_sync(site) {
+                return Ok(());
+            } else {
+                self.sleep(site)?;
+            }
+            ensure(self.now < start + PATIENCE, Invariant::Convergence, || {
+                format!("site {site} is not in sync after {} s", (self.now - start) / 1_000)
+            })?;
+        }
+        let what = format!("site {site} finds no end within {ROUNDS} events");
+        Err(Violation { invariant: Invariant::Convergence, what })
+    }
+
+    /// Connects a site that has no whole connection; a whole one stays, with all that is lost in
+    /// it.
+    fn settle_link(&mut self, site: u16) -> Result<(), Violation> {
+        let link = &self.site(site).link;
+        if link.site.is_some() && link.site == link.broker {
+            return Ok(());
+        }
+        self.happen(Event::SiteHangsUp(site))?;
+        self.happen(Event::BrokerHangsUp(site))?;
+        self.happen(Event::Connect { site, heard: true })
+    }
+
+    /// Carries out everything that the shells of a site have to do.
+    fn drain(&mut self, number: u16) -> Result<(), Violation> {
+        loop {
+            let site = self.site(number);
+            let able = |test: fn(&super::Site, Machine) -> bool| {
+                Machine::all(number).find(|it| test(site, *it))
+            };
+            let event = if let Some(machine) = able(super::Site::has_effect) {
+                Event::Effect(machine)
+            } else if let Some(machine) = able(super::Site::has_write) {
+                Event::Commit(machine.node(), Scope::Group(number))
+            } else {
+                return Ok(());
+            };
+            self.happen(event)?;
+        }
+    }
+
+    fn any_packet(&mut self, site: u16, rng: &mut StdRng) -> Option<Pick> {
+        let link = &self.site(site).link;
+        let counts = [Heading::ToSite, Heading::FromSite].map(|it| link.packets(it).len());
+        let ticket = rng.random_range(0..(counts[0] + counts[1]).max(1));
+        let heading = if ticket < counts[0] { Heading::ToSite } else { Heading::FromSite };
+        let at = rng.random();
+        (counts[0] + counts[1] > 0).then_some(Pick { site, heading, at })
+    }
+
+    fn is_in_sync(&mut self, site: u16) -> bool {
+        let site = self.site(site);
+        [&site.down, &site.up]
+            .iter()
+            .all(|channel| channel.writer.is_in_sync() && !channel.reader.is_incomplete())
+    }
+
+    /// Lets time pass until the next timer is due.
+    fn sleep(&mut self, site: u16) -> Result<(), Violation> {
+        let mut next: Option<(u64, Stream)> = None;
+        for stream in [Stream::Down, Stream::Up] {
+            let now = self.clock(Machine { site, stream, role: Role::Writer }.node());
+            let Some(due) = self.site(site).channel(stream).due() else { continue };
+            let wait = u64::try_from(due.saturating_since(now).as_millis()).unwrap_or(u64::MAX);
+            if next.is_none_or(|(shortest, _)| wait < shortest) {
+                next = Some((wait, stream));
+            }
+        }
+        let Some((wait, stream)) = next else {
+            let what = format!("site {site} is not in sync, nothing is under way, no timer runs");
+            return Err(Violation { invariant: Invariant::Convergence, what });
+        };
+        self.happen(Event::Wait { millis: u32::try_from(wait).unwrap_or(u32::MAX) })?;
+        self.happen(Event::Timer { site, stream })
+    }
+
+    fn check_bounds(&mut self, site: u16) -> Result<(), Violation> {
+        self.site(site).down.check_bounds()?;
+        self.site(site).up.check_bounds()
+    }
+
+    fn check_equal(&mut self, site: u16) -> Result<(), Violation> {
+        self.site(site).down.check_equal()?;
+        self.site(site).up.check_equal()?;
+        let site = self.site(site);
+        for (key, desired) in &site.down.follower.view {
+            let reported = site.up.follower.view.get(key);
+            let follows = reported.is_some_and(|it| **it == super::documents::report(desired));
+            ensure(follows, Invariant::Convergence, || {
+                format!("the cloud's `reported` of {key} does not follow its `desired`")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A reconnect with nothing to say costs one hello for each stream.
+    fn check_quiet_reconnect(&mut self, site: u16, rng: &mut StdRng) -> Result<(), Violation> {
+        self.happen(Event::SiteHangsUp(site))?;
+        self.happen(Event::BrokerHangsUp(site))?;
+        self.log = Some(Vec::new());
+        self.settle(site, rng, false)?;
+        let log = self.log.take().unwrap_or_default();
+        let kinds: Vec<_> = log.iter().map(|packet| packet.kind).collect();
+        ensure(kinds == [MessageKind::Hello; 2], Invariant::Cost, || {
+            format!("a reconnect with nothing to say cost {kinds:?}")
+        })
+    }
+
+    /// A reconnect after changes costs what the changes are worth: one batch if they fit into one,
+    /// one entry for each half, and a patch where that is shorter.
+    fn check_cost_of_changes(&mut self, site: u16, rng: &mut StdRng) -> Result<(), Violation> {
+        self.happen(Event::SiteHangsUp(site))?;
+        self.happen(Event::BrokerHangsUp(site))?;
+        let before = self.site(site).down.ledger.live.clone();
+        for _ in 0..rng.random_range(1..12) {
+            let (key, field, value) = (rng.random(), 0, rng.random_range(1..=255));
+            self.happen(Event::Set { site, stream: Stream::Down, key, field, value })?;
+        }
+        let after = &self.site(site).down.ledger.live;
+        let changed = after.iter().filter(|(key, fact)| before.get(*key) != Some(*fact)).count();
+        let known =
+            before.values().all(|fact| fact.document.is_some()) && before.len() == after.len();
+        self.log = Some(Vec::new());
+        self.settle(site, rng, false)?;
+        let log = self.log.take().unwrap_or_default();
+        let count =
+            |kind| log.iter().filter(|it| it.stream == Stream::Down && it.kind == kind).count();
+        let batches = count(MessageKind::Batch);
+        let fits = if changed == 0 {
+            batches == 0
+        } else if self.setup.writer.max_batch > 4_096 {
+            batches == 1
+        } else {
+            (1..=changed).contains(&batches)
+        };
+        let told =
+            [MessageKind::Hello, MessageKind::Ack, MessageKind::Fetch, MessageKind::Manifest];
+        let told = told.map(count);
+        ensure(fits && told == [1, batches, 0, 0], Invariant::Cost, || {
+            format!(
+                "{changed} changes cost {batches} batches, and {told:?} hellos, acks, fetches and manifests"
+            )
+        })?;
+        let bytes: usize = log
+            .iter()
+            .filter(|it| it.stream == Stream::Down && it.kind == MessageKind::Batch)
+            .map(|it| it.bytes.len())
+            .sum();
+        let limit = 50 * batches + 80 * changed;
+        ensure(!known || self.setup.padding == 0 || bytes <= limit, Invariant::Cost, || {
+            format!("{changed} small changes cost {bytes} bytes; {limit} are allowed")
+        })
+    }
+
+    /// What the machines hold is what their disks hold.
+    fn check_restart(&mut self) -> Result<(), Violation> {
+        for site in 0..self.setup.sites {
+            for Machine { stream, role, .. } in Machine::all(site) {
+                self.site(site).channel_mut(stream).restart(role)?;
+            }
+            self.site(site).down.check_equal()?;
+            self.site(site).up.check_equal()?;
+        }
+        Ok(())
+    }
+
+    /// Remembers what is sent, while someone counts.
+    pub(super) fn log(&mut self, packet: &Packet) {
+        if let Some(log) = &mut self.log {
+            log.push(packet.clone());
+        }
+    }
+}

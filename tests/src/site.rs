@@ -1,0 +1,130 @@
+//! A real `gnomon-edge` with the process orchestrator, in a folder: a site that can be killed,
+//! lose its power and come back.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+use crate::cloud::Cloud;
+use crate::eventually::eventually;
+use crate::process::{Program, run};
+
+pub struct Site {
+    pub name: String,
+    data: PathBuf,
+    program: Option<Program>,
+}
+
+impl Site {
+    /// Joins a new site to the cloud and starts it.
+    pub fn join(cloud: &Cloud, folder: &Path, name: &str) -> Self {
+        let data = folder.join(name);
+        let token = cloud.api.join_token(name);
+        let path = data.to_string_lossy().into_owned();
+        let args = ["join", cloud.api.url(), "--token", &token, "--data", &path];
+        let output = run("gnomon-edge", &args, &[]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut site = Self { name: name.to_owned(), data, program: None };
+        site.start();
+        site
+    }
+
+    /// Starts the agent.
+    pub fn start(&mut self) {
+        let data = self.data.to_string_lossy().into_owned();
+        let args = ["run", "--data", &data, "--orchestrator", "process"].map(str::to_owned);
+        let log = self.data.with_extension("log");
+        self.program = Some(Program::start("gnomon-edge", &args, &log).0);
+    }
+
+    pub fn kill9(&mut self) {
+        self.program.take().unwrap().kill9();
+    }
+
+    /// Ends the agent gracefully.
+    pub fn stop(&mut self) -> Option<i32> {
+        self.program.take().unwrap().stop()
+    }
+
+    /// Ends the agent and everything that it runs at once, as a power cut does.
+    pub fn cut_power(&mut self) {
+        if let Some(program) = self.program.take() {
+            program.kill9();
+        }
+        self.end_all();
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// What the agent says of itself over its own socket.
+    pub fn status(&self) -> Option<Value> {
+        let data = self.data.to_string_lossy().into_owned();
+        let output = run("gnomon-edge", &["status", "--data", &data, "-o", "json"], &[]);
+        serde_json::from_slice(&output.stdout).ok()
+    }
+
+    pub fn tail(&self) -> String {
+        self.program.as_ref().map_or_else(|| format!("{} is down", self.name), Program::tail)
+    }
+
+    /// The pids of the supervisors of this site's instances, and of what they run.
+    pub fn instances(&self) -> Vec<i32> {
+        let mark = self.data.join("process").to_string_lossy().into_owned();
+        let shims: Vec<i32> = pids().into_iter().filter(|pid| mentions(*pid, &mark)).collect();
+        let mut all = shims.clone();
+        let mut parents = shims;
+        while !parents.is_empty() {
+            let of = |pid: &i32| parent(*pid).is_some_and(|parent| parents.contains(&parent));
+            let children: Vec<i32> =
+                pids().into_iter().filter(|pid| !all.contains(pid)).filter(of).collect();
+            all.extend(&children);
+            parents = children;
+        }
+        all
+    }
+
+    fn end_all(&self) {
+        eventually("an end of all instances", Duration::from_secs(10), || {
+            let left = self.instances();
+            for pid in &left {
+                let _gone = kill(Pid::from_raw(*pid), Signal::SIGKILL);
+            }
+            if left.is_empty() { Ok(()) } else { Err(left) }
+        });
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        self.program = None;
+        for pid in self.instances() {
+            let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
+
+fn pids() -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").unwrap();
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn mentions(pid: i32, mark: &str) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = String::from_utf8_lossy(&line).replace('\0', " ");
+    line.contains("__shim") && line.contains(mark)
+}
+
+fn parent(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let rest = stat.rsplit_once(") ")?.1;
+    let mut fields = rest.split_whitespace();
+    if fields.next()? == "Z" {
+        return None;
+    }
+    fields.next()?.parse().ok()
+}

@@ -1,0 +1,11 @@
+//! The whole product as its users run it: real programs, real sockets, real processes and
+//! containers. Only what no cheaper class of test can show.
+
+#![expect(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
+#![expect(clippy::indexing_slicing, reason = "JSON in tests")]
+
+mod app;
+mod autonomy;
+mod crashes;
+mod demo;
+mod refusals;
