@@ -2,6 +2,7 @@
 
 mod commands;
 
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
     match execute(&args.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error:#}");
+            tell(&args.command, &error);
             ExitCode::FAILURE
         }
     }
@@ -76,11 +77,24 @@ fn execute(command: &Command) -> Result<()> {
     result
 }
 
+/// Says why a command failed: the agent in its log, the others to the person who called them.
+fn tell(command: &Command, error: &anyhow::Error) {
+    let text = format!("{error:#}");
+    if matches!(command, Command::Run(_)) {
+        tracing::error!("{text}");
+    } else {
+        drop(writeln!(io::stderr(), "error: {text}"));
+    }
+}
+
 /// Logs go to stderr; `RUST_LOG` chooses which.
 fn start_logging(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,rumqttc=off,sled=warn"));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr);
     match format {
         LogFormat::Text => logs.with_target(false).init(),
         LogFormat::Json => logs.json().init(),

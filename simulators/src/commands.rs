@@ -2,6 +2,7 @@
 
 pub(crate) mod link;
 pub(crate) mod link_control;
+pub(crate) mod sim;
 
 use std::io::Write;
 
@@ -14,4 +15,13 @@ fn print_line(value: &impl Serialize) -> anyhow::Result<()> {
     line.push(b'\n');
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(&line).and_then(|()| stdout.flush()).context("cannot write to stdout")
+}
+
+/// Prints a text that ends its own lines, at once.
+fn print_text(text: &str) -> anyhow::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush())
+        .context("cannot write to stdout")
 }

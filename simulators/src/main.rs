@@ -23,6 +23,7 @@ struct Cli {
 enum Command {
     Link(commands::link::LinkArgs),
     LinkControl(commands::link_control::LinkControlArgs),
+    Sim(commands::sim::SimArgs),
 }
 
 #[tokio::main]
@@ -37,6 +38,7 @@ async fn main() -> ExitCode {
     let done = match cli.command {
         Command::Link(args) => commands::link::run(args).await,
         Command::LinkControl(args) => commands::link_control::run(args).await,
+        Command::Sim(args) => commands::sim::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -28,9 +28,10 @@ mod shrink;
 mod tally;
 mod traffic;
 mod violation;
+mod wording;
 
 use channel::Channel;
-use event::{Event, Machine, Node, Role};
+use event::{Machine, Node, Role};
 use network::Link;
 use setup::Setup;
 

@@ -87,9 +87,9 @@ start_private() {
     fi
 }
 
-# Ends the daemon once a process has ended.
+# Ends the daemon once a process has ended, unless it was ended before.
 follow() {
-    while kill -0 "$1" 2>/dev/null; do
+    while kill -0 "$1" 2>/dev/null && [ -e "$dir/docker.pid" ]; do
         sleep 0.5
     done
     stop

@@ -1,13 +1,15 @@
 //! The JSON forms of nodes and shadows.
 
 use gnomon_schemas::document;
+use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Half, Version};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::domain::{HalfView, NodeView, ShadowView};
 
-/// A shadow.
+/// A shadow. Only a device has a delta: what an app reports is its status, which has another shape
+/// than what is desired of it.
 #[derive(Serialize)]
 pub(super) struct ShadowJson<'a> {
     node: &'a str,
@@ -41,10 +43,10 @@ impl<'a> From<&'a ShadowView> for ShadowJson<'a> {
             document: half.document.as_object(),
             updated_ms,
         };
-        let delta =
-            view.desired.as_ref().zip(view.reported.as_ref()).and_then(|(desired, reported)| {
-                document::delta(&desired.document, &reported.document)
-            });
+        let halves = view.desired.as_ref().zip(view.reported.as_ref());
+        let delta = halves
+            .filter(|_| matches!(view.key, ShadowKey::Device(..)))
+            .and_then(|(desired, reported)| document::delta(&desired.document, &reported.document));
         Self {
             node: view.node.as_str(),
             key: view.key.to_string(),

@@ -125,6 +125,9 @@ impl Machine {
 impl fmt::Display for Machine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (role, stream) = (self.role, self.stream);
-        write!(f, "{}'s {role:?}<{stream:?}> of site {}", self.node(), self.site)
+        match self.node() {
+            Node::Cloud => write!(f, "cloud's {role:?}<{stream:?}> for site {}", self.site),
+            Node::Site(site) => write!(f, "site {site}'s {role:?}<{stream:?}>"),
+        }
     }
 }

@@ -223,11 +223,6 @@ impl Ledger {
         self.durable.iter().filter(move |(_, fact)| current && fact.seq <= seq)
     }
 
-    /// The last durable epoch and position.
-    pub(super) fn end(&self) -> (Epoch, Seq) {
-        self.epochs.last().copied().unwrap_or_default()
-    }
-
     /// How many halves there are or were.
     pub(super) fn known(&self) -> usize {
         self.live.len().max(self.durable.len())

@@ -37,6 +37,7 @@ impl World {
             self.check_equal(site)?;
             self.check_bounds(site)?;
         }
+        self.setup.in_order = true;
         for site in 0..self.setup.sites.min(MEASURED) {
             self.check_quiet_reconnect(site, &mut rng)?;
             self.check_cost_of_changes(site, &mut rng)?;
@@ -225,9 +226,9 @@ impl World {
     }
 
     /// Remembers what is sent, while someone counts.
-    pub(super) fn log(&mut self, packet: &Packet) {
+    pub(super) fn log(&mut self, packet: Packet) {
         if let Some(log) = &mut self.log {
-            log.push(packet.clone());
+            log.push(packet);
         }
     }
 }

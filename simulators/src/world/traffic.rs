@@ -7,7 +7,7 @@ use super::channel::Item;
 use super::event::{Machine, Pick, Role};
 use super::network::Packet;
 use super::violation::{Invariant, Violation, ensure};
-use super::{Site, World};
+use super::{Site, World, wording};
 
 impl World {
     /// A shell carries out a machine's next effect.
@@ -19,11 +19,13 @@ impl World {
             Some(Item::Answer(key, version)) => {
                 channel.ledger.answered(&key, version)?;
                 self.tally.answers += 1;
+                self.tell(|| format!("    {machine} answers {key} v{version}"));
                 Ok(())
             }
             Some(Item::Deliver(epoch, news)) => {
                 channel.follower.told(epoch, &news)?;
                 self.tally.deliveries += 1;
+                self.tell(|| format!("    {machine} delivers {}", wording::delivery(&news)));
                 Ok(())
             }
             Some(Item::Send(message)) => {
@@ -40,7 +42,7 @@ impl World {
             Role::Reader => !message.kind().is_from_writer(),
         };
         ensure(is_its_own, Invariant::Cost, || format!("{machine} sends {message:?}"))?;
-        self.tell(|| format!("    {machine} sends {message:?}"));
+        self.tell(|| format!("    {machine} sends {}", wording::message(message)));
         let link = &mut self.site(machine.site).link;
         let Some(session) = link.way(heading) else {
             self.tally.lost += 1;
@@ -49,7 +51,7 @@ impl World {
         let packet = Packet::new(session, machine.stream, message);
         let length = packet.bytes.len();
         link.send(heading, packet.clone());
-        self.log(&packet);
+        self.log(packet);
         self.tally.messages += 1;
         self.tally.bytes += length as u64;
         Ok(())
@@ -87,7 +89,7 @@ impl World {
             invariant: Invariant::Convergence,
             what: format!("a machine's own message cannot be read: {error}"),
         })?;
-        self.tell(|| format!("    arrives: {message:?}"));
+        self.tell(|| format!("    arrives: {}", wording::message(&message)));
         if !self.accepts(pick, &packet)? {
             self.tally.lost += 1;
             return Ok(());
