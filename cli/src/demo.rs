@@ -69,6 +69,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     let mut stage = Stage::prepare(options, screen).await?;
     let mut report = Report::default();
     let told = tell(&mut stage, &mut report).await;
+    report.seconds_in_all = stage.back.screen.elapsed().as_secs_f64();
     if told.is_ok() && keep {
         stay(&stage).await?;
     }

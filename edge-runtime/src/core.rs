@@ -16,7 +16,7 @@ use rand::{RngExt, SeedableRng};
 use crate::backoff::Backoff;
 use crate::orchestrator::Capabilities;
 use crate::reconcile::{Attempts, Desired};
-use crate::store::Entry;
+use crate::store::Contents;
 
 mod ask;
 mod gate;
@@ -121,7 +121,7 @@ impl Core {
             Input::Observed { observed, version } => self.on_observed(now, observed, version),
             Input::Unreachable { reason } => self.on_unreachable(now, reason),
             Input::Done { step, outcome } => self.on_done(now, &step, outcome),
-            Input::Loaded(entries) => self.on_loaded(now, entries),
+            Input::Loaded(contents) => self.on_loaded(now, contents),
             Input::Committed => self.on_committed(now),
             Input::StoreFailed { full, reason } => self.on_store_failed(now, full, reason),
             Input::Asked(ticket, request) => self.on_asked(now, ticket, request),
@@ -183,9 +183,9 @@ impl Core {
         }
     }
 
-    fn on_loaded(&mut self, now: Moment, entries: Vec<Entry>) {
+    fn on_loaded(&mut self, now: Moment, contents: Contents) {
         self.gate.loaded();
-        let mut machines = Machines::restore(entries, &mut self.rng);
+        let mut machines = Machines::restore(contents, &mut self.rng);
         if self.link.up {
             machines.link_up(now);
         }

@@ -180,7 +180,7 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
     }
 
     async fn load(&mut self) {
-        let input = errands::loaded(self.store.load(b"").await);
+        let input = errands::loaded(self.store.load().await);
         if matches!(input, Input::Loaded(_))
             && let Some(ready) = self.ready.take()
         {

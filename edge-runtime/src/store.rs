@@ -36,6 +36,19 @@ pub trait Store: Send {
     /// survive a power cut. After [`StoreError::Full`] from the space check nothing has changed;
     /// after any other error the caller must read back what is there.
     fn commit(&mut self, ops: &[Op]) -> Result<(), StoreError>;
+
+    /// Whether what is stored is older than what was committed, as after a disk that lied about
+    /// its writes; told until the next commit. What was promised since then is void.
+    fn went_back(&mut self) -> Result<bool, StoreError>;
+}
+
+/// A whole store, read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Every entry, in the order of the keys.
+    pub entries: Vec<Entry>,
+    /// See [`Store::went_back`].
+    pub went_back: bool,
 }
 
 /// Why the store did not do what it was asked.

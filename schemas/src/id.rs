@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseIdError {
     /// The name has no characters.
-    #[error("the name of a {kind} must not be empty")]
+    #[error("{kind} names must not be empty")]
     Empty {
         /// What was being named.
         kind: &'static str,
     },
     /// The name is longer than its kind allows.
-    #[error("the name of a {kind} has at most {limit} characters, this one has {len}")]
+    #[error("{kind} names have at most {limit} characters, this one has {len}")]
     TooLong {
         /// What was being named.
         kind: &'static str,
@@ -25,9 +25,7 @@ pub enum ParseIdError {
         len: usize,
     },
     /// A character is outside the kind's alphabet.
-    #[error(
-        "the name of a {kind} consists of {alphabet}; {found:?} at position {at} is not one of them"
-    )]
+    #[error("{kind} names consist of {alphabet}; {found:?} at position {at} is not one of them")]
     BadCharacter {
         /// What was being named.
         kind: &'static str,
@@ -39,7 +37,7 @@ pub enum ParseIdError {
         at: usize,
     },
     /// The name starts or ends with a character that may only stand inside.
-    #[error("the name of a {kind} must start and end with a letter or a digit")]
+    #[error("{kind} names must start and end with a letter or a digit")]
     BadEdge {
         /// What was being named.
         kind: &'static str,
@@ -196,7 +194,7 @@ mod tests {
         let error = "site/1".parse::<NodeName>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "the name of a node consists of a-z, 0-9 and '-'; '/' at position 4 is not one of them"
+            "node names consist of a-z, 0-9 and '-'; '/' at position 4 is not one of them"
         );
     }
 

@@ -180,7 +180,7 @@ const WRONG_FORMS: &[(&str, &str)] = &[
     ),
     (
         "configs: [a b]",
-        "f:4:15: services.web.configs[0] is badly named: a resource name consists of a-z, A-Z, 0-9, '.', '_' and '-'; ' ' at position 1 is not one of them",
+        "f:4:15: services.web.configs[0] is badly named: resource names consist of a-z, A-Z, 0-9, '.', '_' and '-'; ' ' at position 1 is not one of them",
     ),
     ("healthcheck: {interval: 1s}", "f:4:18: services.web.healthcheck needs `test`"),
     (
@@ -336,7 +336,7 @@ const FILES: &[(&str, &str)] = &[
     ("services: {a: }", "f:1:12: services.a must be a mapping"),
     (
         "services: {A/b: {image: i}}",
-        "f:1:12: services.A/b is badly named: a service name consists of a-z, A-Z, 0-9, '.', '_' and '-'; '/' at position 1 is not one of them",
+        "f:1:12: services.A/b is badly named: service names consist of a-z, A-Z, 0-9, '.', '_' and '-'; '/' at position 1 is not one of them",
     ),
     (
         "services: {a: {image: -i}}",
@@ -344,7 +344,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "name: My App\nservices: {a: {image: i}}",
-        "f:1:7: name is badly named: a app name consists of a-z, 0-9 and '-'; 'M' at position 0 is not one of them",
+        "f:1:7: name is badly named: app names consist of a-z, 0-9 and '-'; 'M' at position 0 is not one of them",
     ),
     (
         "services: {a: {image: i}}\nnetworks: {}",

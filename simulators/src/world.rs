@@ -20,6 +20,7 @@ mod event;
 mod follower;
 mod happen;
 mod ledger;
+mod measure;
 mod network;
 mod peace;
 mod run;

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use rand::RngExt;
-use rand::rngs::StdRng;
+use rand::rngs::Xoshiro256PlusPlus;
+
+/// The generator that a machine keeps: small, and a machine with it can be cloned.
+pub(crate) type Dice = Xoshiro256PlusPlus;
 
 /// The retry rule: the base, plus the time that the bytes need on a slow link, plus full jitter
 /// over a window that doubles with every attempt.
@@ -29,7 +32,7 @@ impl Default for Backoff {
 
 impl Backoff {
     /// The wait before attempt `attempt` + 1 is judged lost, with `bytes` under way.
-    pub(crate) fn delay(&self, attempt: u32, bytes: usize, rng: &mut StdRng) -> Duration {
+    pub(crate) fn delay(&self, attempt: u32, bytes: usize, rng: &mut Dice) -> Duration {
         let window = self.base.saturating_mul(1_u32 << attempt.min(16)).min(self.cap);
         let jitter = rng.random_range(0..=millis(window));
         let transmission = (bytes as u64).saturating_mul(1_000) / self.slowest_rate.max(1);
@@ -52,7 +55,7 @@ mod tests {
         #[test]
         fn a_wait_lies_between_base_and_base_plus_window(attempt in 0..40_u32, seed: u64) {
             let backoff = Backoff::default();
-            let delay = backoff.delay(attempt, 0, &mut StdRng::seed_from_u64(seed));
+            let delay = backoff.delay(attempt, 0, &mut Dice::seed_from_u64(seed));
             prop_assert!(delay >= backoff.base);
             prop_assert!(delay <= backoff.base + backoff.cap);
         }
@@ -60,14 +63,14 @@ mod tests {
         #[test]
         fn a_batch_has_time_to_cross_the_slowest_link(bytes in 0..1_000_000_usize, seed: u64) {
             let backoff = Backoff::default();
-            let delay = backoff.delay(0, bytes, &mut StdRng::seed_from_u64(seed));
+            let delay = backoff.delay(0, bytes, &mut Dice::seed_from_u64(seed));
             prop_assert!(delay >= Duration::from_millis(bytes as u64 / 2));
         }
     }
 
     #[test]
     fn waits_spread_over_the_window() {
-        let mut rng = StdRng::seed_from_u64(7);
+        let mut rng = Dice::seed_from_u64(7);
         let backoff = Backoff::default();
         let waits: Vec<_> = (0..100).map(|_| backoff.delay(5, 0, &mut rng)).collect();
         let short = waits.iter().filter(|wait| **wait < Duration::from_secs(17)).count();

@@ -59,7 +59,7 @@ pub struct ReaderCounters {
 }
 
 /// The reading end of a stream. See the crate's documentation for how to drive it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Reader {
     epoch: Epoch,
     seq: Seq,

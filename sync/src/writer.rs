@@ -12,7 +12,7 @@ use gnomon_schemas::wire::{Ack, Fetch, Hello, Message};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, Dice};
 use crate::moment::Moment;
 use crate::output::Output;
 
@@ -92,7 +92,7 @@ struct Retry {
 }
 
 /// The writing end of a stream. See the crate's documentation for how to drive it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Writer {
     epoch: Epoch,
     head: Seq,
@@ -112,7 +112,7 @@ pub struct Writer {
     window: u8,
     retry: Retry,
     config: WriterConfig,
-    rng: StdRng,
+    rng: Dice,
     outputs: VecDeque<Output>,
     counters: WriterCounters,
 }

@@ -54,3 +54,36 @@ impl Backstage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::exit;
+
+    fn backstage(logs: &tempfile::TempDir) -> Backstage {
+        Backstage { screen: Screen::new(), cast: Cast::new(logs.path().to_owned()) }
+    }
+
+    #[tokio::test]
+    async fn a_wait_that_is_too_long_says_what_for_and_what_was_seen() {
+        let logs = tempfile::tempdir().unwrap();
+        let look = async || Ok(Look::<()>::NotYet("v1".to_owned()));
+        let limit = Duration::from_millis(50);
+        let error = backstage(&logs).until("v2 runs", limit, look).await.unwrap_err();
+        assert_eq!(error.to_string(), "waited 0 s until v2 runs; last seen: v1");
+        assert_eq!(exit::code(&error), 7);
+    }
+
+    #[tokio::test]
+    async fn a_failed_look_is_not_the_end() {
+        let logs = tempfile::tempdir().unwrap();
+        let mut looks = 0;
+        let mut back = backstage(&logs);
+        let found = back.until("it is there", Duration::from_secs(5), async || {
+            looks += 1;
+            anyhow::ensure!(looks > 2, "not there");
+            Ok(Look::Done(looks))
+        });
+        assert_eq!(found.await.unwrap(), 3);
+    }
+}

@@ -177,3 +177,43 @@ fn tail(log: &Path, lines: usize) -> String {
     let all: Vec<&str> = text.lines().collect();
     all.get(all.len().saturating_sub(lines)..).unwrap_or_default().join("\n")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[tokio::test]
+    async fn a_process_is_ready_with_its_line_and_ends_when_asked() {
+        let logs = tempfile::tempdir().unwrap();
+        let mut cast = Cast::new(logs.path().to_owned());
+        let script = "echo talk >&2; echo '{\"ready\":true}'; exec sleep 60";
+        let ready = cast.start("one", shell(script)).await.unwrap();
+        assert_eq!(ready, serde_json::json!({ "ready": true }));
+        cast.check_alive().unwrap();
+        assert!(cast.tails(3).contains("talk"), "{}", cast.tails(3));
+        assert_eq!(cast.end().await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_process_that_ends_instead_of_being_ready_is_named() {
+        let logs = tempfile::tempdir().unwrap();
+        let mut cast = Cast::new(logs.path().to_owned());
+        let error = cast.start("one", shell("echo why >&2; exit 3")).await.unwrap_err();
+        assert_eq!(error.to_string(), "one ended by itself (exit status: 3)");
+        assert!(cast.tails(3).contains("why"), "{}", cast.tails(3));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_shows_the_end_of_its_log() {
+        let logs = tempfile::tempdir().unwrap();
+        let cast = Cast::new(logs.path().to_owned());
+        let error = cast.call("join", shell("echo no >&2; exit 4")).await.unwrap_err().to_string();
+        assert!(error.contains("exit status: 4") && error.ends_with("no"), "{error}");
+    }
+}

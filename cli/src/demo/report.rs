@@ -46,7 +46,7 @@ pub(super) struct Report {
     pub(super) differences: Vec<String>,
     /// What gnomon did not remove and the demo had to.
     pub(super) left_behind: Vec<String>,
-    /// From start to end.
+    /// From start to the end of the story.
     pub(super) seconds_in_all: f64,
     /// Why the demo failed, if it did.
     pub(super) error: Option<String>,
@@ -67,7 +67,6 @@ impl Report {
         self.orchestrator_why.clone_from(&stage.chosen.why);
         self.error = told.as_ref().err().map(super::reason);
         self.left_behind = left_behind;
-        self.seconds_in_all = stage.back.screen.elapsed().as_secs_f64();
         self.converged = told.is_ok() && self.verified && self.differences.is_empty();
     }
 

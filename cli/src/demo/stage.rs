@@ -6,7 +6,6 @@ use anyhow::Context as _;
 use tokio::process::Command;
 
 use super::Options;
-use super::app::App;
 use super::backstage::Backstage;
 use super::binaries::Binaries;
 use super::bytes::BySite;
@@ -32,8 +31,6 @@ pub(super) struct Stage {
     pub(super) sites: [Site; 2],
     pub(super) links: Option<Links>,
     pub(super) client: Option<Client>,
-    /// Whether the first app was written, so that it has to be deleted.
-    pub(super) deployed: Option<App>,
     _lock: Lock,
 }
 
@@ -77,7 +74,6 @@ impl Stage {
             sites,
             links: None,
             client: None,
-            deployed: None,
             _lock: lock,
         })
     }

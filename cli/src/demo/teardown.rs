@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::backstage::Look;
 use super::reality::Marks;
 use super::stage::Stage;
-use crate::client::Precondition;
+use crate::client::{ApiError, Precondition};
 use crate::exit::Failure;
 
 const BY_GNOMON: Duration = Duration::from_secs(20);
@@ -17,8 +17,9 @@ pub(super) async fn run(stage: &mut Stage, told: &anyhow::Result<()>) -> Vec<Str
         show_logs(stage);
     }
     stage.back.screen.step("Clean up");
-    if let Err(error) = delete_app(stage).await {
-        stage.back.screen.say(&format!("the app could not be deleted: {}", super::reason(&error)));
+    if let Err(error) = delete_apps(stage).await {
+        let text = format!("gnomon could not remove the apps: {}", super::reason(&error));
+        stage.back.screen.say(&text);
     }
     let killed = stage.back.cast.end().await;
     if !killed.is_empty() {
@@ -51,21 +52,26 @@ fn show_logs(stage: &Stage) {
     }
 }
 
-/// As an operator would: delete it, and wait until the sites have removed it.
-async fn delete_app(stage: &mut Stage) -> anyhow::Result<()> {
-    let Some(app) = stage.deployed.take() else { return Ok(()) };
-    // A demo that failed may have left a link cut.
+/// As an operator would: delete every app of the sites, and wait until they have removed them.
+async fn delete_apps(stage: &mut Stage) -> anyhow::Result<()> {
+    let (Some(client), Some(links)) = (stage.client.clone(), stage.links.clone()) else {
+        return Ok(());
+    };
     for site in &stage.sites {
-        stage.links()?.restore(site.label).await?;
-    }
-    let client = stage.client()?.clone();
-    let key = app.key();
-    for site in &stage.sites {
-        client.delete_shadow(&site.node, &key, Precondition::None).await?;
+        // A demo that failed may have left a link cut, or a node not created.
+        links.restore(site.label).await?;
+        let apps = match client.apps(Some(&site.node)).await {
+            Err(ApiError::Refused(refusal)) if refusal.code == "unknown_node" => continue,
+            other => other?,
+        };
+        for app in apps.iter().filter(|app| app.revision.is_some()) {
+            let key = format!("app/{}", app.name);
+            client.delete_shadow(&site.node, &key, Precondition::None).await?;
+        }
     }
     let Stage { back, chosen, sites, .. } = stage;
     let marks: [Marks<'_>; 2] = [sites[0].marks(), sites[1].marks()];
-    back.until("the sites have removed the app", BY_GNOMON, async || {
+    back.until("the sites have removed their apps", BY_GNOMON, async || {
         let mut left = Vec::new();
         for site in marks {
             left.extend(chosen.reality.everything(site).await?);
@@ -73,6 +79,6 @@ async fn delete_app(stage: &mut Stage) -> anyhow::Result<()> {
         Ok(if left.is_empty() { Look::Done(()) } else { Look::NotYet(left.join(", ")) })
     })
     .await?;
-    stage.back.screen.say("the app was deleted through gnomon; both sites have removed it");
+    stage.back.screen.say("the apps were deleted through gnomon, and the sites have removed them");
     Ok(())
 }

@@ -1,14 +1,13 @@
 //! The JSON forms of nodes and shadows.
 
 use gnomon_schemas::document;
-use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Half, Version};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::domain::{HalfView, NodeView, ShadowView};
 
-/// A shadow. Only a device has a delta: what an app reports is its status, which has another shape
+/// A shadow. An app has no delta: what is reported of it is its status, which has another shape
 /// than what is desired of it.
 #[derive(Serialize)]
 pub(super) struct ShadowJson<'a> {
@@ -45,7 +44,7 @@ impl<'a> From<&'a ShadowView> for ShadowJson<'a> {
         };
         let halves = view.desired.as_ref().zip(view.reported.as_ref());
         let delta = halves
-            .filter(|_| matches!(view.key, ShadowKey::Device(..)))
+            .filter(|_| view.key.app().is_none())
             .and_then(|(desired, reported)| document::delta(&desired.document, &reported.document));
         Self {
             node: view.node.as_str(),

@@ -5,7 +5,7 @@ use gnomon_schemas::wire::Message;
 
 use crate::local::{Request, Response};
 use crate::reconcile::model::{Observed, Slot, Step};
-use crate::store::{Entry, Op};
+use crate::store::{Contents, Op};
 
 /// Names a local request, so that its answer finds the asker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,7 +56,7 @@ pub enum Input {
         outcome: Result<(), StepFailure>,
     },
     /// The answer to [`Effect::Load`].
-    Loaded(Vec<Entry>),
+    Loaded(Contents),
     /// The answer to [`Effect::Commit`].
     Committed,
     /// The other answer to both.

@@ -10,7 +10,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use super::{fork, prefix};
-use crate::store::{Entry, Op};
+use crate::store::{Contents, Entry, Op};
 
 /// The reader of what should be and the writer of what is.
 #[derive(Debug)]
@@ -37,8 +37,10 @@ pub(super) enum After {
 
 impl Machines {
     /// The machines as the store describes them. A stream that is absent or cannot be read starts
-    /// afresh: the reader asks for everything, the writer begins a new history.
-    pub(super) fn restore(entries: Vec<Entry>, rng: &mut StdRng) -> Self {
+    /// afresh: the reader asks for everything, the writer begins a new history; so does a writer
+    /// whose store went back, or it would promise other things under the same positions.
+    pub(super) fn restore(contents: Contents, rng: &mut StdRng) -> Self {
+        let Contents { entries, went_back } = contents;
         let (mut down_rows, mut up_rows) = (Vec::new(), Vec::new());
         for (key, value) in entries {
             if let Some(own) = key.strip_prefix(prefix(Stream::Down)) {
@@ -64,13 +66,13 @@ impl Machines {
             wreck(Stream::Up, &up_rows, &error);
             None
         });
-        Self {
-            down: down.unwrap_or_else(|| Reader::new(ReaderConfig::default())),
-            up: up.unwrap_or_else(|| {
-                Writer::new(Epoch(rng.random_range(1..=u128::MAX)), config, fork(rng))
-            }),
-            rubble,
+        let mut up = up.unwrap_or_else(|| {
+            Writer::new(Epoch(rng.random_range(1..=u128::MAX)), config, fork(rng))
+        });
+        if went_back {
+            up.begin_epoch();
         }
+        Self { down: down.unwrap_or_else(|| Reader::new(ReaderConfig::default())), up, rubble }
     }
 
     pub(super) fn link_up(&mut self, now: Moment) {

@@ -11,7 +11,7 @@ use gnomon_schemas::version::Version;
 use super::*;
 use crate::local::{RefusalCode, Request, Response};
 use crate::orchestrator::fake::StepKind;
-use crate::reconcile::model::Slot;
+use crate::reconcile::model::{InstanceState, Slot};
 use world::{World, app, key, rng};
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -93,7 +93,7 @@ fn a_store_that_is_lost_while_running_leaves_the_apps_alone() {
     world.disconnect();
     world.disk.wipe();
     world.disk.fail_next_after_write();
-    world.fake.set_state(&slot("web"), crate::reconcile::model::InstanceState::Exited { code: 1 });
+    world.fake.set_state(&slot("web"), InstanceState::Exited { code: 1 });
     world.input(Input::Hint);
     world.pass(MINUTE);
     assert_eq!(world.running(), (1, 1), "it is still repaired from memory");
@@ -240,6 +240,43 @@ fn rows_that_cannot_be_read_are_thrown_away_and_everything_comes_again() {
 }
 
 #[test]
+fn a_store_that_went_back_and_overtook_its_old_self_still_converges() {
+    let mut world = World::new();
+    world.input(Input::Woken);
+    world.connect();
+    world.put("busy", "x:1");
+    world.put("calm", "x:1");
+    world.pass(MINUTE);
+    let backup = world.disk.backup();
+    world.fake.set_state(&slot("calm"), InstanceState::Exited { code: 1 });
+    world.input(Input::Hint);
+    world.pass(MINUTE);
+    let restarts =
+        |world: &World| world.reported("calm").unwrap().services[&slot("calm").service].restarts;
+    assert_eq!(restarts(&world), 1, "the cloud knows what the store will forget");
+    world.disconnect();
+    world.disk.go_back(&backup);
+    world.restart();
+    world.input(Input::Woken);
+    for _ in 0..40 {
+        world.fake.set_state(&slot("busy"), InstanceState::Exited { code: 1 });
+        world.input(Input::Hint);
+        world.pass(MINUTE);
+    }
+    let head = world.core.machines.as_ref().unwrap().up.head();
+    assert!(head > world.cloud_up.seq(), "it must overtake its old self");
+    world.connect();
+    world.pass(MINUTE);
+    let ours: Vec<_> = world.core.machines.as_ref().unwrap().up.halves().collect();
+    let theirs: Vec<_> = world.cloud_up.halves().collect();
+    assert_eq!(ours.len(), theirs.len());
+    for ((key, mine), (other, told)) in ours.into_iter().zip(theirs) {
+        assert_eq!((key, mine.document, mine.version), (other, told.document, told.version));
+    }
+    assert_eq!(restarts(&world), 0);
+}
+
+#[test]
 fn logs_are_asked_of_the_slots_of_an_app_and_unknown_ones_refused() {
     let mut world = running_site();
     let ask = |app: &str, service: Option<&str>| Request::Logs {
@@ -321,7 +358,8 @@ fn nothing_leaves_the_site_that_a_crash_could_take_back() {
         let mut entries = Vec::new();
         let mut visit = |k: &[u8], v: &[u8]| entries.push((k.to_vec(), v.to_vec()));
         crate::store::Store::scan(&mut world.disk.open(), b"", &mut visit).unwrap();
-        let machines = Machines::restore(entries, &mut rng(9));
+        let contents = Contents { entries, went_back: false };
+        let machines = Machines::restore(contents, &mut rng(9));
         if world.cloud_up.epoch() == machines.up.epoch() {
             assert!(machines.up.head() >= told, "before effect {power}");
         } else {

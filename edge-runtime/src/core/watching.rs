@@ -10,6 +10,7 @@ use crate::backoff::Backoff;
 
 /// Hints come in swarms; one look serves all of this long.
 const DEBOUNCE: Duration = Duration::from_millis(100);
+const DEBOUNCE_UNREACHABLE: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct Watching {
@@ -49,11 +50,12 @@ impl Watching {
         }
     }
 
-    /// Something changed. While the orchestrator does not answer, hints do not shorten the wait.
+    /// Something changed. From an orchestrator that does not answer it may mean that it does
+    /// again, or nothing, over and over.
     pub(super) fn hint(&mut self, now: Moment) {
-        if !matches!(self.reach, Reach::Unreachable(_)) {
-            self.want(now + DEBOUNCE, "the orchestrator gave a hint");
-        }
+        let answers = !matches!(self.reach, Reach::Unreachable(_));
+        let wait = if answers { DEBOUNCE } else { DEBOUNCE_UNREACHABLE };
+        self.want(now + wait, "the orchestrator gave a hint");
     }
 
     /// A step ended: what a look that is under way sees may be older.
@@ -108,5 +110,57 @@ impl Watching {
 
     pub(super) const fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
         if self.look.is_some() { None } else { self.due }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    use super::*;
+
+    const NOW: Moment = Moment::from_millis(1000);
+
+    fn watching() -> Watching {
+        let second = Duration::from_secs(1);
+        Watching::new(Backoff::new(second, second * 60, StdRng::seed_from_u64(1)))
+    }
+
+    #[test]
+    fn a_look_that_began_before_a_step_ended_is_thrown_away_and_taken_again() {
+        let mut watching = watching();
+        watching.want(NOW, "test");
+        assert_eq!(watching.begin(NOW), Some(Effect::Observe { version: true }));
+        watching.step_ended();
+        assert!(!watching.landed(NOW, None));
+        assert!(watching.begin(NOW).is_some());
+        assert!(watching.landed(NOW, None));
+        assert_eq!(watching.begin(NOW), None);
+    }
+
+    #[test]
+    fn there_is_one_look_at_a_time_and_wishes_meanwhile_are_kept() {
+        let mut watching = watching();
+        watching.want(NOW, "test");
+        assert!(watching.begin(NOW).is_some());
+        watching.want(NOW, "again");
+        assert_eq!(watching.begin(NOW), None);
+        assert_eq!(watching.poll_timeout(), None, "a look under way is not waited for twice");
+        assert!(watching.landed(NOW, Some("1".to_owned())));
+        assert_eq!(watching.begin(NOW), Some(Effect::Observe { version: false }));
+    }
+
+    #[test]
+    fn the_version_is_asked_again_after_an_outage() {
+        let mut watching = watching();
+        watching.want(NOW, "test");
+        watching.begin(NOW);
+        watching.landed(NOW, Some("1".to_owned()));
+        watching.missed(NOW, "gone".to_owned());
+        watching.missed(NOW, "gone for another reason".to_owned());
+        assert_eq!(watching.reach(), &Reach::Unreachable("gone".to_owned()));
+        let (at, _) = watching.poll_timeout().unwrap();
+        assert_eq!(watching.begin(at), Some(Effect::Observe { version: true }));
     }
 }

@@ -49,3 +49,39 @@ impl Work {
         self.0.contains_key(app)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pull(app: &str, image: &str) -> Step {
+        Step::Pull { app: app.parse().unwrap(), image: image.to_owned() }
+    }
+
+    fn app(name: &str) -> AppName {
+        name.parse().unwrap()
+    }
+
+    #[test]
+    fn steps_of_one_app_come_one_by_one_and_apps_do_not_wait_for_each_other() {
+        let mut work = Work::default();
+        let first = work.begin(vec![pull("a", "1"), pull("a", "2"), pull("b", "1")]);
+        assert_eq!(first, [pull("a", "1"), pull("b", "1")]);
+        assert!(work.begin(vec![pull("a", "3")]).is_empty(), "an app that is busy stays so");
+        assert_eq!(work.ended(&app("a"), true), Some(pull("a", "2")));
+        assert_eq!(work.ended(&app("a"), true), None);
+        assert!(!work.is_busy(&app("a")) && work.is_busy(&app("b")));
+        assert_eq!(work.begin(vec![pull("a", "3")]), [pull("a", "3")]);
+    }
+
+    #[test]
+    fn a_failure_or_another_wish_gives_up_what_waits() {
+        let mut work = Work::default();
+        work.begin(vec![pull("a", "1"), pull("a", "2")]);
+        assert_eq!(work.ended(&app("a"), false), None);
+        work.begin(vec![pull("a", "1"), pull("a", "2")]);
+        work.forget_waiting(&app("a"));
+        assert!(work.is_busy(&app("a")), "the step that runs is not given up");
+        assert_eq!(work.ended(&app("a"), true), None);
+    }
+}

@@ -1,12 +1,18 @@
 //! What is done outside the loop, and how its results become inputs.
 
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{Input, StepFailure};
 use crate::local::{Log, Response};
 use crate::orchestrator::Orchestrator;
 use crate::reconcile::model::{Slot, Step};
-use crate::store::{Entry, StoreError};
+use crate::store::{Contents, StoreError};
+
+/// What the core is told of an orchestrator that panicked: an app must not stay busy for ever.
+const PANIC: &str = "the orchestrator's client panicked; its last words are on stderr";
 
 /// Asks what runs.
 pub(super) async fn observe(
@@ -19,19 +25,23 @@ pub(super) async fn observe(
         let version = if version { Some(orchestrator.version().await?) } else { None };
         Ok((observed, version))
     };
-    let input = match seen.await {
-        Ok((observed, version)) => Input::Observed { observed, version },
-        Err(error) => Input::Unreachable { reason: explain(&error) },
+    let input = match AssertUnwindSafe(seen).catch_unwind().await {
+        Ok(Ok((observed, version))) => Input::Observed { observed, version },
+        Ok(Err(error)) => Input::Unreachable { reason: explain(&error) },
+        Err(_) => Input::Unreachable { reason: PANIC.to_owned() },
     };
     drop(results.send(input).await);
 }
 
 /// Does a step.
 pub(super) async fn apply(orchestrator: Orchestrator, step: Step, results: mpsc::Sender<Input>) {
-    let outcome = orchestrator
-        .apply(&step)
-        .await
-        .map_err(|error| StepFailure { transient: error.is_transient(), reason: explain(&error) });
+    let outcome = match AssertUnwindSafe(orchestrator.apply(&step)).catch_unwind().await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            Err(StepFailure { transient: error.is_transient(), reason: explain(&error) })
+        }
+        Err(_) => Err(StepFailure { transient: true, reason: PANIC.to_owned() }),
+    };
     drop(results.send(Input::Done { step, outcome }).await);
 }
 
@@ -58,7 +68,7 @@ pub(super) fn store_answer(result: Result<(), StoreError>) -> Input {
 }
 
 /// What a load's answer means to the core.
-pub(super) fn loaded(result: Result<Vec<Entry>, StoreError>) -> Input {
+pub(super) fn loaded(result: Result<Contents, StoreError>) -> Input {
     result.map_or_else(|error| store_failed(&error), Input::Loaded)
 }
 

@@ -17,8 +17,13 @@ struct Disk {
     entries: BTreeMap<Vec<u8>, Vec<u8>>,
     full: bool,
     torn: bool,
+    went_back: bool,
     commits: u64,
 }
+
+/// What a [`MemoryDisk`] held at one time.
+#[derive(Debug, Clone)]
+pub struct Backup(BTreeMap<Vec<u8>, Vec<u8>>);
 
 /// A handle on a [`MemoryDisk`].
 #[derive(Debug, Clone)]
@@ -49,6 +54,18 @@ impl MemoryDisk {
     /// Forgets everything, as a quarantined store does.
     pub fn wipe(&self) {
         self.lock().entries.clear();
+    }
+
+    /// What it holds now.
+    pub fn backup(&self) -> Backup {
+        Backup(self.lock().entries.clone())
+    }
+
+    /// Goes back to what it held before, as a disk does that lied about its writes.
+    pub fn go_back(&self, backup: &Backup) {
+        let mut disk = self.lock();
+        disk.entries.clone_from(&backup.0);
+        disk.went_back = true;
     }
 
     /// How many commits have succeeded.
@@ -88,11 +105,16 @@ impl Store for MemoryStore {
                 None => disk.entries.remove(key),
             };
         }
+        disk.went_back = false;
         if std::mem::take(&mut disk.torn) {
             return Err(StoreError::Poisoned("asked to fail".to_owned()));
         }
         disk.commits += 1;
         Ok(())
+    }
+
+    fn went_back(&mut self) -> Result<bool, StoreError> {
+        Ok(self.0.lock().went_back)
     }
 }
 

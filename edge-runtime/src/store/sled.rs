@@ -15,9 +15,11 @@ use super::recovery::{self, Attempt, Place};
 use super::{Entry, Op, Store, StoreError, chunk, frame};
 
 mod head;
+mod mark;
 mod verify;
 
 use head::Head;
+use mark::Mark;
 
 const CACHE_BYTES: u64 = 8 << 20;
 const FLUSH_EVERY_MS: u64 = 1000;
@@ -54,6 +56,8 @@ struct Engine {
     /// Our own handle on the engine's file: an fsync through it is what makes a commit durable.
     file: File,
     head: Head,
+    mark: Mark,
+    went_back: bool,
 }
 
 /// What a call on the open engine may end with.
@@ -78,7 +82,8 @@ impl SledStore {
 
     fn engine(&mut self) -> Result<&mut Engine, StoreError> {
         if self.open.is_none() {
-            let engine = recovery::open(&self.place, open_engine)?;
+            let mark = self.place.root().join("mark");
+            let engine = recovery::open(&self.place, |dir| open_engine(dir, &mark))?;
             tracing::debug!(store = %engine.head.store, entries = engine.head.count, "store open");
             self.place.refill_ballast(
                 self.config.ballast_bytes,
@@ -159,6 +164,10 @@ impl Store for SledStore {
             ops.iter().map(|(key, value)| (key.as_slice(), value.as_deref())).collect();
         self.guarded(|engine| engine.commit(&last))
     }
+
+    fn went_back(&mut self) -> Result<bool, StoreError> {
+        Ok(self.engine()?.went_back)
+    }
 }
 
 impl Engine {
@@ -206,6 +215,8 @@ impl Engine {
         self.db.apply_batch(batch)?;
         self.db.flush()?;
         self.file.sync_data().map_err(Fault::System)?;
+        self.mark.set(head.store, head.commit);
+        self.went_back = false;
         self.head = head;
         Ok(())
     }
@@ -229,7 +240,7 @@ impl Engine {
     }
 }
 
-fn open_engine(dir: &Path) -> Result<Engine, Attempt> {
+fn open_engine(dir: &Path, mark: &Path) -> Result<Engine, Attempt> {
     catching(|| {
         let is_new = !dir.exists();
         let config = Config::new()
@@ -251,7 +262,16 @@ fn open_engine(dir: &Path) -> Result<Engine, Attempt> {
         if dir.join("blobs").read_dir().is_ok_and(|mut files| files.next().is_some()) {
             tracing::warn!("the store has spilled into files that are not synced");
         }
-        Ok(Engine { db, file, head })
+        let mark = Mark::open(mark);
+        let went_back = mark.is_beyond(head.store, head.commit);
+        if went_back {
+            tracing::error!(
+                commit = head.commit,
+                "the store has lost its last commits; does the \
+                disk keep what it says it has written? The cloud is asked, and told, anew"
+            );
+        }
+        Ok(Engine { db, file, head, mark, went_back })
     })
     .map_err(Attempt::from)
 }

@@ -4,7 +4,7 @@ use std::thread;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Entry, Op, Store, StoreError};
+use super::{Contents, Op, Store, StoreError};
 
 /// The most changes that are put into one commit of several callers.
 const GROUP: usize = 256;
@@ -18,7 +18,7 @@ pub struct StoreHandle(mpsc::Sender<Request>);
 
 #[derive(Debug)]
 enum Request {
-    Load(Vec<u8>, oneshot::Sender<Result<Vec<Entry>, StoreError>>),
+    Load(oneshot::Sender<Result<Contents, StoreError>>),
     Commit(Vec<Op>, Answer),
 }
 
@@ -35,10 +35,10 @@ impl StoreHandle {
         Ok(Self(sender))
     }
 
-    /// Every entry below `prefix`.
-    pub async fn load(&self, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+    /// Everything that is stored.
+    pub async fn load(&self) -> Result<Contents, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Request::Load(prefix.to_vec(), answer)).await?;
+        self.ask(Request::Load(answer)).await?;
         answered.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -58,7 +58,7 @@ fn serve(mut store: Box<dyn Store>, mut requests: mpsc::Receiver<Request>) {
     let mut held = None;
     while let Some(request) = held.take().or_else(|| requests.blocking_recv()) {
         match request {
-            Request::Load(prefix, answer) => drop(answer.send(load(&mut *store, &prefix))),
+            Request::Load(answer) => drop(answer.send(load(&mut *store))),
             Request::Commit(mut ops, answer) => {
                 let mut answers = vec![answer];
                 while ops.len() < GROUP {
@@ -80,10 +80,11 @@ fn serve(mut store: Box<dyn Store>, mut requests: mpsc::Receiver<Request>) {
     }
 }
 
-fn load(store: &mut dyn Store, prefix: &[u8]) -> Result<Vec<Entry>, StoreError> {
+fn load(store: &mut dyn Store) -> Result<Contents, StoreError> {
+    let went_back = store.went_back()?;
     let mut entries = Vec::new();
-    store.scan(prefix, &mut |key, value| entries.push((key.to_vec(), value.to_vec())))?;
-    Ok(entries)
+    store.scan(b"", &mut |key, value| entries.push((key.to_vec(), value.to_vec())))?;
+    Ok(Contents { entries, went_back })
 }
 
 /// The first caller gets the error itself, the others its text.
@@ -119,7 +120,7 @@ mod tests {
         for caller in callers.collect::<Vec<_>>() {
             caller.await.unwrap().unwrap();
         }
-        assert_eq!(store.load(b"").await.unwrap().len(), 50);
+        assert_eq!(store.load().await.unwrap().entries.len(), 50);
         assert!(disk.commits() <= 50);
     }
 
@@ -134,6 +135,6 @@ mod tests {
         );
         assert!(first.unwrap_err().is_full());
         assert!(second.unwrap_err().is_full());
-        assert_eq!(store.load(b"").await.unwrap(), []);
+        assert_eq!(store.load().await.unwrap(), Contents::default());
     }
 }

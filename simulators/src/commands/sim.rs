@@ -195,23 +195,23 @@ impl Summary {
     }
 
     fn to_text(&self) -> String {
-        let mut text = String::new();
+        let mut lines = Vec::new();
         for (at, failed) in self.failures.iter().enumerate() {
             let FailedSeed { seed, invariant, what, replay, events, failure } = failed;
-            text +=
-                &format!("seed {seed} breaks invariant {invariant}: {what}\n  replay: {replay}\n");
+            lines.push(format!("seed {seed} breaks invariant {invariant}: {what}"));
+            lines.push(format!("  replay: {replay} --trace"));
             if at < TOLD {
-                text += &format!("  with {events} events:\n");
-                text.extend(failure.story().lines().map(|line| format!("    {line}\n")));
+                lines.push(format!("  with {events} events:"));
+                lines.extend(failure.story().lines().map(|line| format!("    {line}")));
             }
         }
         let Tally { events, changes, messages, lost, crashes, .. } = self.happened;
-        text += &format!(
+        lines.push(format!(
             "{events} events, {changes} changes, {messages} messages, {lost} lost, {crashes} \
-             crashes in {:.1} s\n",
+             crashes in {:.1} s",
             self.seconds
-        );
-        text += &format!("{} passed, {} failed\n", self.passed, self.failed);
-        text
+        ));
+        lines.push(format!("{} passed, {} failed\n", self.passed, self.failed));
+        lines.join("\n")
     }
 }

@@ -63,6 +63,8 @@ pub(super) struct Channel {
     /// Makes the generators of the writers.
     rng: StdRng,
     backups: Backups,
+    /// Whether the reader ever lost something that it had promised to hold.
+    reader_was_replaced: bool,
 }
 
 /// Copies of the two disks, with the truth of their time.
@@ -88,6 +90,7 @@ impl Channel {
             reader_config,
             rng,
             backups: Backups::default(),
+            reader_was_replaced: false,
         };
         let entry = channel.ledger.noticed(&channel.writer);
         channel.collect_writer(entry);
@@ -247,7 +250,13 @@ impl Channel {
                 self.conduct.said(&self.writer, message)?;
             }
         }
-        Ok(())
+        self.conduct.check_timer(&self.writer)?;
+        match self.writer.acked() {
+            Some(seq) if !self.reader_was_replaced => {
+                self.follower.believed(self.writer.epoch(), seq)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Takes the writer's outputs; gives back where they begin in the queue, and whether there is
@@ -261,11 +270,13 @@ impl Channel {
     }
 
     fn collect_reader(&mut self) -> Result<(), Violation> {
+        // What goes when another history is taken over goes by its version in the old one.
+        let before = self.follower.live.epoch;
         let standing = self.follower.noticed(&self.reader, &self.ledger)?;
         let news = standing.is_some();
         let from = self.reader_shell.queue.len();
         while let Some(output) = self.reader.poll_output() {
-            self.reader_shell.push(self.reader.epoch(), output);
+            self.reader_shell.push(before, output);
         }
         let written = self.reader_shell.date(from, standing.map(Truth::Reader));
         ensure(written || !news, Invariant::NoLoss, || {

@@ -64,6 +64,14 @@ impl Conduct {
         })
     }
 
+    /// A writer with something to say waits for an answer, and not for ever.
+    pub(super) fn check_timer(&self, writer: &Writer) -> Result<(), Violation> {
+        let rests = !self.link || writer.is_in_sync() || writer.poll_timeout().is_some();
+        ensure(rests, Invariant::Convergence, || {
+            "the writer is not in sync, and no timer runs".to_owned()
+        })
+    }
+
     /// The writer wants a message sent.
     pub(super) fn said(&mut self, writer: &Writer, message: &Message) -> Result<(), Violation> {
         ensure(self.link, Invariant::Cost, || "the writer talks without a link".to_owned())?;

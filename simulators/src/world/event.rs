@@ -52,7 +52,7 @@ pub(super) enum Event {
     /// Someone deletes a document at its writer.
     Delete { site: u16, stream: Stream, key: u8 },
     /// Someone makes and deletes many documents.
-    Churn { site: u16, stream: Stream, count: u16 },
+    Churn { site: u16, stream: Stream, from: u16, count: u16 },
     /// The site's application makes one `reported` follow its `desired`.
     Apply { site: u16, pick: u8 },
     /// A shell makes durable what its machines asked for.

@@ -1,6 +1,6 @@
 //! What a reader is seen to do: where it stands, what it holds, what its application was told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gnomon_schemas::document::Document;
@@ -23,10 +23,12 @@ pub(super) struct Standing {
 /// What is known of one reader.
 #[derive(Debug, Default)]
 pub(super) struct Follower {
-    live: Arc<Standing>,
+    pub(super) live: Arc<Standing>,
     pub(super) durable: Arc<Standing>,
     /// The highest version of each half in the present epoch, also of those that went away.
     seen: BTreeMap<ShadowKey, Version>,
+    /// Halves of an earlier epoch whose successors are still to come.
+    old: BTreeSet<ShadowKey>,
     /// What the application was told last in each half, and in which epoch.
     told: BTreeMap<ShadowKey, (Epoch, Version, bool)>,
     /// What the application believes.
@@ -44,48 +46,57 @@ impl Follower {
         if new == *self.live {
             return Ok(None);
         }
-        self.check_order(&new, ledger)?;
+        self.check_position(&new, ledger)?;
+        let turned = new.epoch != self.live.epoch;
         for (key, (version, document)) in &new.halves {
-            if new.epoch == self.live.epoch
-                && self.live.halves.get(key).is_some_and(|old| old.0 == *version)
-            {
+            let before = self.live.halves.get(key);
+            let same = before.is_some_and(|old| old.0 == *version && old.1 == *document);
+            if same && !turned {
                 continue;
             }
             ledger.was(new.epoch, key, *version, document, new.incomplete)?;
+            if same && !ledger.has(new.epoch, key, *version, document) {
+                self.old.insert(key.clone());
+                continue;
+            }
+            self.check_half(key, *version, same || self.old.contains(key) || turned)?;
+            self.old.remove(key);
         }
+        self.old.retain(|key| new.halves.contains_key(key));
+        ensure(new.incomplete || self.old.is_empty(), Invariant::Convergence, || {
+            format!("{:?} of an earlier epoch stay, and nothing is missing", self.old)
+        })?;
         new.check_watermark(ledger)?;
         self.live = Arc::new(new);
         Ok(Some(self.live.clone()))
     }
 
-    fn check_order(&mut self, new: &Standing, ledger: &Ledger) -> Result<(), Violation> {
+    fn check_position(&mut self, new: &Standing, ledger: &Ledger) -> Result<(), Violation> {
         let old = &*self.live;
         if new.epoch == old.epoch {
-            ensure(old.seq <= new.seq, Invariant::Monotonic, || {
+            return ensure(old.seq <= new.seq, Invariant::Monotonic, || {
                 format!("the reader went back from {} to {}", old.seq, new.seq)
-            })?;
-        } else {
-            self.seen.clear();
-            let (was, is) = (ledger.order(old.epoch), ledger.order(new.epoch));
-            ensure(is.is_some() && was < is, Invariant::Monotonic, || {
-                format!(
-                    "the reader went from {:?} (place {was:?}) to {:?} (place {is:?})",
-                    old.epoch, new.epoch
-                )
-            })?;
+            });
         }
-        for (key, (version, document)) in &new.halves {
-            let seen = self.seen.insert(key.clone(), *version);
-            ensure(seen.is_none_or(|seen| seen <= *version), Invariant::Monotonic, || {
-                format!("{key} went back from {seen:?} to {version}")
-            })?;
-            let before = old.halves.get(key).filter(|_| new.epoch == old.epoch);
-            let same = before.is_none_or(|(old, held)| old != version || held == document);
-            ensure(same, Invariant::Monotonic, || {
-                format!("{key} v{version} changed under its version")
-            })?;
-        }
-        Ok(())
+        self.seen.clear();
+        let (was, is) = (ledger.order(old.epoch), ledger.order(new.epoch));
+        ensure(is.is_some() && was < is, Invariant::Monotonic, || {
+            format!("the reader went from {:?} ({was:?}.) to {:?} ({is:?}.)", old.epoch, new.epoch)
+        })
+    }
+
+    /// Within an epoch, a half that changes gets a higher version than it ever had.
+    fn check_half(
+        &mut self,
+        key: &ShadowKey,
+        version: Version,
+        may_be_equal: bool,
+    ) -> Result<(), Violation> {
+        let seen = self.seen.insert(key.clone(), version);
+        let holds = seen.is_none_or(|seen| seen < version || (may_be_equal && seen == version));
+        ensure(holds, Invariant::Monotonic, || {
+            format!("{key} went from {seen:?} to {version} within an epoch")
+        })
     }
 
     /// A write of the reader is on the disk.
@@ -94,13 +105,19 @@ impl Follower {
     }
 
     /// Checks a reader that was started from the disk, and tells the application everything.
-    pub(super) fn restarted(&mut self, reader: &Reader) -> Result<(), Violation> {
+    pub(super) fn restarted(&mut self, reader: &Reader, ledger: &Ledger) -> Result<(), Violation> {
         let new = Standing::of(reader);
         ensure(new == *self.durable, Invariant::NoLoss, || {
             format!("the disk held {:?}, the reader starts as {new:?}", self.durable)
         })?;
         self.live = self.durable.clone();
-        self.seen = self.live.halves.iter().map(|(key, half)| (key.clone(), half.0)).collect();
+        let standing = self.live.clone();
+        let own = |(key, half): &(&ShadowKey, &(Version, Arc<Document>))| {
+            ledger.has(standing.epoch, key, half.0, &half.1)
+        };
+        let (own, old): (Vec<_>, Vec<_>) = standing.halves.iter().partition(own);
+        self.seen = own.into_iter().map(|(key, half)| (key.clone(), half.0)).collect();
+        self.old = old.into_iter().map(|(key, _)| key.clone()).collect();
         let halves = self.live.halves.iter();
         self.view = halves.map(|(key, half)| (key.clone(), half.1.clone())).collect();
         self.told.clear();
@@ -146,6 +163,15 @@ impl Follower {
                 "{epoch:?} {seq} was promised when {:?} {} was durable",
                 durable.epoch, durable.seq
             )
+        })
+    }
+
+    /// Checks what the writer believes to be durable here.
+    pub(super) fn believed(&self, epoch: Epoch, seq: Seq) -> Result<(), Violation> {
+        let durable = &self.durable;
+        ensure(epoch == durable.epoch && seq <= durable.seq, Invariant::NoLoss, || {
+            let (own, at) = (durable.epoch, durable.seq);
+            format!("the writer believes the reader at {epoch:?} {seq}; it is at {own:?} {at}")
         })
     }
 

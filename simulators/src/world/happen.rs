@@ -20,7 +20,9 @@ impl World {
                 let key = self.key_of(stream, key);
                 self.ask(site, stream, &key, None)
             }
-            Event::Churn { site, stream, count } => self.churn(site, stream, count),
+            Event::Churn { site, stream, from, count } => {
+                self.churn(site, stream, from..from.saturating_add(count))
+            }
             Event::Apply { site, pick } => self.apply(site, pick),
             Event::Commit(node, scope) => self.commit(node, scope),
             Event::Effect(machine) => self.effect(machine),
@@ -105,8 +107,13 @@ impl World {
         self.site(site).channel_mut(stream).ask(now, key, document)
     }
 
-    fn churn(&mut self, site: u16, stream: Stream, count: u16) -> Result<(), Violation> {
-        for number in 0..count {
+    fn churn(
+        &mut self,
+        site: u16,
+        stream: Stream,
+        numbers: std::ops::Range<u16>,
+    ) -> Result<(), Violation> {
+        for number in numbers {
             let key = format!("device/{stream:?}-{number}").parse().expect("a well-formed key");
             self.ask(site, stream, &key, Some(documents::edit(None, 0, 1, 0)))?;
             self.ask(site, stream, &key, None)?;
@@ -196,7 +203,7 @@ impl World {
     fn crash(&mut self, node: Node, kept: bool) -> Result<(), Violation> {
         self.tally.crashes += 1;
         let kept = kept && !self.process(node).full;
-        self.stop(node)?;
+        self.stop(node);
         for site in self.sites_of(node) {
             for Machine { stream, role, .. } in self.machines(node, site) {
                 let channel = self.site(site).channel_mut(stream);
@@ -211,7 +218,7 @@ impl World {
 
     fn wipe(&mut self, node: Node) -> Result<(), Violation> {
         self.tally.wipes += 1;
-        self.stop(node)?;
+        self.stop(node);
         for site in self.sites_of(node) {
             for Machine { stream, role, .. } in self.machines(node, site) {
                 self.site(site).channel_mut(stream).wipe(role)?;
@@ -230,7 +237,7 @@ impl World {
 
     fn restore_backup(&mut self, node: Node) -> Result<(), Violation> {
         self.tally.restores += 1;
-        self.stop(node)?;
+        self.stop(node);
         for site in self.sites_of(node) {
             for Machine { stream, role, .. } in self.machines(node, site) {
                 self.site(site).channel_mut(stream).restore_backup(role)?;
@@ -240,7 +247,7 @@ impl World {
     }
 
     /// The process is gone, its connections with it, and another begins with a clock of its own.
-    fn stop(&mut self, node: Node) -> Result<(), Violation> {
+    fn stop(&mut self, node: Node) {
         let now = self.now;
         let process = self.process(node);
         (process.started, process.ahead, process.full) = (now, 0, false);
@@ -254,7 +261,6 @@ impl World {
                 }
             }
         }
-        Ok(())
     }
 
     /// A machine that was started while the link is up is told so.

@@ -1,7 +1,7 @@
 //! The reference: the plain truth about one stream, kept beside its writer without any of its
 //! cleverness. What was asked, what of it is on the disk, and every document there ever was.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use gnomon_schemas::document::Document;
@@ -52,6 +52,8 @@ pub(super) struct Ledger {
     history: BTreeMap<Epoch, BTreeMap<ShadowKey, Versions>>,
     /// Where the disk stands; `None` after it was replaced.
     place: Option<(Epoch, Seq)>,
+    /// Every half that there ever was.
+    known: BTreeSet<ShadowKey>,
     /// The bytes of the largest document ever.
     largest: usize,
 }
@@ -91,6 +93,7 @@ impl Ledger {
         self.largest = self.largest.max(bytes);
         let fact = Fact { version, seq: self.head, document };
         self.live.insert(key.clone(), fact.clone());
+        self.known.insert(key.clone());
         let changes = vec![(key.clone(), fact)];
         Ok(Some(Entry { epoch: self.epoch, head: self.head, changes }))
     }
@@ -192,6 +195,17 @@ impl Ledger {
         self.epochs.iter().rposition(|(known, _)| *known == epoch).map(|at| at + 1)
     }
 
+    /// Whether this was the writer's document at that version of that epoch.
+    pub(super) fn has(
+        &self,
+        epoch: Epoch,
+        key: &ShadowKey,
+        version: Version,
+        document: &Document,
+    ) -> bool {
+        self.history.get(&epoch).is_some_and(|history| matches(history, key, version, document))
+    }
+
     /// Checks that this was, at some time, the writer's document at that version: in this epoch,
     /// or, if the reader is `incomplete`, in any.
     pub(super) fn was(
@@ -202,12 +216,9 @@ impl Ledger {
         document: &Document,
         incomplete: bool,
     ) -> Result<(), Violation> {
-        let matches = |history: &BTreeMap<ShadowKey, Versions>| {
-            let found = history.get(key).and_then(|versions| versions.get(&version));
-            found.is_some_and(|found| found.as_deref() == Some(document))
-        };
-        let real = self.history.get(&epoch).is_some_and(matches)
-            || (incomplete && self.history.values().any(matches));
+        let in_any =
+            || self.history.values().any(|history| matches(history, key, version, document));
+        let real = self.has(epoch, key, version, document) || (incomplete && in_any());
         ensure(real, Invariant::NoGhosts, || {
             format!("{key} v{version} {document} never was at the writer in {epoch:?}")
         })
@@ -223,9 +234,9 @@ impl Ledger {
         self.durable.iter().filter(move |(_, fact)| current && fact.seq <= seq)
     }
 
-    /// How many halves there are or were.
+    /// How many halves there ever were.
     pub(super) fn known(&self) -> usize {
-        self.live.len().max(self.durable.len())
+        self.known.len()
     }
 
     /// The bytes of the largest document ever.
@@ -243,4 +254,14 @@ impl Ledger {
         self.live = self.durable.clone();
         self.place = None;
     }
+}
+
+fn matches(
+    history: &BTreeMap<ShadowKey, Versions>,
+    key: &ShadowKey,
+    version: Version,
+    document: &Document,
+) -> bool {
+    let found = history.get(key).and_then(|versions| versions.get(&version));
+    found.is_some_and(|found| found.as_deref() == Some(document))
 }

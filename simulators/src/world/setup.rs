@@ -105,7 +105,7 @@ impl Rates {
         let crashes = maybe(40);
         Self {
             delete: maybe(30),
-            churn: if maybe(2) == 2 { maybe(1) } else { 0 },
+            churn: if maybe(2) == 2 { maybe(3) } else { 0 },
             half_connect: maybe(10),
             site_hangs_up: maybe(20),
             broker_hangs_up: maybe(20),

@@ -12,7 +12,7 @@ use super::Reader;
 use crate::output::{Delivery, Output};
 
 /// The parts of a manifest that have come so far.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Collection {
     epoch: Epoch,
     seq: Seq,

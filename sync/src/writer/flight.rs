@@ -11,7 +11,7 @@ use gnomon_schemas::version::{Seq, Version};
 const GROUNDED: usize = 4;
 
 /// A batch that was sent.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Flight {
     /// The position that the reader has after it.
     pub(super) seq: Seq,
@@ -35,7 +35,7 @@ pub(super) struct Cargo {
 }
 
 /// All batches whose fate is unknown, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Flights(VecDeque<Flight>);
 
 impl Flights {

@@ -9,7 +9,7 @@ use super::Held;
 use super::flight::Cargo;
 
 /// The current state of a half, and the document that the reader is known to hold of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct WriterHalf {
     pub(super) version: Version,
     pub(super) seq: Seq,

@@ -5,11 +5,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use gnomon_schemas::document::Document;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Epoch, Seq, Version};
+use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use super::flight::Flights;
 use super::half::{Base, WriterHalf};
 use super::{Contact, Retry, Writer, WriterConfig, WriterCounters};
+use crate::backoff::Dice;
 use crate::output::{Output, Row};
 use crate::rows::{self, BaseRow, RestoreError, RowKey, WriterHalfRow, WriterStream};
 
@@ -55,7 +57,7 @@ impl Writer {
         Ok(Some(writer))
     }
 
-    pub(super) fn empty(epoch: Epoch, config: WriterConfig, rng: StdRng) -> Self {
+    pub(super) fn empty(epoch: Epoch, config: WriterConfig, mut rng: StdRng) -> Self {
         Self {
             epoch,
             head: Seq::ZERO,
@@ -71,7 +73,7 @@ impl Writer {
             window: 1,
             retry: Retry::default(),
             config,
-            rng,
+            rng: Dice::from_rng(&mut rng),
             outputs: VecDeque::default(),
             counters: WriterCounters::default(),
         }

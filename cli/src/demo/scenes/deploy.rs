@@ -19,7 +19,6 @@ pub(super) async fn play(stage: &mut Stage, report: &mut Report) -> anyhow::Resu
     let client = stage.client()?.clone();
     let before = stage.bytes().await?;
     let started = Instant::now();
-    stage.deployed = Some(app.clone());
     for site in stage.sites.clone() {
         let price = json!({"price": 1.50, "currency": "EUR", "product": "diesel"});
         for (key, body) in [(app.key(), &app.spec), (DEVICE.to_owned(), &price)] {

@@ -1,7 +1,7 @@
 //! A whole world around one core: a disk, a fake orchestrator, a cloud that runs the other ends of
 //! both streams, and a link that is up or down. Time moves only when a test says so.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -36,6 +36,8 @@ pub(super) struct World {
     pub(super) sent: Vec<(Stream, Message)>,
     pub(super) answers: Vec<Response>,
     inputs: VecDeque<Input>,
+    /// Apps of which a step was begun whose end the core has not heard of.
+    busy: BTreeSet<AppName>,
     seed: u64,
 }
 
@@ -73,6 +75,7 @@ impl World {
             sent: Vec::new(),
             answers: Vec::new(),
             inputs: VecDeque::new(),
+            busy: BTreeSet::new(),
             seed: 1,
         }
     }
@@ -82,6 +85,7 @@ impl World {
         self.seed += 1;
         self.power = None;
         self.inputs.clear();
+        self.busy.clear();
         self.core = core(&self.fake, self.seed);
         self.cloud_down.link_down();
         self.cloud_up.link_down();
@@ -146,6 +150,9 @@ impl World {
                 self.take_from_cloud();
             }
             let Some(input) = self.inputs.pop_front() else { return };
+            if let Input::Done { step, .. } = &input {
+                self.busy.remove(step.app());
+            }
             self.core.handle(self.now, input);
         }
     }
@@ -212,7 +219,8 @@ impl World {
                 self.log.push("load".to_owned());
                 let mut entries = Vec::new();
                 store.scan(b"", &mut |k, v| entries.push((k.to_vec(), v.to_vec()))).unwrap();
-                self.core.handle(self.now, Input::Loaded(entries));
+                let went_back = store.went_back().unwrap();
+                self.core.handle(self.now, Input::Loaded(Contents { entries, went_back }));
             }
             Effect::Commit(ops) => {
                 self.log.push("commit".to_owned());
@@ -238,6 +246,7 @@ impl World {
             }
             Effect::Apply(step) => {
                 self.log.push(format!("step {step}"));
+                assert!(self.busy.insert(step.app().clone()), "two steps of one app at once");
                 let outcome = self.orchestrator().apply(&step).now_or_never().unwrap();
                 let outcome = outcome.map_err(|error| StepFailure {
                     transient: error.is_transient(),

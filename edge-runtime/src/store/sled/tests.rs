@@ -102,8 +102,9 @@ fn state_after(commits: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
     state.into_iter().collect()
 }
 
-/// A damaged store comes back as it was after one of its commits, or is moved aside for an empty
-/// one; never a panic, never a mixture. Says whether it came back whole.
+/// A damaged store comes back as it was after one of its commits, and says so if it was not the
+/// last, or is moved aside for an empty one; never a panic, never a mixture. Says whether it came
+/// back whole.
 fn survives(config: &SledConfig) -> bool {
     let mut store = SledStore::new(config.clone());
     let found = entries(&mut store);
@@ -111,9 +112,12 @@ fn survives(config: &SledConfig) -> bool {
     assert!(known, "{} entries came back that never were together", found.len());
     if aside(config) > 0 {
         assert_eq!(found, []);
+    } else {
+        assert_eq!(store.went_back().unwrap(), found != state_after(300));
     }
     store.commit(&[(b"new".to_vec(), Some(b"value".to_vec()))]).unwrap();
     assert_eq!(store.get(b"new").unwrap().as_deref(), Some(b"value".as_slice()));
+    assert!(!store.went_back().unwrap());
     found == state_after(300)
 }
 
@@ -121,6 +125,7 @@ fn copy(from: &SledConfig) -> (TempDir, SledConfig) {
     let dir = tempfile::tempdir().unwrap();
     let to = config(dir.path());
     fs::create_dir_all(to.dir.join("db.v1")).unwrap();
+    fs::copy(from.dir.join("mark"), to.dir.join("mark")).unwrap();
     for entry in fs::read_dir(from.dir.join("db.v1")).unwrap() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_file() {
@@ -134,7 +139,7 @@ fn copy(from: &SledConfig) -> (TempDir, SledConfig) {
 fn truncated_files_are_noticed_and_replaced_by_a_fresh_store() {
     let (_dir, original) = filled();
     let mut replaced = 0;
-    for percent in [5, 30, 60, 90] {
+    for percent in [1, 2, 5, 20, 30, 40, 60, 90] {
         let (_dir, damaged) = copy(&original);
         let file = OpenOptions::new().write(true).open(damaged.dir.join("db.v1/db")).unwrap();
         file.set_len(file.metadata().unwrap().len() * percent / 100).unwrap();

@@ -73,7 +73,7 @@ impl Channel {
                 let restored = Reader::restore(self.reader_shell.disk.read(), self.reader_config);
                 let reader = restored.map_err(unreadable)?;
                 self.reader = reader.unwrap_or_else(|| Reader::new(self.reader_config));
-                self.follower.restarted(&self.reader)
+                self.follower.restarted(&self.reader, &self.ledger)
             }
         }
     }
@@ -93,7 +93,10 @@ impl Channel {
         self.shell_mut(role).disk = Disk::default();
         match role {
             Role::Writer => self.ledger.replaced(None),
-            Role::Reader => self.follower.replaced(None),
+            Role::Reader => {
+                self.reader_was_replaced = true;
+                self.follower.replaced(None);
+            }
         }
         self.restart(role)
     }
@@ -124,6 +127,7 @@ impl Channel {
             Role::Reader => {
                 let Some((disk, standing)) = self.backups.reader.clone() else { return Ok(()) };
                 self.reader_shell.disk = disk;
+                self.reader_was_replaced = true;
                 self.follower.replaced(Some(standing));
                 self.restart(role)
             }

@@ -1,0 +1,94 @@
+//! The real program, without a cloud: joining, starting, being asked, being stopped.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+mod harness;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use gnomon_edge::identity::Identity;
+use harness::{Agent, FakeCloud, edge, joined, text};
+
+#[test]
+fn joining_makes_an_identity_whose_key_never_leaves() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let cloud = FakeCloud::start();
+    let join = ["join", &cloud.url, "--token", "good", "--data", data.to_str().unwrap()];
+    let output = edge(&join);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).trim(), r#"{"mqtt":["127.0.0.1:1"],"node":"site-1"}"#);
+    let identity = Identity::load(&data).unwrap();
+    assert_eq!(identity.node.as_str(), "site-1");
+    let heard = cloud.heard();
+    assert!(heard.contains("CERTIFICATE REQUEST") && !heard.contains("PRIVATE KEY"));
+    let mode = |name: &str| fs::metadata(data.join(name)).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode("key.pem"), mode("")), (0o600, 0o700));
+
+    let again = edge(&join);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(text(&again.stderr).contains("--force"), "{}", text(&again.stderr));
+    let forced: Vec<&str> = join.iter().copied().chain(["--force"]).collect();
+    assert!(edge(&forced).status.success());
+    assert_ne!(Identity::load(&data).unwrap().key_pem, identity.key_pem);
+}
+
+#[test]
+fn a_refused_token_leaves_no_identity_and_says_what_the_cloud_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let cloud = FakeCloud::start();
+    let output = edge(&["join", &cloud.url, "--token", "bad", "--data", data]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("no such token (unauthorized)"));
+    assert!(!Identity::exists(dir.path()));
+    let run = edge(&["run", "--data", data]);
+    assert_eq!(run.status.code(), Some(1));
+    assert!(text(&run.stderr).contains("gnomon-edge join"), "{}", text(&run.stderr));
+}
+
+#[test]
+fn k3s_is_one_clear_error() {
+    let data = joined();
+    let output = edge(&["run", "--data", data.path().to_str().unwrap(), "--orchestrator", "k3s"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("k3s"));
+}
+
+#[test]
+fn an_agent_without_a_link_starts_answers_and_stops_when_told() {
+    let data = joined();
+    let agent = Agent::start(data.path());
+    assert_eq!(agent.ready["ready"], true);
+    assert_eq!(agent.ready["node"], "site-1");
+    assert_eq!(agent.ready["orchestrator"], "process");
+    let path = data.path().to_str().unwrap();
+    let status = edge(&["status", "--data", path, "-o", "json"]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    assert_eq!(status["link"]["up"], false);
+    assert_eq!(status["store"]["state"], "ok");
+    let table = edge(&["status", "--data", path]);
+    assert!(text(&table.stdout).contains("LINK          down"), "{}", text(&table.stdout));
+    let logs = edge(&["logs", "--data", path, "nothing"]);
+    assert!(text(&logs.stderr).contains("no app `nothing`"), "{}", text(&logs.stderr));
+
+    let second = edge(&["run", "--data", path, "--orchestrator", "process"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(text(&second.stderr).contains("another agent"), "{}", text(&second.stderr));
+
+    assert_eq!(agent.stop(), Some(0));
+    let gone = edge(&["status", "--data", path]);
+    assert_eq!(gone.status.code(), Some(1));
+    assert!(text(&gone.stderr).contains("no agent answers"), "{}", text(&gone.stderr));
+}
+
+#[test]
+fn an_agent_that_was_killed_starts_again_over_what_it_left() {
+    let data = joined();
+    for _ in 0..3 {
+        Agent::start(data.path()).kill();
+    }
+    assert_eq!(Agent::start(data.path()).stop(), Some(0));
+}
