@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::acl::{Action, Decision, Subject};
+use crate::codec::Dialect;
 use crate::limits::Limits;
-use crate::packet::{Connect, Message, Protocol, Qos, RawWill, Refusal, Terms};
+use crate::packet::{Connect, Message, Protocol, Qos, RawWill, Refusal, Terms, Will};
 use crate::principal::Principal;
-use crate::session::{Agreement, Policy};
+use crate::session::{Agreement, Policy, may_be_written};
 use crate::session_id::SessionId;
 use crate::topic::TopicName;
 
@@ -47,7 +48,17 @@ pub(crate) fn admit(
     };
     let (keep_alive, server_keep_alive) =
         agree_keep_alive(connect.protocol, connect.keep_alive, limits);
+    let expiry = match connect.protocol {
+        Protocol::V4 if connect.clean_start => Duration::ZERO,
+        Protocol::V4 => limits.session_expiry_v4,
+        Protocol::V5 => {
+            Duration::from_secs(connect.session_expiry.into()).min(limits.session_expiry)
+        }
+    };
     let terms = Terms {
+        session_present: false,
+        session_expiry: u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX),
+        retain_available: limits.retained_messages > 0,
         assigned_client_id: assigned,
         server_keep_alive,
         receive_maximum: limits.receive_maximum,
@@ -55,12 +66,17 @@ pub(crate) fn admit(
         topic_alias_maximum: limits.topic_aliases,
     };
     let agreement = Agreement {
-        protocol: connect.protocol,
+        dialect: Dialect {
+            protocol: connect.protocol,
+            maximum_packet: usize::try_from(connect.maximum_packet).unwrap_or(usize::MAX),
+            reason_strings: connect.wants_reasons,
+        },
         principal,
         client_id,
+        clean_start: connect.clean_start,
         keep_alive,
+        expiry,
         inflight: limits.inflight.min(connect.receive_maximum),
-        maximum_packet: usize::try_from(connect.maximum_packet).unwrap_or(usize::MAX),
         will,
     };
     Ok((agreement, terms))
@@ -85,20 +101,22 @@ fn check_will(
     protocol: Protocol,
     subject: Subject<'_>,
     policy: &Policy,
-) -> Result<Arc<Message>, Refusal> {
+) -> Result<Arc<Will>, Refusal> {
     let topic =
         TopicName::from_bytes(&will.topic, policy.limits.topic).map_err(|_| Refusal::WillTopic)?;
-    let qos = match will.qos {
-        0 => Qos::AtMostOnce,
-        1 => Qos::AtLeastOnce,
-        _ => return Err(Refusal::WillQos),
-    };
-    if will.retain && protocol == Protocol::V5 {
+    let qos = Qos::of(will.qos).ok_or(Refusal::ProtocolError)?;
+    let keeps_retained = policy.limits.retained_messages > 0;
+    if will.retain && protocol == Protocol::V5 && !keeps_retained {
         return Err(Refusal::WillRetain);
     }
-    if policy.acl.authorize(subject, Action::Publish(&topic)) == Decision::Deny {
+    if !may_be_written(&topic)
+        || policy.acl.authorize(subject, Action::Publish(&topic)) == Decision::Deny
+    {
         return Err(Refusal::NotAuthorized);
     }
-    let RawWill { payload, properties, .. } = will;
-    Ok(Arc::new(Message { topic, payload, qos, properties }))
+    let RawWill { payload, properties, retain, delay, expiry, .. } = will;
+    let seconds = |seconds: u32| Duration::from_secs(seconds.into());
+    let retain = retain && keeps_retained;
+    let message = Message { topic, payload, qos, retain, expires: None, properties };
+    Ok(Arc::new(Will { message, delay: seconds(delay), expiry: expiry.map(seconds) }))
 }

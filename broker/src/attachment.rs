@@ -162,8 +162,17 @@ impl Publisher {
     pub fn publish(&self, topic: &str, payload: Bytes, qos: Qos) -> Result<usize, PublishError> {
         let topic = TopicName::parse(topic, TopicLimits::MQTT)?;
         let hub = self.hub.upgrade().ok_or(PublishError::Stopped)?;
-        let message = Arc::new(Message { topic, payload, qos, properties: None });
+        let message = Arc::new(Message::new(topic, payload, qos));
         hub.publish_from_attachment(self.id, &message)
+    }
+
+    /// Like [`publish`](Self::publish), and keeps the message for later subscribers; an empty
+    /// one ends that.
+    pub fn retain(&self, topic: &str, payload: Bytes, qos: Qos) -> Result<usize, PublishError> {
+        let topic = TopicName::parse(topic, TopicLimits::MQTT)?;
+        let hub = self.hub.upgrade().ok_or(PublishError::Stopped)?;
+        let message = Message { retain: true, ..Message::new(topic, payload, qos) };
+        hub.publish_from_attachment(self.id, &Arc::new(message))
     }
 
     /// Ends a session; `false` if there is none.

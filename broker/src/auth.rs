@@ -17,6 +17,8 @@ pub struct CertificateSubject {
     pub common_name: String,
     /// The organizational unit (OU).
     pub unit: String,
+    /// The serial number of the certificate, as in the certificate.
+    pub serial: Vec<u8>,
 }
 
 /// Why the subject of a certificate could not be read.
@@ -47,6 +49,7 @@ impl CertificateSubject {
         Ok(Self {
             common_name: only("CN", subject.iter_common_name())?,
             unit: only("OU", subject.iter_organizational_unit())?,
+            serial: certificate.raw_serial().to_vec(),
         })
     }
 }

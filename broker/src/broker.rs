@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::acl::Acl;
 use crate::attachment::{AttachConfig, Attachment};
 use crate::auth::Authenticator;
-use crate::hub::Hub;
+use crate::hub::{Hub, keep};
 use crate::limits::Limits;
 use crate::listener::{Acceptor, Room};
 use crate::session::Policy;
@@ -75,6 +75,7 @@ pub struct Broker {
     hub: Arc<Hub>,
     addrs: Vec<BoundListener>,
     acceptors: Vec<JoinHandle<()>>,
+    keeper: JoinHandle<()>,
     stop: CancellationToken,
 }
 
@@ -101,11 +102,12 @@ impl Broker {
                 stop: stop.clone(),
             });
         }
+        let keeper = tokio::spawn(keep(Arc::clone(&hub), stop.clone()));
         let acceptors = opened.into_iter().map(|acceptor| tokio::spawn(acceptor.run())).collect();
         for BoundListener { addr, tls } in &addrs {
             tracing::info!(%addr, tls, "the broker listens");
         }
-        Ok(Self { hub, addrs, acceptors, stop })
+        Ok(Self { hub, addrs, acceptors, keeper, stop })
     }
 
     /// Where it listens, in the order of the configuration.
@@ -149,6 +151,7 @@ impl Drop for Broker {
     fn drop(&mut self) {
         self.stop.cancel();
         self.hub.stop();
+        self.keeper.abort();
         self.acceptors.iter().for_each(JoinHandle::abort);
         self.hub.detach_all();
     }

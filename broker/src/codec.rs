@@ -1,24 +1,27 @@
-//! The only file that knows rumqttd: guards its codec against what makes it panic, and
-//! translates between its packets and ours. Bytes in, packets out; no I/O.
+//! The only place that knows rumqttd: guards its decoder against what makes it panic, and
+//! translates its packets into ours. Bytes in, packets out; no I/O.
 
 use bytes::{Bytes, BytesMut};
 use rumqttd::protocol::v4::V4;
 use rumqttd::protocol::v5::V5;
-use rumqttd::protocol::{
-    self as wire, Packet, Protocol as _, PubAckReason, SubscribeReasonCode, UnsubAckReason,
-};
+use rumqttd::protocol::{self as wire, Packet, Protocol as _};
 
 use crate::packet::{
-    ConnAck, Connect, Incoming, IncomingPublish, IncomingSubscribe, Login, Message, Outgoing,
-    Protocol, Qos, RawWill, Refusal, RequestedFilter, SubscribeAnswer, Terms,
+    Connect, Incoming, IncomingPublish, IncomingSubscribe, Login, Protocol, Qos, RawWill,
+    RequestedFilter, RetainHandling,
 };
 use crate::reason::DisconnectReason;
 
+mod ack;
 mod frame;
+mod outgoing;
+mod properties;
 #[cfg(test)]
 mod tests;
 
 use frame::Frame;
+pub(crate) use outgoing::encode;
+pub(crate) use properties::Properties;
 
 /// Why bytes are not a packet that we take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,51 +55,6 @@ impl DecodeError {
     }
 }
 
-/// The MQTT 5 properties that travel with a message to its subscribers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Properties(wire::PublishProperties);
-
-impl Properties {
-    /// About what they cost in memory.
-    pub(crate) fn size(&self) -> usize {
-        const PAIR: usize = size_of::<(String, String)>();
-        let text = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let pairs: usize =
-            self.0.user_properties.iter().map(|(k, v)| PAIR + k.len() + v.len()).sum();
-        size_of::<wire::PublishProperties>()
-            + text(&self.0.response_topic)
-            + text(&self.0.content_type)
-            + self.0.correlation_data.as_ref().map_or(0, Bytes::len)
-            + pairs
-    }
-
-    /// The topic that an answer is expected on.
-    pub(crate) fn response_topic(&self) -> Option<&str> {
-        self.0.response_topic.as_deref()
-    }
-
-    fn of_publish(mut properties: wire::PublishProperties) -> Option<Box<Self>> {
-        properties.topic_alias = None;
-        properties.subscription_identifiers = Vec::new();
-        // Its strings are copies, its bytes are views into the read buffer.
-        properties.correlation_data =
-            properties.correlation_data.map(|data| Bytes::copy_from_slice(&data));
-        (properties != wire::PublishProperties::default()).then(|| Box::new(Self(properties)))
-    }
-
-    fn of_will(properties: wire::LastWillProperties) -> Option<Box<Self>> {
-        Self::of_publish(wire::PublishProperties {
-            payload_format_indicator: properties.payload_format_indicator,
-            message_expiry_interval: properties.message_expiry_interval,
-            response_topic: properties.response_topic,
-            correlation_data: properties.correlation_data,
-            user_properties: properties.user_properties,
-            content_type: properties.content_type,
-            ..wire::PublishProperties::default()
-        })
-    }
-}
-
 /// Takes the CONNECT off the front of `buffer`, whatever version it is; `None` asks for more bytes.
 pub(crate) fn decode_connect(
     buffer: &mut BytesMut,
@@ -122,8 +80,12 @@ pub(crate) fn decode_connect(
             payload: Bytes::copy_from_slice(&will.message),
             qos: will.qos as u8,
             retain: will.retain,
+            delay: will_properties.as_ref().and_then(|p| p.delay_interval).unwrap_or(0),
+            expiry: will_properties.as_ref().and_then(|p| p.message_expiry_interval),
             properties: will_properties.and_then(Properties::of_will),
         }),
+        session_expiry: properties.and_then(|p| p.session_expiry_interval).unwrap_or(0),
+        wants_reasons: properties.and_then(|p| p.request_problem_info) != Some(0),
         receive_maximum: properties.and_then(|p| p.receive_maximum).unwrap_or(u16::MAX),
         maximum_packet: properties.and_then(|p| p.max_packet_size).unwrap_or(u32::MAX),
         has_auth_method: properties.is_some_and(|p| p.authentication_method.is_some()),
@@ -142,7 +104,10 @@ pub(crate) fn decode(
     frame.check_flags()?;
     let mut bytes = buffer.split_to(frame.len);
     if let Some(with_will) = frame.short_disconnect(protocol, &bytes) {
-        return Ok(Some(Incoming::Disconnect { with_will }));
+        return Ok(Some(Incoming::Disconnect { with_will, session_expiry: None }));
+    }
+    if let Some(ack) = ack::read(frame, protocol, &bytes)? {
+        return Ok(Some(Incoming::Ack(ack)));
     }
     let (qos, pkid) = frame.qos_and_pkid(&bytes);
     let packet = read(protocol, &mut bytes, limit)?;
@@ -168,6 +133,7 @@ fn translate(packet: Packet, frame: Frame, qos: u8, pkid: u16) -> Result<Incomin
             has_subscription_id: properties
                 .as_ref()
                 .is_some_and(|p| !p.subscription_identifiers.is_empty()),
+            expiry: properties.as_ref().and_then(|p| p.message_expiry_interval),
             properties: properties.and_then(Properties::of_publish),
             topic: publish.topic,
             // A view would pin the whole read buffer for as long as the message waits.
@@ -176,15 +142,10 @@ fn translate(packet: Packet, frame: Frame, qos: u8, pkid: u16) -> Result<Incomin
             retain: publish.retain,
             pkid,
         }),
-        Packet::PubAck(ack, _) => Incoming::PubAck { pkid: nonzero(ack.pkid)? },
         Packet::Subscribe(subscribe, properties) => Incoming::Subscribe(IncomingSubscribe {
             pkid: nonzero(subscribe.pkid)?,
-            has_id: properties.is_some_and(|p| p.id.is_some()),
-            filters: subscribe
-                .filters
-                .into_iter()
-                .map(|f| RequestedFilter { path: f.path, qos: f.qos as u8, no_local: f.nolocal })
-                .collect(),
+            id: properties.and_then(|p| p.id).map(|id| u32::try_from(id).unwrap_or(0)),
+            filters: subscribe.filters.into_iter().map(requested_filter).collect(),
         }),
         Packet::Unsubscribe(unsubscribe, _) if unsubscribe.filters.is_empty() => {
             return Err(DecodeError::Malformed(wire::Error::EmptySubscription));
@@ -193,16 +154,52 @@ fn translate(packet: Packet, frame: Frame, qos: u8, pkid: u16) -> Result<Incomin
             Incoming::Unsubscribe { pkid: nonzero(unsubscribe.pkid)?, filters: unsubscribe.filters }
         }
         Packet::PingReq(_) => Incoming::Ping,
-        Packet::Disconnect(disconnect, _) => Incoming::Disconnect {
+        Packet::Disconnect(disconnect, properties) => Incoming::Disconnect {
             with_will: disconnect.reason_code != wire::DisconnectReasonCode::NormalDisconnection,
+            session_expiry: properties.and_then(|p| p.session_expiry_interval),
         },
         _ => return Err(DecodeError::Unexpected(frame.kind())),
     };
     Ok(incoming)
 }
 
+fn requested_filter(filter: wire::Filter) -> RequestedFilter {
+    RequestedFilter {
+        path: filter.path,
+        qos: match filter.qos {
+            wire::QoS::AtMostOnce => Qos::AtMostOnce,
+            wire::QoS::AtLeastOnce => Qos::AtLeastOnce,
+            wire::QoS::ExactlyOnce => Qos::ExactlyOnce,
+        },
+        no_local: filter.nolocal,
+        retain_as_published: filter.preserve_retain,
+        retain_handling: match filter.retain_forward_rule {
+            wire::RetainForwardRule::OnEverySubscribe => RetainHandling::Always,
+            wire::RetainForwardRule::OnNewSubscribe => RetainHandling::IfNew,
+            wire::RetainForwardRule::Never => RetainHandling::Never,
+        },
+    }
+}
+
 fn nonzero(pkid: u16) -> Result<u16, DecodeError> {
     if pkid == 0 { Err(DecodeError::PacketId) } else { Ok(pkid) }
+}
+
+/// How to speak to one client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Dialect {
+    pub(crate) protocol: Protocol,
+    /// The largest packet that it takes.
+    pub(crate) maximum_packet: usize,
+    /// Whether it wants to be told in words why a message is refused.
+    pub(crate) reason_strings: bool,
+}
+
+impl Dialect {
+    /// For a client of which nothing but its version is known.
+    pub(crate) fn of(protocol: Protocol) -> Self {
+        Self { protocol, maximum_packet: usize::MAX, reason_strings: true }
+    }
 }
 
 /// Why a packet was not encoded.
@@ -210,154 +207,4 @@ fn nonzero(pkid: u16) -> Result<u16, DecodeError> {
 pub(crate) enum EncodeError {
     #[error("the packet has {size} bytes, the client takes at most {limit}")]
     TooLarge { size: usize, limit: usize },
-    #[error("the packet cannot be expressed")]
-    Wire(#[source] wire::Error),
-}
-
-/// Appends a packet to `buffer`, or leaves `buffer` as it was.
-pub(crate) fn encode(
-    protocol: Protocol,
-    packet: Outgoing,
-    limit: usize,
-    buffer: &mut BytesMut,
-) -> Result<(), EncodeError> {
-    let start = buffer.len();
-    let written = append(protocol, packet, buffer).map_err(EncodeError::Wire);
-    let size = buffer.len() - start;
-    let outcome = match written {
-        Ok(()) if size > limit => Err(EncodeError::TooLarge { size, limit }),
-        other => other,
-    };
-    if outcome.is_err() {
-        buffer.truncate(start);
-    }
-    outcome
-}
-
-fn append(protocol: Protocol, packet: Outgoing, buffer: &mut BytesMut) -> Result<(), wire::Error> {
-    let v5 = protocol == Protocol::V5;
-    let packet = match packet {
-        Outgoing::ConnAck(answer) => match (*answer, protocol) {
-            (ConnAck::Refused(refusal), _) => {
-                let code = refusal_code(protocol, refusal);
-                // rumqttd cannot express every code of either version.
-                let tail: &[u8] = if v5 { &[0x20, 3, 0, code, 0] } else { &[0x20, 2, 0, code] };
-                buffer.extend_from_slice(tail);
-                return Ok(());
-            }
-            (ConnAck::Accepted(_), Protocol::V4) => Packet::ConnAck(accepted(), None),
-            (ConnAck::Accepted(terms), Protocol::V5) => {
-                Packet::ConnAck(accepted(), Some(terms_properties(terms)))
-            }
-        },
-        Outgoing::Publish { message, qos, pkid } => publish_packet(protocol, &message, qos, pkid),
-        Outgoing::PubAck { pkid, denied } => {
-            let reason = if denied { PubAckReason::NotAuthorized } else { PubAckReason::Success };
-            Packet::PubAck(wire::PubAck { pkid, reason }, None)
-        }
-        Outgoing::SubAck { pkid, answers } => {
-            let codes = answers.into_iter().map(|answer| subscribe_code(protocol, answer));
-            Packet::SubAck(wire::SubAck { pkid, return_codes: codes.collect() }, None)
-        }
-        Outgoing::UnsubAck { pkid, existed } => {
-            let reason = |existed| {
-                if existed {
-                    UnsubAckReason::Success
-                } else {
-                    UnsubAckReason::NoSubscriptionExisted
-                }
-            };
-            let reasons = existed.into_iter().map(reason).collect();
-            Packet::UnsubAck(wire::UnsubAck { pkid, reasons }, None)
-        }
-        Outgoing::Pong => Packet::PingResp(wire::PingResp),
-        Outgoing::Disconnect(reason) => {
-            // rumqttd's own DISCONNECT is one byte short; 3.1.1 has none from a server.
-            if let (true, Some(code)) = (v5, reason.code()) {
-                buffer.extend_from_slice(&[0xE0, 2, code, 0]);
-            }
-            return Ok(());
-        }
-    };
-    match protocol {
-        Protocol::V4 => V4.write(packet, buffer),
-        Protocol::V5 => V5.write(packet, buffer),
-    }
-    .map(drop)
-}
-
-fn publish_packet(protocol: Protocol, message: &Message, qos: Qos, pkid: u16) -> Packet {
-    let flags = match qos {
-        Qos::AtMostOnce => 0x30,
-        Qos::AtLeastOnce => 0x32,
-    };
-    let [high, low] = pkid.to_be_bytes();
-    // The QoS and the packet id are private to rumqttd, except through its serial form.
-    let serial = Bytes::copy_from_slice(&[flags, high, low, 0, 0]);
-    let mut publish = wire::Publish::deserialize(serial);
-    publish.topic = Bytes::copy_from_slice(message.topic.as_str().as_bytes());
-    publish.payload = message.payload.clone();
-    // Its 3.1.1 encoder panics on properties.
-    let properties = match protocol {
-        Protocol::V4 => None,
-        Protocol::V5 => message.properties.as_ref().map(|properties| properties.0.clone()),
-    };
-    Packet::Publish(publish, properties)
-}
-
-fn accepted() -> wire::ConnAck {
-    wire::ConnAck { session_present: false, code: wire::ConnectReturnCode::Success }
-}
-
-fn terms_properties(terms: Terms) -> wire::ConnAckProperties {
-    wire::ConnAckProperties {
-        session_expiry_interval: Some(0),
-        receive_max: Some(terms.receive_maximum),
-        max_qos: Some(1),
-        retain_available: Some(0),
-        max_packet_size: Some(terms.maximum_packet),
-        assigned_client_identifier: terms.assigned_client_id.map(|id| String::from(&*id)),
-        topic_alias_max: Some(terms.topic_alias_maximum),
-        subscription_identifiers_available: Some(0),
-        shared_subscription_available: Some(0),
-        server_keep_alive: terms.server_keep_alive,
-        ..wire::ConnAckProperties::default()
-    }
-}
-
-fn refusal_code(protocol: Protocol, refusal: Refusal) -> u8 {
-    let (v4, v5) = match refusal {
-        Refusal::ProtocolError => (3, 0x82),
-        Refusal::UnsupportedVersion => (1, 0x84),
-        Refusal::ClientId => (2, 0x85),
-        Refusal::BadCredentials => (4, 0x86),
-        Refusal::NotAuthorized => (5, 0x87),
-        Refusal::ShuttingDown => (3, 0x88),
-        Refusal::AuthMethod => (5, 0x8C),
-        Refusal::WillTopic => (3, 0x90),
-        Refusal::WillQos => (3, 0x9B),
-        Refusal::WillRetain => (3, 0x9A),
-    };
-    match protocol {
-        Protocol::V4 => v4,
-        Protocol::V5 => v5,
-    }
-}
-
-fn subscribe_code(protocol: Protocol, answer: SubscribeAnswer) -> SubscribeReasonCode {
-    let code = match answer {
-        SubscribeAnswer::Granted(Qos::AtMostOnce) => return SubscribeReasonCode::QoS0,
-        SubscribeAnswer::Granted(Qos::AtLeastOnce) => return SubscribeReasonCode::QoS1,
-        SubscribeAnswer::NotAuthorized => SubscribeReasonCode::NotAuthorized,
-        SubscribeAnswer::Invalid => SubscribeReasonCode::TopicFilterInvalid,
-        SubscribeAnswer::QuotaExceeded => SubscribeReasonCode::QuotaExceeded,
-        SubscribeAnswer::NoSharedSubscriptions => {
-            SubscribeReasonCode::SharedSubscriptionsNotSupported
-        }
-        SubscribeAnswer::NoSubscriptionIds => SubscribeReasonCode::SubscriptionIdNotSupported,
-    };
-    match protocol {
-        Protocol::V4 => SubscribeReasonCode::Failure,
-        Protocol::V5 => code,
-    }
 }

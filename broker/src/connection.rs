@@ -12,10 +12,12 @@ use tokio::time::Sleep;
 
 use crate::attachment::{Attached, AttachmentEvent};
 use crate::codec::{self, EncodeError};
-use crate::hub::{Attachments, Hub, Registration};
+use crate::hub::{Attachments, Departure, Hub, Registration};
+use crate::mailbox::Next;
 use crate::metrics::{Denial, Drop as DropReason};
-use crate::packet::{Incoming, Message, Outgoing, SubscribeAnswer};
+use crate::packet::{Incoming, Message, Outgoing, Qos, SubscribeAnswer};
 use crate::reason::DisconnectReason;
+use crate::retained::Fed;
 use crate::session::{Effect, Session};
 use crate::topic::TopicName;
 use crate::wire::{Progress, Wire};
@@ -73,10 +75,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Does everything that needs no waiting.
     fn step(&mut self) -> Result<(), DisconnectReason> {
-        self.registration.outlet.check()?;
+        self.registration.outlet.mailbox().check()?;
         self.greet_attachments(None)?;
         while self.wants_input() {
-            let protocol = self.session.agreement.protocol;
+            let protocol = self.session.agreement.dialect.protocol;
             let limit = self.hub.policy.limits.packet;
             match codec::decode(protocol, &mut self.wire.input, limit) {
                 Ok(Some(packet)) => self.take(packet)?,
@@ -90,14 +92,43 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.wire.release_input();
         while self.wire.output.len() < MESSAGES_AHEAD {
-            let Some(queued) = self.registration.outlet.take(self.session.can_deliver())? else {
-                break;
-            };
-            if let Some(packet) = self.session.deliver(queued) {
-                self.send(packet)?;
+            let next = self.registration.outlet.mailbox().next(now())?;
+            match next {
+                Next::Send(packet) => self.send(packet)?,
+                Next::Expired => self.hub.metrics.drop(DropReason::Expired),
+                Next::Idle if self.feed_retained()? => {}
+                Next::Idle => break,
             }
         }
+        if self.registration.outlet.mailbox().is_relieved() {
+            self.registration.outlet.relieve();
+        }
         Ok(())
+    }
+
+    /// Sends one retained message; `false` if there is none for now.
+    fn feed_retained(&mut self) -> Result<bool, DisconnectReason> {
+        let packet = {
+            let mut mailbox = self.registration.outlet.mailbox();
+            let Some(feed) = mailbox.feed() else { return Ok(false) };
+            let step = self.hub.retained().next(feed, now());
+            match step {
+                Fed::Message(queued) => mailbox.send(queued, now()),
+                Fed::End => {
+                    mailbox.end_feed();
+                    return Ok(true);
+                }
+                Fed::More => {
+                    // Others have their turn before this goes on.
+                    self.registration.outlet.wake();
+                    return Ok(false);
+                }
+            }
+        };
+        match packet {
+            Next::Send(packet) => self.send(packet).map(|()| true),
+            Next::Expired | Next::Idle => Ok(false),
+        }
     }
 
     fn wants_input(&self) -> bool {
@@ -105,16 +136,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn take(&mut self, packet: Incoming) -> Result<(), DisconnectReason> {
-        match self.session.handle(packet)? {
-            Effect::Nothing => Ok(()),
+        match self.session.handle(packet, now())? {
             Effect::Send(packet) => self.send(packet),
-            Effect::Publish { message, ack } => {
-                self.hub.metrics.messages.incoming.inc();
-                self.hub.route(&message, Some(self.registration.id));
-                let ack = ack.map(|pkid| Outgoing::PubAck { pkid, denied: false });
-                let told = gate::tell(self.publish_events(&message), ack);
-                self.pass(told)
+            Effect::Acknowledge(ack) => {
+                let answer = self.registration.outlet.mailbox().acknowledge(ack)?;
+                answer.map_or(Ok(()), |packet| self.send(packet))
             }
+            Effect::Publish { message, pkid } => self.publish(&message, pkid),
             Effect::Subscribe { pkid, requests } => {
                 let answers = self.registration.subscribe(&requests);
                 for _ in answers.iter().filter(|a| **a == SubscribeAnswer::NotAuthorized) {
@@ -131,6 +159,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 answer?.map_or(Ok(()), |packet| self.send(packet))
             }
         }
+    }
+
+    fn publish(&mut self, message: &Arc<Message>, pkid: u16) -> Result<(), DisconnectReason> {
+        let ack = match message.qos {
+            Qos::AtMostOnce => None,
+            Qos::AtLeastOnce => Some(Outgoing::PubAck { pkid, denied: false }),
+            Qos::ExactlyOnce => {
+                let is_new = self.registration.outlet.mailbox().receive(pkid)?;
+                let answer = Outgoing::PubRec { pkid, denied: false };
+                if !is_new {
+                    return self.send(answer);
+                }
+                Some(answer)
+            }
+        };
+        self.hub.metrics.messages.incoming.inc();
+        let routed = self.hub.route(message, Some(self.registration.id));
+        // QoS 0 is dropped when there is no room, so that it never holds its publisher up.
+        let congested = routed.congested.filter(|_| ack.is_some());
+        let pause = self.hub.policy.limits.congestion_pause;
+        let told = gate::tell(self.publish_events(message), ack);
+        self.pass(told.after(congested, pause))
     }
 
     /// Goes on now, or waits until the attachments have room.
@@ -167,7 +217,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             session: self.registration.id,
             principal: Arc::clone(&agreement.principal),
             client_id: Arc::clone(&agreement.client_id),
-            protocol: agreement.protocol,
+            protocol: agreement.dialect.protocol,
             peer: self.peer,
         }
     }
@@ -183,9 +233,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn send(&mut self, packet: Outgoing) -> Result<(), DisconnectReason> {
         let agreement = &self.session.agreement;
         let message = packet.message_pkid();
-        let limit = agreement.maximum_packet;
         let before = self.wire.output.len();
-        match (codec::encode(agreement.protocol, packet, limit, &mut self.wire.output), message) {
+        match (codec::encode(agreement.dialect, packet, &mut self.wire.output), message) {
             (Ok(()), Some(_)) => {
                 self.hub.metrics.messages.outgoing.inc();
                 Ok(())
@@ -196,7 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             // The standard: the server goes on as if it had sent the message.
             (Err(EncodeError::TooLarge { .. }), Some(pkid)) => {
-                self.session.undeliverable(pkid);
+                self.registration.outlet.mailbox().forget(pkid);
                 self.hub.metrics.drop(DropReason::TooLarge);
                 Ok(())
             }
@@ -287,18 +336,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ends the session: out of the table, goodbye to the client, will and farewell to the
     /// attachments, which may make us wait.
     async fn finish(self: Box<Self>, reason: DisconnectReason) {
-        let Self { hub, mut wire, session, registration, announced, gate, .. } = *self;
+        let Self { hub, mut wire, mut session, registration, announced, gate, .. } = *self;
         let id = registration.id;
-        drop(registration);
-        let protocol = session.agreement.protocol;
+        let dialect = session.agreement.dialect;
         let principal = Arc::clone(&session.agreement.principal);
-        hub.metrics.session_ended(protocol, reason);
+        let will = registration.leave(Departure {
+            reason,
+            expiry: session.agreement.expiry,
+            will: session.take_will(reason),
+            now: now(),
+        });
+        hub.metrics.session_ended(dialect.protocol, reason);
         tracing::debug!(session = %id, %principal, %reason, "a session ended");
         let farewell = async {
             if let Some(gate) = gate {
                 gate.wait().await;
             }
-            if let Some(will) = session.into_will(reason) {
+            if let Some(will) = will.map(|will| will.message(now())) {
                 hub.route(&will, Some(id));
                 for attached in announced.iter().filter(|a| a.wants(&will.topic)) {
                     let event = AttachmentEvent::publish(Some(id), &principal, &will);
@@ -316,8 +370,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let goodbye = async {
             if reason.code().is_some() {
                 let packet = Outgoing::Disconnect(reason);
-                // A DISCONNECT of four bytes is within every limit that a client may set.
-                if codec::encode(protocol, packet, usize::MAX, &mut wire.output).is_ok() {
+                if codec::encode(dialect, packet, &mut wire.output).is_ok() {
                     wire.close(limit).await;
                 }
             }

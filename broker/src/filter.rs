@@ -76,6 +76,15 @@ impl TopicFilter {
         self.0.starts_with("$share/")
     }
 
+    /// The group's name and the filter that counts, of a shared subscription; `None` if it is
+    /// none, or not a well-formed one.
+    pub(crate) fn shared_parts(&self) -> Option<(Arc<str>, Self)> {
+        let (name, inner) = self.0.strip_prefix("$share/")?.split_once('/')?;
+        let is_name = !name.is_empty() && !name.contains(['+', '#']);
+        // Its wildcards were checked as those of the whole.
+        (is_name && !inner.is_empty()).then(|| (name.into(), Self(inner.into())))
+    }
+
     /// Whether a message published under `name` reaches a subscriber of this filter.
     pub fn matches(&self, name: &TopicName) -> bool {
         matches(self.levels(), name)

@@ -1,8 +1,8 @@
-//! What the tasks of a broker share: the table of sessions, their queues, the attachments.
-//! Locks are held for lookups and queue operations only, never across an await.
+//! What the tasks of a broker share: the table of sessions, their mailboxes, the retained messages,
+//! the attachments. Locks are held for lookups and queue operations only, never across an await.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
 use tokio::sync::{Notify, mpsc};
@@ -10,63 +10,24 @@ use tokio::sync::{Notify, mpsc};
 use crate::attachment::{Attached, AttachmentEvent, PublishError};
 use crate::auth::Authenticator;
 use crate::filter::TopicFilter;
+use crate::mailbox::Offer;
 use crate::metrics::{Drop as DropReason, Metrics};
-use crate::outbox::{Offer, Outbox, Queued};
-use crate::packet::{Message, Qos, SubscribeAnswer, Subscription};
+use crate::outlet::Outlet;
+use crate::packet::Message;
 use crate::principal::{Principal, Role};
 use crate::quiet::Quiet;
 use crate::reason::DisconnectReason;
+use crate::retained::Retained;
 use crate::session::Policy;
 use crate::session_id::SessionId;
-use crate::table::{ClientKey, Table};
+use crate::table::Table;
 
-/// Where the messages for one session wait, and how its connection is woken.
-#[derive(Debug)]
-pub(crate) struct Outlet {
-    /// A lock, since any publisher adds to the queue while the connection takes from it; each
-    /// holds it for one queue operation.
-    outbox: Mutex<Outbox>,
-    wake: Notify,
-}
+mod keeper;
+mod registration;
+mod routing;
 
-impl Outlet {
-    fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn offer(&self, message: &Arc<Message>, qos: Qos) -> Offer {
-        let offer = self.outbox().offer(message, qos);
-        if matches!(offer, Offer::Queued | Offer::CutOff) {
-            self.wake.notify_one();
-        }
-        offer
-    }
-
-    /// Tells whether the session must end, and why.
-    pub(crate) fn check(&self) -> Result<(), DisconnectReason> {
-        self.outbox().closed().map_or(Ok(()), Err)
-    }
-
-    /// The next message to send, or why the session must end.
-    pub(crate) fn take(&self, window_open: bool) -> Result<Option<Queued>, DisconnectReason> {
-        let mut outbox = self.outbox();
-        match outbox.closed() {
-            Some(reason) => Err(reason),
-            None => Ok(outbox.take(window_open)),
-        }
-    }
-
-    /// Tells the session to end.
-    pub(crate) fn close(&self, reason: DisconnectReason) {
-        self.outbox().close(reason);
-        self.wake.notify_one();
-    }
-
-    /// Waits until there may be something to take.
-    pub(crate) async fn woken(&self) {
-        self.wake.notified().await;
-    }
-}
+pub(crate) use keeper::keep;
+pub(crate) use registration::{Arrival, Departure, Registration};
 
 /// The attachments at one moment.
 pub(crate) type Attachments = Arc<[Arc<Attached>]>;
@@ -83,16 +44,32 @@ pub(crate) struct Hub {
     /// with the number of sessions reached, and because each publisher's own task does its
     /// routing, so that a busy one slows down itself. Readers route, writers come and go.
     table: RwLock<Table<Arc<Outlet>>>,
+    /// Locked within the lock of the table, so that a new subscriber gets each message once:
+    /// retained or live. A mailbox may be locked around it.
+    retained: Mutex<Retained>,
     /// A lock around a pointer: read once per message, replaced when the application
     /// attaches or detaches.
     attachments: RwLock<Attachments>,
     next_session: AtomicU64,
     next_attachment: AtomicU64,
     stopping: AtomicBool,
+    /// Something became due earlier than the keeper knows.
+    due_changed: Notify,
+}
+
+/// What became of a message.
+#[derive(Debug, Default)]
+pub(crate) struct Routed {
+    /// The sessions that it waits for now.
+    pub(crate) reached: usize,
+    /// A session, other than the publisher's, that cannot keep up.
+    pub(crate) congested: Option<Arc<Outlet>>,
 }
 
 impl Hub {
     pub(crate) fn new(policy: Policy, authenticator: Arc<dyn Authenticator>) -> Self {
+        let limits = &policy.limits;
+        let retained = Retained::new(limits.retained_messages, limits.retained_bytes);
         Self {
             policy: Arc::new(policy),
             authenticator,
@@ -100,10 +77,12 @@ impl Hub {
             denial_log: Quiet::new(Instant::now()),
             rejection_log: Quiet::new(Instant::now()),
             table: RwLock::default(),
+            retained: Mutex::new(retained),
             attachments: RwLock::new(Arc::from([])),
             next_session: AtomicU64::new(1),
             next_attachment: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
+            due_changed: Notify::new(),
         }
     }
 
@@ -112,39 +91,17 @@ impl Hub {
         SessionId(self.next_session.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// Adds a session and ends the client's earlier one; `None` if the broker is stopping.
-    pub(crate) fn register(
-        self: &Arc<Self>,
-        id: SessionId,
-        key: ClientKey,
-    ) -> Option<Registration> {
-        let limits = &self.policy.limits;
-        let outbox = Mutex::new(Outbox::new(limits.queue_messages, limits.queue_bytes));
-        let outlet = Arc::new(Outlet { outbox, wake: Notify::new() });
-        let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
-        if self.stopping.load(Ordering::Acquire) {
-            return None;
-        }
-        if let Some(earlier) = table.register(id, key, Arc::clone(&outlet)) {
-            earlier.close(DisconnectReason::TakenOver);
-            self.metrics.takeovers.inc();
-        }
-        Some(Registration { hub: Arc::clone(self), id, outlet })
+    fn table(&self) -> RwLockReadGuard<'_, Table<Arc<Outlet>>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a message for each session that is subscribed to it; returns how many took it.
-    pub(crate) fn route(&self, message: &Arc<Message>, origin: Option<SessionId>) -> usize {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        let mut reached = 0;
-        for (outlet, qos) in table.route(message, origin) {
-            match outlet.offer(message, qos) {
-                Offer::Queued => reached += 1,
-                Offer::Dropped => self.metrics.drop(DropReason::QueueFull),
-                Offer::CutOff => self.metrics.drop(DropReason::CutOff),
-                Offer::Closed => {}
-            }
-        }
-        reached
+    fn table_mut(&self) -> RwLockWriteGuard<'_, Table<Arc<Outlet>>> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The retained messages, for one operation.
+    pub(crate) fn retained(&self) -> MutexGuard<'_, Retained> {
+        self.retained.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The attachments as they are now.
@@ -161,8 +118,7 @@ impl Hub {
         let id = self.next_attachment.fetch_add(1, Ordering::Relaxed);
         let new = Arc::new(Attached { id, filters, events });
         self.replace_attachments(|old| old.iter().cloned().chain([new]).collect());
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
-        table.outlets().for_each(|outlet| outlet.wake.notify_one());
+        self.table().entries().for_each(|(_, entry)| entry.outlet.wake());
         id
     }
 
@@ -208,12 +164,12 @@ impl Hub {
                 permit.send(AttachmentEvent::publish(None, &principal, message));
             }
         }
-        Ok(self.route(message, None))
+        Ok(self.route(message, None).reached)
     }
 
-    /// Ends a session; `false` if there is none.
+    /// Ends a connection; `false` if there is none.
     pub(crate) fn disconnect(&self, session: SessionId, reason: DisconnectReason) -> bool {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table();
         let outlet = table.outlet(session);
         if let Some(outlet) = outlet {
             outlet.close(reason);
@@ -223,51 +179,24 @@ impl Hub {
 
     /// Lets no further session in and ends those that are there.
     pub(crate) fn stop(&self) {
-        let table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table_mut();
         self.stopping.store(true, Ordering::Release);
-        table.outlets().for_each(|outlet| outlet.close(DisconnectReason::ServerShutdown));
+        table.entries().for_each(|(_, entry)| entry.outlet.close(DisconnectReason::ServerShutdown));
     }
-}
 
-/// A session in the table; dropping it takes the session out again.
-#[derive(Debug)]
-pub(crate) struct Registration {
-    hub: Arc<Hub>,
-    pub(crate) id: SessionId,
-    pub(crate) outlet: Arc<Outlet>,
-}
-
-impl Registration {
-    /// Does what was granted and turns it into the answer, filter by filter.
-    pub(crate) fn subscribe(
-        &self,
-        requests: &[Result<Subscription, SubscribeAnswer>],
-    ) -> Vec<SubscribeAnswer> {
-        let max = self.hub.policy.limits.subscriptions;
-        let mut table = self.hub.table.write().unwrap_or_else(PoisonError::into_inner);
-        let answer = |request: &Result<Subscription, SubscribeAnswer>| match request {
-            Ok(subscription) if table.subscribe(self.id, subscription, max) => {
-                SubscribeAnswer::Granted(subscription.options.qos)
+    /// Counts what became of an offer; whether it waits now.
+    fn note(&self, offer: Offer) -> bool {
+        match offer {
+            Offer::Queued | Offer::Congested | Offer::Displaced(0) => return true,
+            Offer::Displaced(count) => {
+                self.metrics.drops(DropReason::AwayFull, count);
+                return true;
             }
-            Ok(_) => SubscribeAnswer::QuotaExceeded,
-            Err(refused) => *refused,
-        };
-        requests.iter().map(answer).collect()
-    }
-
-    /// Removes subscriptions and says which there were.
-    pub(crate) fn unsubscribe(&self, filters: &[Option<TopicFilter>]) -> Vec<bool> {
-        let mut table = self.hub.table.write().unwrap_or_else(PoisonError::into_inner);
-        let existed = |filter: &Option<TopicFilter>| {
-            filter.as_ref().is_some_and(|filter| table.unsubscribe(self.id, filter))
-        };
-        filters.iter().map(existed).collect()
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        let mut table = self.hub.table.write().unwrap_or_else(PoisonError::into_inner);
-        table.unregister(self.id);
+            Offer::Dropped => self.metrics.drop(DropReason::QueueFull),
+            Offer::CutOff => self.metrics.drop(DropReason::CutOff),
+            Offer::Away => self.metrics.drop(DropReason::Away),
+            Offer::Closed => {}
+        }
+        false
     }
 }

@@ -1,6 +1,6 @@
 //! The embedded MQTT broker of Gnomon: 3.1.1 and 5.0 on one port, mutual TLS, access rules,
 //! bounds on everything a client can make grow, and an in-process attachment for the
-//! application. It keeps nothing for a client that is away: the sync protocol does that.
+//! application. What it keeps for clients that are away, it keeps in memory only.
 
 mod acl;
 mod admission;
@@ -10,16 +10,20 @@ mod broker;
 mod codec;
 mod connection;
 mod filter;
+mod groups;
 mod hub;
 mod index;
 mod limits;
 mod listener;
+mod mailbox;
 mod metrics;
 mod outbox;
+mod outlet;
 mod packet;
 mod principal;
 mod quiet;
 mod reason;
+mod retained;
 mod session;
 mod session_id;
 mod table;

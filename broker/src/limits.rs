@@ -9,6 +9,8 @@ use crate::topic::TopicLimits;
 pub struct Limits {
     /// Connections of one broker at once; one more is closed as soon as it is accepted.
     pub connections: usize,
+    /// Connected sessions of one principal at once.
+    pub connections_per_principal: usize,
     /// Of these, how many may be in the TLS handshake or before their CONNECT at once.
     pub pending_connections: usize,
     /// The time for a TLS handshake.
@@ -29,15 +31,40 @@ pub struct Limits {
     pub topic: TopicLimits,
     /// Filters that one session may be subscribed to.
     pub subscriptions: usize,
-    /// Messages that may wait for one session.
+    /// Messages that may wait for one connected session. When it is full, `QoS` 0 is
+    /// dropped, and `QoS` 1 and 2 cut the session off.
     pub queue_messages: usize,
-    /// Bytes that may wait for one session; a single message may always wait.
+    /// Bytes that may wait for one connected session; a single message may always wait.
     pub queue_bytes: usize,
-    /// `QoS` 1 messages to one session that wait for its acknowledgement; a smaller
+    /// How long a publisher is not read from, at most, per message to a session whose queue is
+    /// more than half full.
+    pub congestion_pause: Duration,
+    /// The longest that an MQTT 5 session is kept whose client is away; zero keeps none.
+    pub session_expiry: Duration,
+    /// How long an MQTT 3.1.1 session without `clean session` is kept; zero keeps none.
+    pub session_expiry_v4: Duration,
+    /// Sessions that are kept whose clients are away; one more is not kept.
+    pub away_sessions: usize,
+    /// Of these, how many may belong to one principal.
+    pub away_per_principal: usize,
+    /// Messages that may wait for a client that is away; the oldest goes first. `QoS` 0 never
+    /// waits.
+    pub away_messages: usize,
+    /// Bytes that may wait for a client that is away; a single message may always wait.
+    pub away_bytes: usize,
+    /// Retained messages of the broker; zero switches them off. One more is delivered, but
+    /// not kept.
+    pub retained_messages: usize,
+    /// Bytes of all retained messages.
+    pub retained_bytes: usize,
+    /// `QoS` 1 and 2 messages to one session that wait for its acknowledgement; a smaller
     /// receive maximum of the client wins.
     pub inflight: u16,
-    /// The receive maximum that is announced to clients.
+    /// The receive maximum that is announced to MQTT 5 clients. More `QoS` 2 messages at once
+    /// end the connection.
     pub receive_maximum: u16,
+    /// `QoS` 2 messages that an MQTT 3.1.1 client may have under way.
+    pub received_v4: u16,
     /// Topic aliases that an MQTT 5 client may set.
     pub topic_aliases: u16,
     /// The longest keep-alive of an MQTT 5 client; one that asks for more, or for none, gets this.
@@ -48,6 +75,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 50_000,
+            connections_per_principal: 20_000,
             pending_connections: 10_000,
             handshake_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
@@ -60,8 +88,18 @@ impl Default for Limits {
             subscriptions: 256,
             queue_messages: 1_000,
             queue_bytes: 4 * 1024 * 1024,
+            congestion_pause: Duration::from_millis(20),
+            session_expiry: Duration::from_hours(24),
+            session_expiry_v4: Duration::from_hours(1),
+            away_sessions: 10_000,
+            away_per_principal: 100,
+            away_messages: 1_000,
+            away_bytes: 256 * 1024,
+            retained_messages: 10_000,
+            retained_bytes: 64 * 1024 * 1024,
             inflight: 100,
             receive_maximum: 100,
+            received_v4: 4_096,
             topic_aliases: 16,
             keep_alive: Duration::from_mins(20),
         }

@@ -46,10 +46,20 @@ impl Default for Traffic {
 pub(crate) enum Drop {
     /// `QoS` 0 to a session whose queue was full.
     QueueFull,
-    /// The session was cut off, because a `QoS` 1 message found its queue full.
+    /// The session was cut off, because a `QoS` 1 or 2 message found its queue full.
     CutOff,
     /// Larger than the client takes.
     TooLarge,
+    /// It waited for longer than it was worth something.
+    Expired,
+    /// `QoS` 0 to a client that was away.
+    Away,
+    /// The oldest message to a client that was away, for a newer one.
+    AwayFull,
+    /// No member of a group of subscribers had room.
+    GroupFull,
+    /// Not kept for later subscribers, as too many are.
+    RetainedFull,
 }
 
 /// What the access rules refused.
@@ -84,18 +94,34 @@ pub(crate) struct Metrics {
     rejections: Family<ReasonLabel, Counter>,
     pub(crate) auth_failures: Counter,
     pub(crate) takeovers: Counter,
+    /// Sessions that are kept whose clients are away.
+    pub(crate) away: Gauge,
+    pub(crate) sessions_not_kept: Counter,
+    pub(crate) retained: Gauge,
     disconnects: Family<ReasonLabel, Counter>,
     pub(crate) accept_errors: Counter,
 }
 
 impl Metrics {
     pub(crate) fn drop(&self, reason: Drop) {
+        self.drops(reason, 1);
+    }
+
+    pub(crate) fn drops(&self, reason: Drop, count: usize) {
+        if count == 0 {
+            return;
+        }
         let reason = match reason {
             Drop::QueueFull => "queue_full",
             Drop::CutOff => "cut_off",
             Drop::TooLarge => "too_large",
+            Drop::Expired => "expired",
+            Drop::Away => "away",
+            Drop::AwayFull => "away_full",
+            Drop::GroupFull => "group_full",
+            Drop::RetainedFull => "retained_full",
         };
-        self.drops.get_or_create(&ReasonLabel { reason }).inc();
+        self.drops.get_or_create(&ReasonLabel { reason }).inc_by(count as u64);
     }
 
     pub(crate) fn denial(&self, denial: Denial) {
@@ -161,6 +187,17 @@ impl Metrics {
             "Sessions ended by the same client connecting again",
             self.takeovers.clone(),
         );
+        broker.register(
+            "away_sessions",
+            "Sessions that are kept whose clients are away",
+            self.away.clone(),
+        );
+        broker.register(
+            "sessions_not_kept",
+            "Sessions that ended with their connection, as too many are kept",
+            self.sessions_not_kept.clone(),
+        );
+        broker.register("retained_messages", "Retained messages", self.retained.clone());
         broker.register("disconnects", "Ended sessions, by reason", self.disconnects.clone());
         broker.register(
             "accept_errors",

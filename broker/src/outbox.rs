@@ -1,30 +1,38 @@
-//! What waits to be sent to one session: a queue with a bound, and the end of the session.
-//! Pure; `hub` shares it between publishers and the connection.
+//! What waits to be sent to one session: a queue with a bound in messages and bytes. Pure.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
+use crate::groups::GroupId;
 use crate::packet::{Message, Qos};
-use crate::reason::DisconnectReason;
 
-/// A message and the `QoS` that this subscriber gets it with.
+/// A message for one subscriber, and how this subscriber gets it.
 #[derive(Debug, Clone)]
 pub(crate) struct Queued {
     pub(crate) message: Arc<Message>,
     pub(crate) qos: Qos,
+    /// The retain flag that the subscriber sees.
+    pub(crate) retain: bool,
+    /// The identifiers of the subscriptions that match.
+    pub(crate) ids: Box<[NonZeroU32]>,
+    /// The group of subscribers that it is meant for one member of.
+    pub(crate) group: Option<GroupId>,
 }
 
-/// What became of a message that was offered.
+impl Queued {
+    /// A message for a subscriber without wishes.
+    #[cfg(test)]
+    pub(crate) fn new(message: Arc<Message>, qos: Qos) -> Self {
+        Self { message, qos, retain: false, ids: Box::default(), group: None }
+    }
+}
+
+/// How much may wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Offer {
-    /// It waits.
-    Queued,
-    /// `QoS` 0 and the queue was full: it is gone.
-    Dropped,
-    /// `QoS` 1 and the queue was full: the session is cut off.
-    CutOff,
-    /// The session is ending.
-    Closed,
+pub(crate) struct Bounds {
+    pub(crate) messages: usize,
+    pub(crate) bytes: usize,
 }
 
 /// The room that an empty queue keeps.
@@ -35,122 +43,87 @@ const KEPT_CAPACITY: usize = 16;
 pub(crate) struct Outbox {
     queue: VecDeque<Queued>,
     bytes: usize,
-    max_messages: usize,
-    max_bytes: usize,
-    closed: Option<DisconnectReason>,
+    bounds: Bounds,
 }
 
 impl Outbox {
-    /// An empty queue for at most so many messages and bytes.
-    pub(crate) fn new(max_messages: usize, max_bytes: usize) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, max_messages, max_bytes, closed: None }
+    /// An empty queue.
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self { queue: VecDeque::new(), bytes: 0, bounds }
     }
 
-    /// Offers a message to the session.
-    pub(crate) fn offer(&mut self, message: &Arc<Message>, qos: Qos) -> Offer {
-        if self.closed.is_some() {
-            return Offer::Closed;
-        }
-        let size = message.size();
-        let fits = self.queue.is_empty()
-            || (self.queue.len() < self.max_messages && self.bytes + size <= self.max_bytes);
-        match (fits, qos) {
-            (true, _) => {
-                self.bytes += size;
-                self.queue.push_back(Queued { message: Arc::clone(message), qos });
-                Offer::Queued
-            }
-            (false, Qos::AtMostOnce) => Offer::Dropped,
-            (false, Qos::AtLeastOnce) => {
-                self.close(DisconnectReason::QueueFull);
-                Offer::CutOff
-            }
-        }
+    /// Sets other bounds, which hold from the next message on.
+    pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
     }
 
-    /// The oldest message, if `window_open` or it needs no window.
-    pub(crate) fn take(&mut self, window_open: bool) -> Option<Queued> {
-        let front = self.queue.front()?;
-        if front.qos == Qos::AtLeastOnce && !window_open {
-            return None;
-        }
+    /// Whether a message may be added; a single one always may.
+    pub(crate) fn has_room_for(&self, message: &Message) -> bool {
+        self.bytes == 0
+            || (self.queue.len() < self.bounds.messages
+                && self.bytes + message.size() <= self.bounds.bytes)
+    }
+
+    /// Whether there is more than the bounds allow.
+    pub(crate) fn is_over(&self) -> bool {
+        self.queue.len() > self.bounds.messages || self.bytes > self.bounds.bytes
+    }
+
+    /// Whether more than a `share` of the bounds is used, such as one half for 2.
+    pub(crate) fn uses_more_than_one_in(&self, share: usize) -> bool {
+        self.queue.len() > self.bounds.messages / share || self.bytes > self.bounds.bytes / share
+    }
+
+    /// Adds a message.
+    pub(crate) fn push(&mut self, queued: Queued) {
+        self.bytes += queued.message.size();
+        self.queue.push_back(queued);
+    }
+
+    /// The `QoS` of the oldest message.
+    pub(crate) fn next_qos(&self) -> Option<Qos> {
+        self.queue.front().map(|queued| queued.qos)
+    }
+
+    /// Takes the oldest message.
+    pub(crate) fn pop(&mut self) -> Option<Queued> {
         let taken = self.queue.pop_front()?;
-        self.bytes = self.bytes.saturating_sub(taken.message.size());
+        self.free(&taken.message);
         if self.queue.is_empty() && self.queue.capacity() > KEPT_CAPACITY {
             self.queue = VecDeque::new();
         }
         Some(taken)
     }
 
-    /// Ends the session; the first reason stays, what waits is let go.
-    pub(crate) fn close(&mut self, reason: DisconnectReason) {
-        self.closed.get_or_insert(reason);
-        self.queue = VecDeque::new();
-        self.bytes = 0;
+    /// Counts a message that was taken and that is still kept in memory.
+    pub(crate) fn hold(&mut self, message: &Message) {
+        self.bytes += message.size();
     }
 
-    /// Why the session must end, if it must.
-    pub(crate) fn closed(&self) -> Option<DisconnectReason> {
-        self.closed
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn message(payload: &'static [u8]) -> Arc<Message> {
-        Arc::new(Message {
-            topic: "t".parse().unwrap(),
-            payload: payload.into(),
-            qos: Qos::AtLeastOnce,
-            properties: None,
-        })
+    /// Counts a message no longer.
+    pub(crate) fn free(&mut self, message: &Message) {
+        self.bytes = self.bytes.saturating_sub(message.size());
     }
 
-    #[test]
-    fn a_full_queue_drops_what_may_be_lost() {
-        let mut outbox = Outbox::new(1, 1_000);
-        assert_eq!(outbox.offer(&message(b""), Qos::AtLeastOnce), Offer::Queued);
-        assert_eq!(outbox.offer(&message(b""), Qos::AtMostOnce), Offer::Dropped);
-        assert_eq!(outbox.closed(), None);
+    /// Takes out what is meant for one member of a group, for another.
+    pub(crate) fn take_shared(&mut self) -> Vec<Queued> {
+        if self.queue.iter().all(|queued| queued.group.is_none()) {
+            return Vec::new();
+        }
+        let all = std::mem::take(&mut self.queue);
+        let (shared, own): (VecDeque<_>, VecDeque<_>) =
+            all.into_iter().partition(|queued| queued.group.is_some());
+        self.queue = own;
+        for queued in &shared {
+            self.free(&queued.message);
+        }
+        shared.into()
     }
 
-    #[test]
-    fn a_full_queue_cuts_the_session_off_and_frees_its_memory() {
-        let mut outbox = Outbox::new(1, 1_000);
-        assert_eq!(outbox.offer(&message(b""), Qos::AtLeastOnce), Offer::Queued);
-        assert_eq!(outbox.offer(&message(b""), Qos::AtLeastOnce), Offer::CutOff);
-        assert_eq!(outbox.closed(), Some(DisconnectReason::QueueFull));
-        assert!(outbox.take(true).is_none());
-        assert_eq!(outbox.offer(&message(b""), Qos::AtLeastOnce), Offer::Closed);
-    }
-
-    #[test]
-    fn the_bound_in_bytes_holds_but_one_message_always_fits() {
-        let mut outbox = Outbox::new(10, 200);
-        assert_eq!(outbox.offer(&message(&[0; 500]), Qos::AtMostOnce), Offer::Queued);
-        assert_eq!(outbox.offer(&message(b""), Qos::AtMostOnce), Offer::Dropped);
-        assert!(outbox.take(true).is_some());
-        assert_eq!(outbox.offer(&message(b""), Qos::AtMostOnce), Offer::Queued);
-        assert_eq!(outbox.offer(&message(&[0; 500]), Qos::AtMostOnce), Offer::Dropped);
-    }
-
-    #[test]
-    fn a_closed_window_holds_only_what_needs_it() {
-        let mut outbox = Outbox::new(10, 10_000);
-        outbox.offer(&message(b""), Qos::AtMostOnce);
-        outbox.offer(&message(b""), Qos::AtLeastOnce);
-        assert!(outbox.take(false).is_some());
-        assert!(outbox.take(false).is_none());
-        assert!(outbox.take(true).is_some());
-    }
-
-    #[test]
-    fn the_first_reason_to_close_stays() {
-        let mut outbox = Outbox::new(1, 1);
-        outbox.close(DisconnectReason::TakenOver);
-        outbox.close(DisconnectReason::ServerShutdown);
-        assert_eq!(outbox.closed(), Some(DisconnectReason::TakenOver));
+    /// Lets everything go but what other members of a group can have.
+    pub(crate) fn keep_shared(&mut self) {
+        self.queue.retain(|queued| queued.group.is_some());
+        self.queue.shrink_to_fit();
+        self.bytes = self.queue.iter().map(|queued| queued.message.size()).sum();
     }
 }

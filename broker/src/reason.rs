@@ -29,8 +29,8 @@ pub enum DisconnectReason {
     TopicNameInvalid,
     /// A topic alias that was never set, is zero or is above the maximum.
     TopicAliasInvalid,
-    /// A message with `QoS` 2.
-    QosNotSupported,
+    /// More `QoS` 2 messages at once than the client was told.
+    ReceiveMaximumExceeded,
     /// A message with the retain flag.
     RetainNotSupported,
     /// A message that the access rules deny, from a client that cannot be told otherwise.
@@ -39,6 +39,8 @@ pub enum DisconnectReason {
     ServerShutdown,
     /// The application closed the session.
     Administrative,
+    /// The client's identity is on the deny list.
+    Revoked,
 }
 
 impl DisconnectReason {
@@ -48,17 +50,17 @@ impl DisconnectReason {
             Self::ByClient | Self::ByClientWithWill | Self::ConnectionLost => None,
             Self::Malformed => Some(0x81),
             Self::ProtocolError => Some(0x82),
-            Self::NotAuthorized => Some(0x87),
+            Self::NotAuthorized | Self::Revoked => Some(0x87),
             Self::ServerShutdown => Some(0x8B),
             Self::KeepAliveTimeout => Some(0x8D),
             Self::TakenOver => Some(0x8E),
             Self::TopicNameInvalid => Some(0x90),
+            Self::ReceiveMaximumExceeded => Some(0x93),
             Self::TopicAliasInvalid => Some(0x94),
             Self::PacketTooLarge => Some(0x95),
             Self::QueueFull | Self::WriteTimeout => Some(0x97),
             Self::Administrative => Some(0x98),
             Self::RetainNotSupported => Some(0x9A),
-            Self::QosNotSupported => Some(0x9B),
         }
     }
 
@@ -66,6 +68,33 @@ impl DisconnectReason {
     /// clients are about to come back.
     pub(crate) fn publishes_will(self) -> bool {
         !matches!(self, Self::ByClient | Self::ServerShutdown)
+    }
+
+    /// Whether a session that outlives its connection goes on without it.
+    pub(crate) fn keeps_session(self) -> bool {
+        !matches!(self, Self::ServerShutdown | Self::Revoked)
+    }
+
+    /// What an MQTT 5 client is told in words.
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::ByClient | Self::ByClientWithWill | Self::ConnectionLost => "",
+            Self::KeepAliveTimeout => "nothing was received for 1.5 times the keep-alive",
+            Self::TakenOver => "the same client connected again",
+            Self::QueueFull => "the client reads slower than messages for it arrive",
+            Self::WriteTimeout => "the client accepted no byte for too long",
+            Self::Malformed => "a packet could not be decoded",
+            Self::ProtocolError => "a packet is not allowed here",
+            Self::PacketTooLarge => "a packet is larger than the maximum packet size",
+            Self::TopicNameInvalid => "a message has no valid topic name",
+            Self::TopicAliasInvalid => "a topic alias is zero, above the maximum or was never set",
+            Self::ReceiveMaximumExceeded => "more QoS 2 messages at once than the receive maximum",
+            Self::RetainNotSupported => "retained messages are switched off",
+            Self::NotAuthorized => "the access rules deny this",
+            Self::ServerShutdown => "the server stops",
+            Self::Administrative => "the application closed the session",
+            Self::Revoked => "the client's identity was revoked",
+        }
     }
 
     /// The value of the metric's label.
@@ -83,11 +112,12 @@ impl DisconnectReason {
             Self::PacketTooLarge => "packet_too_large",
             Self::TopicNameInvalid => "topic_name_invalid",
             Self::TopicAliasInvalid => "topic_alias_invalid",
-            Self::QosNotSupported => "qos_not_supported",
+            Self::ReceiveMaximumExceeded => "receive_maximum_exceeded",
             Self::RetainNotSupported => "retain_not_supported",
             Self::NotAuthorized => "not_authorized",
             Self::ServerShutdown => "server_shutdown",
             Self::Administrative => "administrative",
+            Self::Revoked => "revoked",
         }
     }
 }

@@ -1,21 +1,20 @@
 //! One connected client as a state machine: packets and time in, effects out. No I/O, no clock.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::acl::{Acl, Action, Decision, Subject};
-use crate::codec::Properties;
+use crate::codec::{Dialect, Properties};
 use crate::filter::TopicFilter;
 use crate::limits::Limits;
-use crate::outbox::Queued;
 use crate::packet::{
-    Incoming, IncomingPublish, IncomingSubscribe, Message, Outgoing, Protocol, Qos,
-    RequestedFilter, SubscribeAnswer, Subscription, SubscriptionOptions,
+    Ack, Incoming, IncomingPublish, IncomingSubscribe, Message, Outgoing, Protocol, Qos,
+    RequestedFilter, SubscribeAnswer, Subscription, SubscriptionOptions, Will,
 };
 use crate::principal::Principal;
 use crate::reason::DisconnectReason;
 use crate::topic::TopicName;
-use crate::window::Window;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -23,12 +22,14 @@ pub(crate) mod tests;
 /// What the connection must do after a packet. It does it, and only then hands in the next packet.
 #[derive(Debug)]
 pub(crate) enum Effect {
-    Nothing,
     Send(Outgoing),
-    /// Route the message, then send the acknowledgement.
+    /// Hand it to the mailbox, and send its answer.
+    Acknowledge(Ack),
+    /// Route the message, unless it is `QoS` 2 and the mailbox knows it; then send the
+    /// acknowledgement.
     Publish {
         message: Arc<Message>,
-        ack: Option<u16>,
+        pkid: u16,
     },
     /// Subscribe to what was granted, then answer filter by filter.
     Subscribe {
@@ -58,34 +59,33 @@ pub(crate) struct Policy {
 /// Who the client is and what was agreed at its CONNECT.
 #[derive(Debug)]
 pub(crate) struct Agreement {
-    pub(crate) protocol: Protocol,
+    pub(crate) dialect: Dialect,
     pub(crate) principal: Arc<Principal>,
     pub(crate) client_id: Arc<str>,
+    pub(crate) clean_start: bool,
     pub(crate) keep_alive: Option<Duration>,
+    /// How long the session outlives the connection.
+    pub(crate) expiry: Duration,
     pub(crate) inflight: u16,
-    pub(crate) maximum_packet: usize,
-    pub(crate) will: Option<Arc<Message>>,
+    pub(crate) will: Option<Arc<Will>>,
 }
 
-/// The state of one connected client.
+/// The state of one connected client, apart from what waits for it (the mailbox).
 ///
 /// Drive it so: [`received`](Self::received) for each read; [`handle`](Self::handle) for each
-/// packet, doing its effect before the next; [`deliver`](Self::deliver) for what waits in the
-/// outbox, while [`can_deliver`](Self::can_deliver); [`check_time`](Self::check_time) at
-/// [`deadline`](Self::deadline); at the end [`into_will`](Self::into_will).
+/// packet, doing its effect before the next; [`check_time`](Self::check_time) at
+/// [`deadline`](Self::deadline); at the end [`take_will`](Self::take_will).
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) agreement: Agreement,
     policy: Arc<Policy>,
     last_received: Instant,
-    window: Window,
     aliases: Vec<Option<TopicName>>,
 }
 
 impl Session {
     pub(crate) fn new(agreement: Agreement, policy: Arc<Policy>, now: Instant) -> Self {
-        let window = Window::new(agreement.inflight);
-        Self { agreement, policy, last_received: now, window, aliases: Vec::new() }
+        Self { agreement, policy, last_received: now, aliases: Vec::new() }
     }
 
     /// Notes that bytes arrived.
@@ -107,15 +107,16 @@ impl Session {
         }
     }
 
-    /// Takes a packet of the client. An error ends the session.
-    pub(crate) fn handle(&mut self, packet: Incoming) -> Result<Effect, DisconnectReason> {
+    /// Takes a packet of the client. An error ends the connection.
+    pub(crate) fn handle(
+        &mut self,
+        packet: Incoming,
+        now: Instant,
+    ) -> Result<Effect, DisconnectReason> {
         match packet {
-            Incoming::Publish(publish) => self.publish(publish),
-            Incoming::PubAck { pkid } => {
-                self.window.release(pkid);
-                Ok(Effect::Nothing)
-            }
-            Incoming::Subscribe(subscribe) => Ok(self.subscribe(subscribe)),
+            Incoming::Publish(publish) => self.publish(publish, now),
+            Incoming::Ack(ack) => Ok(Effect::Acknowledge(ack)),
+            Incoming::Subscribe(subscribe) => self.subscribe(subscribe),
             Incoming::Unsubscribe { pkid, filters } => {
                 let limits = &self.policy.limits;
                 let too_many = filters.len() > limits.subscriptions;
@@ -125,65 +126,62 @@ impl Session {
                 Ok(Effect::Unsubscribe { pkid, filters })
             }
             Incoming::Ping => Ok(Effect::Send(Outgoing::Pong)),
-            Incoming::Disconnect { with_will: false } => Err(DisconnectReason::ByClient),
-            Incoming::Disconnect { with_will: true } => Err(DisconnectReason::ByClientWithWill),
+            Incoming::Disconnect { with_will, session_expiry } => {
+                Err(self.goodbye(with_will, session_expiry))
+            }
         }
     }
 
-    /// Whether a `QoS` 1 message may be sent to the client.
-    pub(crate) fn can_deliver(&self) -> bool {
-        self.window.is_open()
+    /// The will that is to be published, now or later, after the connection ended so.
+    pub(crate) fn take_will(&mut self, reason: DisconnectReason) -> Option<Arc<Will>> {
+        self.agreement.will.take().filter(|_| reason.publishes_will())
     }
 
-    /// The packet that carries a message to the client; `None` if the window is closed.
-    pub(crate) fn deliver(&mut self, queued: Queued) -> Option<Outgoing> {
-        let pkid = match queued.qos {
-            Qos::AtMostOnce => 0,
-            Qos::AtLeastOnce => self.window.acquire()?,
-        };
-        Some(Outgoing::Publish { message: queued.message, qos: queued.qos, pkid })
+    fn goodbye(&mut self, with_will: bool, session_expiry: Option<u32>) -> DisconnectReason {
+        if let Some(seconds) = session_expiry {
+            if self.agreement.expiry.is_zero() && seconds > 0 {
+                return DisconnectReason::ProtocolError;
+            }
+            let most = self.policy.limits.session_expiry;
+            self.agreement.expiry = Duration::from_secs(seconds.into()).min(most);
+        }
+        if with_will { DisconnectReason::ByClientWithWill } else { DisconnectReason::ByClient }
     }
 
-    /// Forgets a message that could not be sent, because it is too large for the client.
-    pub(crate) fn undeliverable(&mut self, pkid: u16) {
-        self.window.release(pkid);
-    }
-
-    /// The will that is to be published now that the session ended so.
-    pub(crate) fn into_will(self, reason: DisconnectReason) -> Option<Arc<Message>> {
-        self.agreement.will.filter(|_| reason.publishes_will())
-    }
-
-    fn publish(&mut self, publish: IncomingPublish) -> Result<Effect, DisconnectReason> {
-        let v5 = self.agreement.protocol == Protocol::V5;
-        let qos = match publish.qos {
-            0 => Qos::AtMostOnce,
-            1 => Qos::AtLeastOnce,
-            _ => return Err(DisconnectReason::QosNotSupported),
-        };
-        if publish.retain && v5 {
+    fn publish(
+        &mut self,
+        publish: IncomingPublish,
+        now: Instant,
+    ) -> Result<Effect, DisconnectReason> {
+        let protocol = self.agreement.dialect.protocol;
+        let qos = Qos::of(publish.qos).ok_or(DisconnectReason::Malformed)?;
+        let keeps_retained = self.policy.limits.retained_messages > 0;
+        if publish.retain && protocol == Protocol::V5 && !keeps_retained {
             return Err(DisconnectReason::RetainNotSupported);
         }
         if publish.has_subscription_id || !has_valid_response_topic(publish.properties.as_deref()) {
             return Err(DisconnectReason::ProtocolError);
         }
         let topic = self.resolve_topic(&publish)?;
-        let ack = (qos == Qos::AtLeastOnce).then_some(publish.pkid);
-        if self.authorize(Action::Publish(&topic)) == Decision::Deny {
-            return Ok(Effect::Denied {
-                topic,
-                answer: match (self.agreement.protocol, ack) {
-                    // 3.1.1 has no way to say no but to hang up.
-                    (Protocol::V4, _) => Err(DisconnectReason::NotAuthorized),
-                    (Protocol::V5, ack) => {
-                        Ok(ack.map(|pkid| Outgoing::PubAck { pkid, denied: true }))
-                    }
-                },
-            });
+        let IncomingPublish { payload, properties, pkid, retain, expiry, .. } = publish;
+        if self.authorize_publish(&topic) == Decision::Deny {
+            let answer = match (protocol, qos) {
+                // 3.1.1 has no way to say no but to hang up.
+                (Protocol::V4, _) => Err(DisconnectReason::NotAuthorized),
+                (Protocol::V5, Qos::AtMostOnce) => Ok(None),
+                (Protocol::V5, Qos::AtLeastOnce) => {
+                    Ok(Some(Outgoing::PubAck { pkid, denied: true }))
+                }
+                (Protocol::V5, Qos::ExactlyOnce) => {
+                    Ok(Some(Outgoing::PubRec { pkid, denied: true }))
+                }
+            };
+            return Ok(Effect::Denied { topic, answer });
         }
-        let IncomingPublish { payload, properties, .. } = publish;
-        let message = Arc::new(Message { topic, payload, qos, properties });
-        Ok(Effect::Publish { message, ack })
+        let expires = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
+        let retain = retain && keeps_retained;
+        let message = Arc::new(Message { topic, payload, qos, retain, expires, properties });
+        Ok(Effect::Publish { message, pkid })
     }
 
     fn resolve_topic(&mut self, publish: &IncomingPublish) -> Result<TopicName, DisconnectReason> {
@@ -220,40 +218,59 @@ impl Session {
         }
     }
 
-    fn subscribe(&self, subscribe: IncomingSubscribe) -> Effect {
-        let IncomingSubscribe { pkid, has_id, filters } = subscribe;
+    fn subscribe(&self, subscribe: IncomingSubscribe) -> Result<Effect, DisconnectReason> {
+        let IncomingSubscribe { pkid, id, filters } = subscribe;
+        let id = match id {
+            Some(id) => Some(NonZeroU32::new(id).ok_or(DisconnectReason::ProtocolError)?),
+            None => None,
+        };
         // More than a session may have in all: not worth a look, since looking costs.
-        let too_many = filters.len() > self.policy.limits.subscriptions;
-        let request = |filter| match self.grant(filter) {
-            Ok(_) if has_id => Err(SubscribeAnswer::NoSubscriptionIds),
-            other => other,
-        };
-        let requests = if too_many {
-            vec![Err(SubscribeAnswer::QuotaExceeded); filters.len()]
-        } else {
-            filters.iter().map(request).collect()
-        };
-        Effect::Subscribe { pkid, requests }
+        if filters.len() > self.policy.limits.subscriptions {
+            let requests = vec![Err(SubscribeAnswer::QuotaExceeded); filters.len()];
+            return Ok(Effect::Subscribe { pkid, requests });
+        }
+        if filters.iter().any(|f| f.no_local && f.path.starts_with("$share/")) {
+            return Err(DisconnectReason::ProtocolError);
+        }
+        let requests = filters.iter().map(|filter| self.grant(filter, id)).collect();
+        Ok(Effect::Subscribe { pkid, requests })
     }
 
-    fn grant(&self, requested: &RequestedFilter) -> Result<Subscription, SubscribeAnswer> {
+    fn grant(
+        &self,
+        requested: &RequestedFilter,
+        id: Option<NonZeroU32>,
+    ) -> Result<Subscription, SubscribeAnswer> {
         let filter = TopicFilter::parse(&requested.path, self.policy.limits.topic)
             .map_err(|_| SubscribeAnswer::Invalid)?;
-        if filter.is_shared() {
-            return Err(SubscribeAnswer::NoSharedSubscriptions);
+        let shared = filter.shared_parts();
+        if shared.is_none() && filter.is_shared() {
+            return Err(SubscribeAnswer::Invalid);
         }
-        if self.authorize(Action::Subscribe(&filter)) == Decision::Deny {
+        let wanted = shared.as_ref().map_or(&filter, |(_, inner)| inner);
+        if self.authorize(Action::Subscribe(wanted)) == Decision::Deny {
             return Err(SubscribeAnswer::NotAuthorized);
         }
-        let qos = if requested.qos == 0 { Qos::AtMostOnce } else { Qos::AtLeastOnce };
-        let options = SubscriptionOptions { qos, no_local: requested.no_local };
-        Ok(Subscription { filter, options })
+        let &RequestedFilter { qos, no_local, retain_as_published, retain_handling, .. } =
+            requested;
+        let options = SubscriptionOptions { qos, no_local, retain_as_published, id };
+        Ok(Subscription { filter, shared, options, retain_handling })
+    }
+
+    fn authorize_publish(&self, topic: &TopicName) -> Decision {
+        if may_be_written(topic) { self.authorize(Action::Publish(topic)) } else { Decision::Deny }
     }
 
     fn authorize(&self, action: Action<'_>) -> Decision {
         let Agreement { principal, client_id, .. } = &self.agreement;
         self.policy.acl.authorize(Subject { principal, client_id }, action)
     }
+}
+
+/// Of the server's own topics, clients write the shadows of things only, whatever the access
+/// rules say.
+pub(crate) fn may_be_written(topic: &TopicName) -> bool {
+    !topic.is_reserved() || topic.as_str().starts_with("$aws/things/")
 }
 
 fn has_valid_response_topic(properties: Option<&Properties>) -> bool {

@@ -1,11 +1,15 @@
-//! Which sessions there are, whose they are and what they are subscribed to. Pure: `hub` shares it.
+//! Which sessions there are, whose they are, what they are subscribed to, and until when those
+//! are kept whose client is away. Pure: `hub` shares it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::filter::TopicFilter;
-use crate::index::Index;
-use crate::packet::{Message, Qos, Subscription};
+use crate::groups::{GroupId, Groups, Member};
+use crate::index::{Index, Match};
+use crate::outbox::Queued;
+use crate::packet::{Message, Subscription, SubscriptionOptions, Will};
 use crate::principal::Principal;
 use crate::session_id::SessionId;
 
@@ -19,12 +23,30 @@ pub(crate) struct ClientKey {
     pub(crate) client_id: Arc<str>,
 }
 
+/// What is done for a client that is away.
+#[derive(Debug, Clone)]
+pub(crate) struct Away {
+    /// When the session ends.
+    pub(crate) ends: Instant,
+    /// What is published if the client does not come back before.
+    pub(crate) will: Option<(Instant, Arc<Will>)>,
+}
+
+impl Away {
+    fn due(&self) -> Instant {
+        self.will.as_ref().map_or(self.ends, |(at, _)| self.ends.min(*at))
+    }
+}
+
 /// Where a session's messages go, `O`, and what to clean up after it.
 #[derive(Debug)]
-struct Entry<O> {
-    outlet: O,
-    key: ClientKey,
-    filters: Vec<TopicFilter>,
+pub(crate) struct Entry<O> {
+    pub(crate) outlet: O,
+    pub(crate) key: ClientKey,
+    /// The serial number of the certificate that the client showed.
+    pub(crate) serial: Option<Box<[u8]>>,
+    subscriptions: Vec<Subscription>,
+    pub(crate) away: Option<Away>,
 }
 
 /// All sessions of a broker and their subscriptions.
@@ -32,73 +54,241 @@ struct Entry<O> {
 pub(crate) struct Table<O> {
     sessions: HashMap<SessionId, Entry<O>>,
     by_client: HashMap<ClientKey, SessionId>,
+    /// Connected sessions and those away, per principal.
+    counts: HashMap<Arc<Principal>, (usize, usize)>,
+    due: BTreeSet<(Instant, SessionId)>,
+    overdue: VecDeque<Due<O>>,
     index: Index,
+    groups: Groups,
 }
 
 impl<O> Default for Table<O> {
     fn default() -> Self {
-        Self { sessions: HashMap::new(), by_client: HashMap::new(), index: Index::default() }
+        Self {
+            sessions: HashMap::new(),
+            by_client: HashMap::new(),
+            counts: HashMap::new(),
+            due: BTreeSet::new(),
+            overdue: VecDeque::new(),
+            index: Index::default(),
+            groups: Groups::default(),
+        }
     }
 }
 
+/// What has become due for a client that is away.
+#[derive(Debug)]
+pub(crate) struct Due<O> {
+    pub(crate) id: SessionId,
+    pub(crate) principal: Arc<Principal>,
+    pub(crate) will: Option<Arc<Will>>,
+    /// The session, if it has ended.
+    pub(crate) ended: Option<Entry<O>>,
+}
+
 impl<O> Table<O> {
-    /// Adds a session. Returns the outlet of the client's earlier session, which must now end.
-    pub(crate) fn register(&mut self, id: SessionId, key: ClientKey, outlet: O) -> Option<&O> {
-        let earlier = self.by_client.insert(key.clone(), id);
-        self.sessions.insert(id, Entry { outlet, key, filters: Vec::new() });
-        earlier.and_then(|earlier| self.outlet(earlier))
+    /// The session that a client has.
+    pub(crate) fn of_client(&self, key: &ClientKey) -> Option<(SessionId, &Entry<O>)> {
+        let id = *self.by_client.get(key)?;
+        self.sessions.get(&id).map(|entry| (id, entry))
+    }
+
+    /// Adds a session of a client that has none.
+    pub(crate) fn insert(
+        &mut self,
+        id: SessionId,
+        key: ClientKey,
+        serial: Option<Box<[u8]>>,
+        outlet: O,
+    ) {
+        self.by_client.insert(key.clone(), id);
+        self.counts.entry(Arc::clone(&key.principal)).or_default().0 += 1;
+        let entry = Entry { outlet, key, serial, subscriptions: Vec::new(), away: None };
+        self.sessions.insert(id, entry);
     }
 
     /// Removes a session and its subscriptions.
-    pub(crate) fn unregister(&mut self, id: SessionId) {
-        let Some(entry) = self.sessions.remove(&id) else { return };
-        for filter in &entry.filters {
-            self.index.remove(filter, id);
+    pub(crate) fn remove(&mut self, id: SessionId) -> Option<Entry<O>> {
+        let entry = self.sessions.remove(&id)?;
+        for subscription in &entry.subscriptions {
+            unlink(&mut self.index, &mut self.groups, id, subscription);
         }
-        if self.by_client.get(&entry.key) == Some(&id) {
-            self.by_client.remove(&entry.key);
+        self.by_client.remove(&entry.key);
+        if let Some(away) = &entry.away {
+            self.due.remove(&(away.due(), id));
+        }
+        self.count_down(&entry.key.principal, entry.away.is_some(), false);
+        Some(entry)
+    }
+
+    /// Gives a session and its subscriptions to the client's new connection.
+    pub(crate) fn resume(
+        &mut self,
+        earlier: SessionId,
+        id: SessionId,
+        serial: Option<Box<[u8]>>,
+        outlet: O,
+    ) {
+        let Some(old) = self.remove(earlier) else { return };
+        self.insert(id, old.key, serial, outlet);
+        for subscription in &old.subscriptions {
+            link(&mut self.index, &mut self.groups, id, subscription);
+        }
+        if let Some(entry) = self.sessions.get_mut(&id) {
+            entry.subscriptions = old.subscriptions;
         }
     }
 
-    /// Adds or replaces a subscription; `false` if the session has `max` others already.
+    /// Keeps a session whose client is away; `false` if there is none.
+    pub(crate) fn leave(&mut self, id: SessionId, away: Away) -> bool {
+        let Some(entry) = self.sessions.get_mut(&id) else { return false };
+        if entry.away.is_some() {
+            return false;
+        }
+        self.due.insert((away.due(), id));
+        entry.away = Some(away);
+        let principal = Arc::clone(&entry.key.principal);
+        self.count_down(&principal, false, true);
+        self.counts.entry(principal).or_default().1 += 1;
+        true
+    }
+
+    /// How many sessions of a principal are connected, and how many are kept for it.
+    pub(crate) fn count_of(&self, principal: &Principal) -> (usize, usize) {
+        self.counts.get(principal).copied().unwrap_or_default()
+    }
+
+    /// How many sessions are kept whose client is away.
+    pub(crate) fn away(&self) -> usize {
+        self.due.len()
+    }
+
+    fn count_down(&mut self, principal: &Arc<Principal>, away: bool, keep: bool) {
+        if let Some((connected, kept)) = self.counts.get_mut(principal) {
+            let count = if away { kept } else { &mut *connected };
+            *count = count.saturating_sub(1);
+            if !keep && self.counts.get(principal) == Some(&(0, 0)) {
+                self.counts.remove(principal);
+            }
+        }
+    }
+
+    /// When [`take_due`](Self::take_due) has something.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Ends a session whose client is away; its will is due at once.
+    pub(crate) fn end(&mut self, id: SessionId) {
+        let Some(mut ended) = self.remove(id) else { return };
+        let will = ended.away.take().and_then(|away| away.will).map(|(_, will)| will);
+        let principal = Arc::clone(&ended.key.principal);
+        self.overdue.push_back(Due { id, principal, will, ended: Some(ended) });
+    }
+
+    /// What is due next, if anything is.
+    pub(crate) fn take_due(&mut self, now: Instant) -> Option<Due<O>> {
+        if let Some(overdue) = self.overdue.pop_front() {
+            return Some(overdue);
+        }
+        let (at, id) = *self.due.first()?;
+        if at > now {
+            return None;
+        }
+        let entry = self.sessions.get_mut(&id)?;
+        let principal = Arc::clone(&entry.key.principal);
+        let away = entry.away.as_mut()?;
+        self.due.remove(&(at, id));
+        let will = away.will.take().map(|(_, will)| will);
+        self.due.insert((away.due(), id));
+        let ended = if away.ends <= now { self.remove(id) } else { None };
+        Some(Due { id, principal, will, ended })
+    }
+
+    /// Adds or replaces a subscription; `None` if the session has `max` others already,
+    /// otherwise whether it is new.
     pub(crate) fn subscribe(
         &mut self,
         id: SessionId,
         subscription: &Subscription,
         max: usize,
-    ) -> bool {
-        let Some(entry) = self.sessions.get_mut(&id) else { return false };
-        let filter = &subscription.filter;
-        if !entry.filters.contains(filter) {
-            if entry.filters.len() >= max {
-                return false;
+    ) -> Option<bool> {
+        let entry = self.sessions.get_mut(&id)?;
+        let is_full = entry.subscriptions.len() >= max;
+        let mut known = entry.subscriptions.iter_mut();
+        let is_new = match known.find(|s| s.filter == subscription.filter) {
+            Some(known) => {
+                *known = subscription.clone();
+                false
             }
-            entry.filters.push(filter.clone());
-        }
-        self.index.insert(filter, id, subscription.options);
-        true
+            None if is_full => return None,
+            None => {
+                entry.subscriptions.push(subscription.clone());
+                true
+            }
+        };
+        link(&mut self.index, &mut self.groups, id, subscription);
+        Some(is_new)
     }
 
     /// Removes a subscription; `false` if there was none.
     pub(crate) fn unsubscribe(&mut self, id: SessionId, filter: &TopicFilter) -> bool {
         let Some(entry) = self.sessions.get_mut(&id) else { return false };
-        let Some(at) = entry.filters.iter().position(|f| f == filter) else { return false };
-        entry.filters.swap_remove(at);
-        self.index.remove(filter, id);
+        let at = entry.subscriptions.iter().position(|s| &s.filter == filter);
+        let Some(at) = at else { return false };
+        let subscription = entry.subscriptions.swap_remove(at);
+        unlink(&mut self.index, &mut self.groups, id, &subscription);
         true
     }
 
-    /// Where a message goes, and with which `QoS`.
+    /// Where a message goes, other than to groups, and how.
     pub(crate) fn route(
         &self,
-        message: &Message,
+        message: &Arc<Message>,
         origin: Option<SessionId>,
-    ) -> impl Iterator<Item = (&O, Qos)> {
-        let publish_qos = message.qos;
-        let found = self.index.matches(&message.topic).into_iter();
-        found
-            .filter(move |m| !m.excludes(origin))
-            .filter_map(move |m| Some((self.outlet(m.session)?, m.qos.min(publish_qos))))
+    ) -> impl Iterator<Item = (&O, Queued)> {
+        let found = self.index.matches(&message.topic, origin).into_iter();
+        found.filter_map(move |found| {
+            let outlet = self.outlet(found.key)?;
+            let Match { qos, retain_as_published, ids, .. } = found;
+            let queued = Queued {
+                message: Arc::clone(message),
+                qos: qos.min(message.qos),
+                retain: message.retain && retain_as_published,
+                ids: ids.into(),
+                group: None,
+            };
+            Some((outlet, queued))
+        })
+    }
+
+    /// The groups that a message goes to.
+    pub(crate) fn groups(&self, message: &Message) -> impl Iterator<Item = GroupId> {
+        self.groups.matches(&message.topic)
+    }
+
+    /// The members of a group that one message may go to, in the order to try them.
+    pub(crate) fn candidates(
+        &self,
+        group: GroupId,
+        message: &Arc<Message>,
+    ) -> impl Iterator<Item = (&Entry<O>, Queued)> {
+        self.groups.candidates(group).filter_map(move |Member { session, options }| {
+            let SubscriptionOptions { qos, retain_as_published, id, .. } = options;
+            let queued = Queued {
+                message: Arc::clone(message),
+                qos: qos.min(message.qos),
+                retain: message.retain && retain_as_published,
+                ids: id.into_iter().collect(),
+                group: Some(group),
+            };
+            Some((self.sessions.get(&session)?, queued))
+        })
+    }
+
+    /// Whose a session is.
+    pub(crate) fn principal(&self, id: SessionId) -> Option<Arc<Principal>> {
+        self.sessions.get(&id).map(|entry| Arc::clone(&entry.key.principal))
     }
 
     /// The outlet of a session.
@@ -106,8 +296,23 @@ impl<O> Table<O> {
         self.sessions.get(&id).map(|entry| &entry.outlet)
     }
 
-    /// The outlets of all sessions, in no order.
-    pub(crate) fn outlets(&self) -> impl Iterator<Item = &O> {
-        self.sessions.values().map(|entry| &entry.outlet)
+    /// All sessions, in no order.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (SessionId, &Entry<O>)> {
+        self.sessions.iter().map(|(id, entry)| (*id, entry))
+    }
+}
+
+fn link(index: &mut Index, groups: &mut Groups, id: SessionId, subscription: &Subscription) {
+    let options = subscription.options;
+    match &subscription.shared {
+        Some(key) => groups.join(key, Member { session: id, options }),
+        None => index.insert(&subscription.filter, id, options),
+    }
+}
+
+fn unlink(index: &mut Index, groups: &mut Groups, id: SessionId, subscription: &Subscription) {
+    match &subscription.shared {
+        Some(key) => groups.leave(key, id),
+        None => index.remove(&subscription.filter, id),
     }
 }

@@ -106,6 +106,11 @@ impl TopicName {
         &self.0
     }
 
+    /// The name as shared text.
+    pub(crate) fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.0)
+    }
+
     /// Its levels, from the first.
     pub fn levels(&self) -> impl Iterator<Item = &str> + Clone {
         self.0.split('/')

@@ -17,6 +17,7 @@ mod laws;
 mod load;
 mod node;
 mod rejection;
+pub mod secrets;
 mod session;
 mod shadows;
 #[cfg(test)]
@@ -210,7 +211,8 @@ impl Domain {
         let ops =
             vec![Op::Delete { key: rows::node(name) }, Op::DeletePrefix { prefix: rows::at(name) }];
         let close = session.map(Effect::Close);
-        let effects = [Some(Effect::Persist(ops)), close];
+        let refuse = Effect::Admit(name.clone(), Vec::new());
+        let effects = [Some(Effect::Persist(ops)), Some(refuse), close];
         let told = Effect::Notify(Notice::NodeDeleted(name.clone()));
         let effects = effects.into_iter().flatten().chain([told]).collect();
         Done { answer: Answer::Nothing, effects }

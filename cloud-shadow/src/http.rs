@@ -18,6 +18,7 @@ mod error;
 mod health;
 mod nodes;
 mod path;
+mod patience;
 mod precondition;
 mod query;
 mod server;

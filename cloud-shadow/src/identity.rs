@@ -9,12 +9,14 @@ use gnomon_broker::{TlsConfig, TlsError};
 
 mod authority;
 mod files;
+mod roll;
 #[cfg(test)]
 mod tests;
 mod token;
 
 pub use authority::{Authority, AuthorityError, NodeCertificate, SERVER_NAME};
 pub use files::FileError;
+pub use roll::Roll;
 pub use token::{AdminToken, JoinToken, TokenHash};
 
 /// The names of the files in the data folder.

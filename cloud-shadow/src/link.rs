@@ -1,5 +1,6 @@
 //! The cloud's way to the nodes: what the core needs of a broker, and nothing more.
 
+use gnomon_schemas::id::NodeName;
 use gnomon_schemas::topic::Topic;
 
 use crate::domain::Session;
@@ -8,6 +9,9 @@ use crate::domain::Session;
 pub trait Link: Send + Sync + 'static {
     /// Sends a message to whoever is subscribed to its topic.
     fn publish(&self, topic: &Topic, payload: Vec<u8>);
+
+    /// From now on a node is let in with these certificates and with no others.
+    fn admit(&self, node: &NodeName, serials: &[String]);
 
     /// Ends a session.
     fn close(&self, session: Session);

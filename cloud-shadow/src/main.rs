@@ -1,11 +1,11 @@
 //! The binary `gnomon-cloud`.
 
-use std::error::Error;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use gnomon_cloud::chain;
 use gnomon_cloud::config::{Config, LogFormat, ServeArgs};
 use gnomon_cloud::server::Server;
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,16 +72,4 @@ fn log(format: LogFormat) {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -17,6 +17,7 @@ mod quiet;
 use self::quiet::Quiet;
 use crate::core::CoreHandle;
 use crate::domain::{Action, Command, Session};
+use crate::identity::Roll;
 use crate::link::Link;
 use crate::metrics::{Direction, Metrics};
 
@@ -34,11 +35,11 @@ pub fn acl() -> Acl {
 }
 
 /// Connects the cloud to its broker.
-pub fn attach(broker: &Broker) -> (Attachment, Arc<BrokerLink>) {
+pub fn attach(broker: &Broker, roll: Roll) -> (Attachment, Arc<BrokerLink>) {
     let filter = TopicFilter::parse(FROM_ALL_NODES, TopicLimits::MQTT);
     let filters = vec![filter.expect("the protocol's filter is well formed")];
     let attachment = broker.attach(AttachConfig { filters, capacity: EVENTS });
-    let link = BrokerLink { publisher: attachment.publisher(), sessions: Mutex::default() };
+    let link = BrokerLink { publisher: attachment.publisher(), sessions: Mutex::default(), roll };
     (attachment, Arc::new(link))
 }
 
@@ -46,6 +47,7 @@ pub fn attach(broker: &Broker) -> (Attachment, Arc<BrokerLink>) {
 #[derive(Debug)]
 pub struct BrokerLink {
     publisher: Publisher,
+    roll: Roll,
     /// The broker's names of the sessions of nodes. A lock, because the core ends sessions that
     /// the attachment's task has seen begin; held for one look.
     sessions: Mutex<BTreeMap<Session, SessionId>>,
@@ -65,6 +67,10 @@ impl Link for BrokerLink {
             Ok(_) => {}
             Err(error) => tracing::debug!(%topic, %error, "a message was not published"),
         }
+    }
+
+    fn admit(&self, node: &NodeName, serials: &[String]) {
+        self.roll.admit(node, serials.iter().map(String::as_str));
     }
 
     fn close(&self, session: Session) {

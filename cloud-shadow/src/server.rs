@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_broker::{Broker, BrokerConfig, CertificateAuthenticator, ListenerConfig};
+use gnomon_broker::{Broker, BrokerConfig, ListenerConfig};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -18,7 +18,7 @@ use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
 use crate::core::{self, Core, CoreParts};
 use crate::http::{self, Api};
-use crate::identity::{Identity, IdentityError};
+use crate::identity::{Identity, IdentityError, Roll};
 use crate::metrics::Metrics;
 use crate::mqtt;
 use crate::store::{RedbStore, Store, StoreError};
@@ -91,14 +91,16 @@ impl Server {
         let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
 
         let (listener, http_addr) = bind(config.http).await?;
-        let broker = start_broker(&config, &identity).await?;
+        let roll = Roll::default();
+        domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
+        let broker = start_broker(&config, &identity, roll.clone()).await?;
         let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
         let mut registry = Registry::default();
         let metrics = Metrics::default();
         metrics.register(&mut registry);
         broker.register(&mut registry);
 
-        let (attachment, link) = mqtt::attach(&broker);
+        let (attachment, link) = mqtt::attach(&broker, roll);
         let parts =
             CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
         let core = Core::start(domain, parts, config.core);
@@ -154,13 +156,17 @@ async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError>
     Ok((listener, bound))
 }
 
-async fn start_broker(config: &Config, identity: &Identity) -> Result<Broker, ServeError> {
+async fn start_broker(
+    config: &Config,
+    identity: &Identity,
+    roll: Roll,
+) -> Result<Broker, ServeError> {
     let listener = ListenerConfig { addr: config.mqtt, tls: Some(Arc::clone(&identity.tls)) };
     let broker = BrokerConfig {
         listeners: vec![listener],
         limits: config.broker.clone(),
         acl: mqtt::acl(),
-        authenticator: Arc::new(CertificateAuthenticator),
+        authenticator: Arc::new(roll),
     };
     Ok(Broker::start(broker).await?)
 }

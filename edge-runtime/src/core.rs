@@ -23,6 +23,7 @@ mod gate;
 mod input;
 mod machines;
 mod pass;
+mod pulls;
 mod report;
 mod watching;
 mod work;
@@ -34,6 +35,7 @@ pub use input::{Effect, Input, StepFailure, Ticket};
 
 use gate::Gate;
 use machines::{After, Machines};
+use pulls::Pulls;
 use watching::Watching;
 use work::Work;
 
@@ -73,6 +75,7 @@ pub struct Core {
     attempts: Attempts,
     watching: Watching,
     work: Work,
+    pulls: Pulls,
     statuses: BTreeMap<AppName, AppStatus>,
     effects: VecDeque<Effect>,
 }
@@ -100,6 +103,7 @@ impl Core {
             settled: false,
             attempts: Attempts::default(),
             work: Work::default(),
+            pulls: Pulls::default(),
             statuses: BTreeMap::new(),
             effects: VecDeque::new(),
         }
@@ -120,6 +124,7 @@ impl Core {
             Input::Hint => self.watching.hint(now),
             Input::Observed { observed, version } => self.on_observed(now, observed, version),
             Input::Unreachable { reason } => self.on_unreachable(now, reason),
+            Input::Found { image, is_here } => self.on_found(now, &image, is_here),
             Input::Done { step, outcome } => self.on_done(now, &step, outcome),
             Input::Loaded(contents) => self.on_loaded(now, contents),
             Input::Committed => self.on_committed(now),

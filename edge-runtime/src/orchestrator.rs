@@ -20,8 +20,8 @@ pub use capabilities::{Capabilities, Unsupported};
 pub use error::OrchestratorError;
 pub use watch::Watch;
 
-/// One of the ways to run apps. Steps of different apps may be applied at the same time, those of
-/// one app one after the other.
+/// One of the ways to run apps. Steps of different apps may be applied at the same time, and pulls
+/// of different images; the other steps of one app one after the other.
 #[derive(Debug, Clone)]
 pub enum Orchestrator {
     /// Containers of a Docker daemon.
@@ -94,6 +94,15 @@ impl Orchestrator {
             Self::Docker(docker) => Ok(docker.observe().await?),
             Self::Process(process) => Ok(process.observe().await?),
             Self::Fake(fake) => Ok(fake.observe()?),
+        }
+    }
+
+    /// Whether an image is on this node; always where nothing has to be fetched.
+    pub async fn has_image(&self, image: &str) -> Result<bool, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.has_image(image).await?),
+            Self::Process(_) => Ok(true),
+            Self::Fake(fake) => Ok(fake.has_image(image)?),
         }
     }
 

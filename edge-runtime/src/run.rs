@@ -1,6 +1,7 @@
 //! The run loop: moves messages, results and time into the core and its effects out. The only
 //! `select!` of the agent; it decides nothing.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::path::Path;
@@ -8,13 +9,14 @@ use std::time::{Duration, Instant};
 
 use gnomon_sync::Moment;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
 use crate::core::{Core, Effect, Input, Ticket};
 use crate::link::{Link, LinkEvent};
 use crate::local::{self, Asked, Response, Server};
 use crate::orchestrator::{Orchestrator, Watch};
+use crate::reconcile::model::Step;
 use crate::store::thread::StoreHandle;
 
 mod errands;
@@ -65,6 +67,7 @@ pub async fn run<L: Link>(
         clock: Instant::now(),
         results,
         errands: JoinSet::new(),
+        pulls: BTreeMap::new(),
         waiting: Waiting::default(),
         ready: Some(ready),
     };
@@ -90,6 +93,8 @@ struct Shell<L, R> {
     results: mpsc::Sender<Input>,
     /// What is being done in the background.
     errands: JoinSet<()>,
+    /// The errands among them that fetch an image.
+    pulls: BTreeMap<String, AbortHandle>,
     /// Who waits for an answer.
     waiting: Waiting,
     ready: Option<R>,
@@ -162,12 +167,14 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
                     self.handle(input);
                 }
                 Effect::Publish(topic, message) => self.link.publish(&topic, message.encode()),
-                Effect::Observe { version } => self.errand(move |orchestrator, results| {
+                Effect::Observe { version } => drop(self.errand(move |orchestrator, results| {
                     errands::observe(orchestrator, version, results)
-                }),
-                Effect::Apply(step) => self.errand(move |orchestrator, results| {
-                    errands::apply(orchestrator, step, results)
-                }),
+                })),
+                Effect::Find { image } => drop(self.errand(move |orchestrator, results| {
+                    errands::find(orchestrator, image, results)
+                })),
+                Effect::Apply(step) => self.apply(step),
+                Effect::GiveUp { image } => self.give_up(&image),
                 Effect::Answer(ticket, response) => self.answer(ticket, response),
                 Effect::Logs { ticket, slots, tail } => {
                     if let Some(answer) = self.waiting.take(ticket) {
@@ -200,11 +207,30 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
         }
     }
 
-    fn errand<F>(&mut self, start: impl FnOnce(Orchestrator, mpsc::Sender<Input>) -> F)
+    fn apply(&mut self, step: Step) {
+        let image = if let Step::Pull { image, .. } = &step { Some(image.clone()) } else { None };
+        let errand =
+            self.errand(|orchestrator, results| errands::apply(orchestrator, step, results));
+        self.pulls.retain(|_, pull| !pull.is_finished());
+        self.pulls.extend(image.map(|image| (image, errand)));
+    }
+
+    /// The orchestrator breaks off what nobody waits for.
+    fn give_up(&mut self, image: &str) {
+        if let Some(pull) = self.pulls.remove(image) {
+            tracing::info!(image, "nothing needs this image any more; its pull is broken off");
+            pull.abort();
+        }
+    }
+
+    fn errand<F>(
+        &mut self,
+        start: impl FnOnce(Orchestrator, mpsc::Sender<Input>) -> F,
+    ) -> AbortHandle
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        self.errands.spawn(start(self.orchestrator.clone(), self.results.clone()));
+        self.errands.spawn(start(self.orchestrator.clone(), self.results.clone()))
     }
 }
 

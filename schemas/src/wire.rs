@@ -62,7 +62,7 @@ pub struct Hello {
     pub epoch: Epoch,
     /// Everything up to here is durable at the reader.
     pub seq: Seq,
-    /// The most batches that the reader wants in flight.
+    /// The most batches that the reader wants in flight; 1 is not sent.
     pub window: u8,
 }
 
@@ -206,7 +206,10 @@ impl Message {
         let seq = Seq(fields.u64(tag::SEQ, "seq")?);
         Ok(match kind {
             MessageKind::Hello => {
-                let window = fields.small(tag::WINDOW, "window")?;
+                let window = match fields.optional(tag::WINDOW) {
+                    Some(window) => fields::small(&window, "window")?,
+                    None => USUAL_WINDOW,
+                };
                 Self::Hello(Hello { epoch, seq, window })
             }
             MessageKind::Ack => Self::Ack(Ack { epoch, seq }),
@@ -288,8 +291,10 @@ impl Serialize for Message {
         map.serialize_entry(&tag::EPOCH, &fields::Bytes16(epoch.to_bytes()))?;
         map.serialize_entry(&tag::SEQ, &seq)?;
         match self {
-            Self::Hello(hello) => map.serialize_entry(&tag::WINDOW, &hello.window)?,
-            Self::Ack(_) => {}
+            Self::Hello(hello) if hello.window != USUAL_WINDOW => {
+                map.serialize_entry(&tag::WINDOW, &hello.window)?;
+            }
+            Self::Hello(_) | Self::Ack(_) => {}
             Self::Batch(batch) => {
                 map.serialize_entry(&tag::AFTER, &batch.after)?;
                 map.serialize_entry(&tag::CHANGES, &batch.changes)?;
@@ -310,6 +315,7 @@ impl Message {
     const fn field_count(&self) -> usize {
         match self {
             Self::Ack(_) => 2,
+            Self::Hello(hello) if hello.window == USUAL_WINDOW => 2,
             Self::Hello(_) | Self::Fetch(_) => 3,
             Self::Batch(_) => 4,
             Self::Manifest(_) => 6,
@@ -347,6 +353,9 @@ impl Serialize for ManifestEntry {
         (&self.key, self.version, fields::Bytes16(self.digest.0)).serialize(serializer)
     }
 }
+
+/// The window of a hello that names none.
+const USUAL_WINDOW: u8 = 1;
 
 /// The most entries that any list of a message may have.
 const LIST_ENTRIES: usize = limits::SHADOWS_PER_NODE;

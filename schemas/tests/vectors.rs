@@ -27,10 +27,15 @@ fn vectors() -> Vec<(Message, &'static str)> {
     let patch = Patch::from_value(json!({"rate": 5, "unit": null})).unwrap();
     let full = Document::from_value(json!({"on": true})).unwrap();
     vec![
-        // {0: h'0102..10', 1: 7, 3: 1}
+        // {0: h'0102..10', 1: 7}
         (
             Message::Hello(Hello { epoch: EPOCH, seq: Seq(7), window: 1 }),
-            "a300500102030405060708090a0b0c0d0e0f1001070301",
+            "a200500102030405060708090a0b0c0d0e0f100107",
+        ),
+        // {0: h'0102..10', 1: 7, 3: 4}
+        (
+            Message::Hello(Hello { epoch: EPOCH, seq: Seq(7), window: 4 }),
+            "a300500102030405060708090a0b0c0d0e0f1001070304",
         ),
         // {0: h'0102..10', 1: 300}
         (

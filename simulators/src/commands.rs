@@ -1,5 +1,6 @@
 //! The commands of `gnomon-sim`, one file each. Data goes to stdout, talk to stderr.
 
+pub(crate) mod explore;
 pub(crate) mod link;
 pub(crate) mod link_control;
 pub(crate) mod sim;

@@ -24,6 +24,7 @@ enum Command {
     Link(commands::link::LinkArgs),
     LinkControl(commands::link_control::LinkControlArgs),
     Sim(commands::sim::SimArgs),
+    Explore(commands::explore::ExploreArgs),
 }
 
 #[tokio::main]
@@ -39,6 +40,7 @@ async fn main() -> ExitCode {
         Command::Link(args) => commands::link::run(args).await,
         Command::LinkControl(args) => commands::link_control::run(args).await,
         Command::Sim(args) => commands::sim::run(&args),
+        Command::Explore(args) => commands::explore::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

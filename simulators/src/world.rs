@@ -17,6 +17,7 @@ mod disk;
 mod documents;
 mod driver;
 mod event;
+mod explore;
 mod follower;
 mod happen;
 mod ledger;
@@ -36,6 +37,7 @@ use event::{Machine, Node, Role};
 use network::Link;
 use setup::Setup;
 
+pub use explore::{Explored, Limits, explore};
 pub use run::{Failure, Outcome, run, story};
 pub use setup::Options;
 pub use tally::Tally;

@@ -299,13 +299,13 @@ impl Writer {
     /// Wishes add up until they are met: a reader that finds two halves misfit in two batches
     /// would else be sent the one in full and the other not, in turns, for ever.
     fn on_fetch(&mut self, now: Moment, fetch: &Fetch) {
-        let before = self.wanted.clone();
+        let before = (self.wanted.clone(), self.acked());
         if !self.reorient(now, fetch.epoch, fetch.seq) {
             self.wanted.clear();
             return;
         }
         self.wanted.extend(fetch.keys.iter().cloned());
-        if !self.wanted.is_empty() && self.wanted == before {
+        if !self.wanted.is_empty() && (&self.wanted, self.acked()) == (&before.0, before.1) {
             self.arm(now, 0);
         } else {
             self.retry = Retry::default();

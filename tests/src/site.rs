@@ -1,5 +1,5 @@
-//! A real `gnomon-edge` with the process orchestrator, in a folder: a site that can be killed,
-//! lose its power and come back.
+//! A real `gnomon-edge` in a folder, with host processes or with containers: a site that can be
+//! killed, lose its power and come back.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,19 +15,31 @@ use crate::process::{Program, run};
 pub struct Site {
     pub name: String,
     data: PathBuf,
+    orchestrator: Vec<String>,
     program: Option<Program>,
 }
 
 impl Site {
-    /// Joins a new site to the cloud and starts it.
+    /// Joins a new site to the cloud and starts it; its apps are host processes.
     pub fn join(cloud: &Cloud, folder: &Path, name: &str) -> Self {
+        Self::join_with(cloud, folder, name, &["--orchestrator", "process"])
+    }
+
+    /// The same with containers of the daemon at a socket.
+    pub fn join_docker(cloud: &Cloud, folder: &Path, name: &str, socket: &str) -> Self {
+        let orchestrator = ["--orchestrator", "docker", "--docker-socket", socket];
+        Self::join_with(cloud, folder, name, &orchestrator)
+    }
+
+    fn join_with(cloud: &Cloud, folder: &Path, name: &str, orchestrator: &[&str]) -> Self {
         let data = folder.join(name);
         let token = cloud.api.join_token(name);
         let path = data.to_string_lossy().into_owned();
         let args = ["join", cloud.api.url(), "--token", &token, "--data", &path];
         let output = run("gnomon-edge", &args, &[]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        let mut site = Self { name: name.to_owned(), data, program: None };
+        let orchestrator = orchestrator.iter().map(ToString::to_string).collect();
+        let mut site = Self { name: name.to_owned(), data, orchestrator, program: None };
         site.start();
         site
     }
@@ -35,7 +47,8 @@ impl Site {
     /// Starts the agent.
     pub fn start(&mut self) {
         let data = self.data.to_string_lossy().into_owned();
-        let args = ["run", "--data", &data, "--orchestrator", "process"].map(str::to_owned);
+        let mut args = ["run", "--data", &data].map(str::to_owned).to_vec();
+        args.extend(self.orchestrator.clone());
         let log = self.data.with_extension("log");
         self.program = Some(Program::start("gnomon-edge", &args, &log).0);
     }

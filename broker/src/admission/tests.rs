@@ -14,6 +14,8 @@ fn connect(protocol: Protocol) -> Connect {
         keep_alive: 60,
         login: None,
         will: None,
+        session_expiry: 0,
+        wants_reasons: true,
         receive_maximum: u16::MAX,
         maximum_packet: u32::MAX,
         has_auth_method: false,
@@ -26,6 +28,8 @@ fn will(topic: &'static [u8]) -> RawWill {
         payload: Bytes::new(),
         qos: 0,
         retain: false,
+        delay: 0,
+        expiry: None,
         properties: None,
     }
 }
@@ -88,17 +92,40 @@ fn what_cannot_be_kept_is_refused() {
         (with_will(will(b"open/+")), Refusal::WillTopic),
         (with_will(will(b"\xff")), Refusal::WillTopic),
         (with_will(will(b"closed")), Refusal::NotAuthorized),
-        (with_will(RawWill { qos: 2, ..will(b"open/a") }), Refusal::WillQos),
-        (with_will(RawWill { retain: true, ..will(b"open/a") }), Refusal::WillRetain),
+        (with_will(RawWill { qos: 3, ..will(b"open/a") }), Refusal::ProtocolError),
+        (with_will(will(b"$SYS/a")), Refusal::NotAuthorized),
     ];
     for (connect, refusal) in cases {
         assert_eq!(refused(connect), refusal);
     }
-    let v4 = Connect {
-        will: Some(RawWill { retain: true, ..will(b"open/a") }),
-        ..connect(Protocol::V4)
+}
+
+#[test]
+fn a_session_is_kept_as_long_as_asked_and_allowed() {
+    let kept = |protocol, clean_start, session_expiry| {
+        let connect = Connect { clean_start, session_expiry, ..connect(protocol) };
+        let (agreement, terms) = decide(connect).unwrap();
+        assert_eq!(agreement.expiry.as_secs(), u64::from(terms.session_expiry));
+        terms.session_expiry
     };
-    assert!(decide(v4).is_ok());
+    assert_eq!(kept(Protocol::V5, true, 0), 0);
+    assert_eq!(kept(Protocol::V5, true, 60), 60);
+    assert_eq!(kept(Protocol::V5, false, u32::MAX), 24 * 3600);
+    assert_eq!(kept(Protocol::V4, true, 0), 0);
+    assert_eq!(kept(Protocol::V4, false, 0), 3600);
+}
+
+#[test]
+fn a_will_keeps_its_delay_and_counts_its_expiry_from_its_publication() {
+    let raw = RawWill { retain: true, delay: 5, expiry: Some(7), qos: 2, ..will(b"open/a") };
+    let (agreement, _) = decide(Connect { will: Some(raw), ..connect(Protocol::V5) }).unwrap();
+    let will = agreement.will.unwrap();
+    assert_eq!(will.delay, Duration::from_secs(5));
+    let now = std::time::Instant::now();
+    let message = will.message(now);
+    assert!(message.retain);
+    assert_eq!(message.qos, Qos::ExactlyOnce);
+    assert_eq!(message.seconds_left(now), Some(7));
 }
 
 #[test]

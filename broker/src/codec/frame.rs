@@ -5,7 +5,10 @@ use crate::packet::Protocol;
 
 const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
-const PUBACK: u8 = 4;
+pub(super) const PUBACK: u8 = 4;
+pub(super) const PUBREC: u8 = 5;
+pub(super) const PUBREL: u8 = 6;
+pub(super) const PUBCOMP: u8 = 7;
 const SUBSCRIBE: u8 = 8;
 const UNSUBSCRIBE: u8 = 10;
 const PINGREQ: u8 = 12;
@@ -17,9 +20,9 @@ pub(super) fn is_connect(kind: u8) -> bool {
 }
 
 /// Whether a client that is connected may send this type of packet to this server: not
-/// what only a server sends, not a second CONNECT, no part of `QoS` 2, no `AUTH`.
+/// what only a server sends, not a second CONNECT, no `AUTH`.
 pub(super) fn is_from_connected_client(kind: u8) -> bool {
-    matches!(kind, PUBLISH | PUBACK | SUBSCRIBE | UNSUBSCRIBE | PINGREQ | DISCONNECT)
+    matches!(kind, PUBLISH..=SUBSCRIBE | UNSUBSCRIBE | PINGREQ | DISCONNECT)
 }
 
 /// A whole packet at the front of a buffer.
@@ -63,12 +66,17 @@ impl Frame {
         self.first >> 4
     }
 
+    /// What follows the fixed header.
+    pub(super) fn body(self, bytes: &[u8]) -> &[u8] {
+        bytes.get(self.header_len..self.len).unwrap_or_default()
+    }
+
     /// The lower half of the first byte is fixed for every type but PUBLISH.
     pub(super) fn check_flags(self) -> Result<(), DecodeError> {
         let flags = self.first & 0x0F;
         let holds = match self.kind() {
             PUBLISH => flags & 0b0110 != 0b0110 && (flags & 0b1000 == 0 || flags & 0b0110 != 0),
-            SUBSCRIBE | UNSUBSCRIBE => flags == 0b0010,
+            PUBREL | SUBSCRIBE | UNSUBSCRIBE => flags == 0b0010,
             PINGREQ => flags == 0 && self.len == 2,
             _ => flags == 0,
         };
@@ -77,7 +85,7 @@ impl Frame {
 
     /// Which version a CONNECT asks for.
     pub(super) fn protocol(self, bytes: &[u8]) -> Result<Protocol, DecodeError> {
-        let body = bytes.get(self.header_len..self.len).unwrap_or_default();
+        let body = self.body(bytes);
         match body {
             [0, 4, b'M', b'Q', b'T', b'T', 4, flags, ..] if flags & 1 == 0 => Ok(Protocol::V4),
             [0, 4, b'M', b'Q', b'T', b'T', 5, flags, ..] if flags & 1 == 0 => Ok(Protocol::V5),

@@ -2,10 +2,12 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::attachment::{Attached, AttachmentEvent};
+use crate::outlet::Outlet;
 use crate::packet::Outgoing;
 
 /// Events that wait for room, and what is sent to the client once they are handed over.
@@ -39,6 +41,24 @@ pub(super) fn tell(events: Vec<(Arc<Attached>, AttachmentEvent)>, then: Option<O
         }
     });
     Told::Later(Gate { waiting, then })
+}
+
+impl Told {
+    /// Waits for a slow subscriber too, if there is one, but not for longer than `most`.
+    pub(super) fn after(self, slow: Option<Arc<Outlet>>, most: Duration) -> Self {
+        let Some(slow) = slow else { return self };
+        let (waiting, then) = match self {
+            Self::Now(then) => (None, then),
+            Self::Later(Gate { waiting, then }) => (Some(waiting), then),
+        };
+        let waiting = Box::pin(async move {
+            if let Some(waiting) = waiting {
+                waiting.await;
+            }
+            slow.relieved(most).await;
+        });
+        Self::Later(Gate { waiting, then })
+    }
 }
 
 impl Gate {

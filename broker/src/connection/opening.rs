@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 use super::{Connection, now};
 use crate::admission;
 use crate::auth::{AuthError, CertificateSubject, Credentials, SubjectError};
-use crate::codec::{self, DecodeError};
-use crate::hub::{Hub, Registration};
+use crate::codec::{self, DecodeError, Dialect};
+use crate::hub::{Arrival, Hub, Registration};
 use crate::metrics::Rejection;
 use crate::packet::{ConnAck, Connect, Outgoing, Protocol, Refusal, Terms};
 use crate::principal::Principal;
@@ -40,8 +40,6 @@ enum OpeningError {
     Closed,
     #[error("the broker stopped before a complete CONNECT")]
     Interrupted,
-    #[error("the broker is stopping")]
-    Stopping,
     #[error("the first packet is not a CONNECT that is taken")]
     Decode(#[source] DecodeError),
     #[error("the client's certificate names nobody")]
@@ -56,7 +54,6 @@ impl OpeningError {
     /// What the client is told, if it is told anything.
     fn refusal(&self) -> Option<Refusal> {
         match self {
-            Self::Stopping => Some(Refusal::ShuttingDown),
             Self::Decode(DecodeError::Version(_)) => Some(Refusal::UnsupportedVersion),
             Self::Timeout | Self::Closed | Self::Interrupted | Self::Decode(_) => None,
             Self::Auth(AuthError::BadCredentials) => Some(Refusal::BadCredentials),
@@ -70,7 +67,7 @@ impl OpeningError {
             Self::Timeout => Rejection::ConnectTimeout,
             Self::Closed | Self::Decode(_) => Rejection::NoConnect,
             Self::Certificate(_) | Self::Auth(_) => Rejection::Authentication,
-            Self::Interrupted | Self::Stopping | Self::Refused(_) => Rejection::Refused,
+            Self::Interrupted | Self::Refused(_) => Rejection::Refused,
         }
     }
 }
@@ -170,11 +167,20 @@ fn admit(
     let certificate = certificate.map_err(OpeningError::Certificate)?;
     let principal = authenticate(hub, &connect, certificate.as_ref())?;
     let id = hub.next_session();
-    let (agreement, terms) = admission::admit(connect, Arc::new(principal), id, policy)
+    let (agreement, mut terms) = admission::admit(connect, Arc::new(principal), id, policy)
         .map_err(OpeningError::Refused)?;
     let Agreement { principal, client_id, .. } = &agreement;
-    let key = ClientKey { principal: Arc::clone(principal), client_id: Arc::clone(client_id) };
-    let registration = hub.register(id, key).ok_or(OpeningError::Stopping)?;
+    let arrival = Arrival {
+        id,
+        key: ClientKey { principal: Arc::clone(principal), client_id: Arc::clone(client_id) },
+        serial: certificate.map(|subject| subject.serial.into()),
+        protocol: agreement.dialect.protocol,
+        clean_start: agreement.clean_start,
+        durable: !agreement.expiry.is_zero(),
+        inflight: agreement.inflight,
+    };
+    let (registration, present) = hub.arrive(arrival).map_err(OpeningError::Refused)?;
+    terms.session_present = present;
     Ok((Session::new(agreement, Arc::clone(policy), now()), registration, terms))
 }
 
@@ -214,7 +220,7 @@ async fn turn_away<S>(
     }
     if let Some(refusal) = error.refusal() {
         let packet = Outgoing::ConnAck(Box::new(ConnAck::Refused(refusal)));
-        if codec::encode(protocol, packet, usize::MAX, &mut wire.output).is_ok() {
+        if codec::encode(Dialect::of(protocol), packet, &mut wire.output).is_ok() {
             wire.close(hub.policy.limits.close_timeout).await;
         }
     }
@@ -224,12 +230,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Tells the attachments and then the client that the session is there.
     fn welcome(&mut self, terms: Terms) -> Result<(), DisconnectReason> {
         let agreement = &self.session.agreement;
-        self.hub.metrics.session_started(agreement.protocol);
+        self.hub.metrics.session_started(agreement.dialect.protocol);
         tracing::debug!(
             session = %self.registration.id,
             principal = %agreement.principal,
             client = %agreement.client_id,
-            protocol = %agreement.protocol,
+            protocol = %agreement.dialect.protocol,
             peer = %self.peer,
             "a session begins",
         );

@@ -3,29 +3,39 @@
 
 use std::collections::HashMap;
 
-use super::{Level, Levels, SessionId, Subscribers, TopicName};
+use super::{Level, Levels, Subscribers, TopicName};
 
-#[derive(Debug, Default)]
-pub(super) struct Node {
+#[derive(Debug)]
+pub(super) struct Node<K> {
     /// Filters that end here.
-    here: Subscribers,
+    here: Subscribers<K>,
     /// Filters that end with `#` below here.
-    rest: Subscribers,
+    rest: Subscribers<K>,
     /// What follows a `+`.
-    one: Option<Box<Node>>,
-    literals: Literals,
+    one: Option<Box<Node<K>>>,
+    literals: Literals<K>,
 }
 
-#[derive(Debug, Default)]
-enum Literals {
-    #[default]
+impl<K> Default for Node<K> {
+    fn default() -> Self {
+        Self {
+            here: Subscribers::default(),
+            rest: Subscribers::default(),
+            one: None,
+            literals: Literals::None,
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Literals<K> {
     None,
-    One(Box<(Box<str>, Node)>),
-    Many(HashMap<Box<str>, Node>),
+    One(Box<(Box<str>, Node<K>)>),
+    Many(HashMap<Box<str>, Node<K>>),
 }
 
-impl Literals {
-    fn get(&self, text: &str) -> Option<&Node> {
+impl<K> Literals<K> {
+    fn get(&self, text: &str) -> Option<&Node<K>> {
         match self {
             Self::None => None,
             Self::One(only) => (&*only.0 == text).then_some(&only.1),
@@ -33,7 +43,7 @@ impl Literals {
         }
     }
 
-    fn get_mut(&mut self, text: &str) -> Option<&mut Node> {
+    fn get_mut(&mut self, text: &str) -> Option<&mut Node<K>> {
         match self {
             Self::None => None,
             Self::One(only) => (&*only.0 == text).then_some(&mut only.1),
@@ -41,8 +51,8 @@ impl Literals {
         }
     }
 
-    fn at(&mut self, text: &str) -> &mut Node {
-        *self = match std::mem::take(self) {
+    fn at(&mut self, text: &str) -> &mut Node<K> {
+        *self = match std::mem::replace(self, Self::None) {
             Self::None => Self::One(Box::new((text.into(), Node::default()))),
             Self::One(only) if &*only.0 != text => Self::Many(HashMap::from([*only])),
             kept @ (Self::One(_) | Self::Many(_)) => kept,
@@ -70,9 +80,12 @@ impl Literals {
     }
 }
 
-impl Node {
+impl<K: Copy + Ord> Node<K> {
     /// The subscribers of the filter with these levels, made if need be.
-    pub(super) fn at<'a>(&mut self, levels: impl Iterator<Item = Level<'a>>) -> &mut Subscribers {
+    pub(super) fn at<'a>(
+        &mut self,
+        levels: impl Iterator<Item = Level<'a>>,
+    ) -> &mut Subscribers<K> {
         let mut node = self;
         for level in levels {
             node = match level {
@@ -85,13 +98,13 @@ impl Node {
     }
 
     /// Removes a subscriber and the levels that only it needed.
-    pub(super) fn remove(&mut self, levels: &mut Levels<'_>, session: SessionId) {
+    pub(super) fn remove(&mut self, levels: &mut Levels<'_>, key: K) {
         match levels.next() {
-            None => self.here.remove(session),
-            Some(Level::Rest) => self.rest.remove(session),
+            None => self.here.remove(key),
+            Some(Level::Rest) => self.rest.remove(key),
             Some(Level::One) => {
                 if let Some(next) = &mut self.one {
-                    next.remove(levels, session);
+                    next.remove(levels, key);
                     if next.is_bare() {
                         self.one = None;
                     }
@@ -99,7 +112,7 @@ impl Node {
             }
             Some(Level::Literal(text)) => {
                 if let Some(next) = self.literals.get_mut(text) {
-                    next.remove(levels, session);
+                    next.remove(levels, key);
                     if next.is_bare() {
                         self.literals.remove(text);
                     }
@@ -109,7 +122,7 @@ impl Node {
     }
 
     /// Calls `found` with the subscribers of each filter that matches `name`.
-    pub(super) fn visit(&self, name: &TopicName, found: &mut impl FnMut(&Subscribers)) {
+    pub(super) fn visit(&self, name: &TopicName, found: &mut impl FnMut(&Subscribers<K>)) {
         let mut levels = name.levels();
         if name.is_reserved() {
             // A leading wildcard does not match the server's own topics.
@@ -125,7 +138,7 @@ impl Node {
     fn visit_below<'a>(
         &self,
         mut levels: impl Iterator<Item = &'a str> + Clone,
-        found: &mut impl FnMut(&Subscribers),
+        found: &mut impl FnMut(&Subscribers<K>),
     ) {
         found(&self.rest);
         let Some(text) = levels.next() else {

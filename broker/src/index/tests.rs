@@ -8,12 +8,12 @@ use super::*;
 use crate::filter::laws;
 
 fn options(qos: Qos) -> SubscriptionOptions {
-    SubscriptionOptions { qos, no_local: false }
+    SubscriptionOptions { qos, no_local: false, retain_as_published: false, id: None }
 }
 
 fn sessions(index: &Index, name: &str) -> Vec<u64> {
-    let found = index.matches(&name.parse().unwrap());
-    found.into_iter().map(|m| m.session.get()).collect()
+    let found = index.matches(&name.parse().unwrap(), None);
+    found.into_iter().map(|m| m.key.get()).collect()
 }
 
 #[test]
@@ -22,7 +22,7 @@ fn overlapping_filters_deliver_once_with_the_best_qos() {
     index.insert(&"a/b".parse().unwrap(), SessionId(1), options(Qos::AtMostOnce));
     index.insert(&"a/+".parse().unwrap(), SessionId(1), options(Qos::AtLeastOnce));
     index.insert(&"#".parse().unwrap(), SessionId(1), options(Qos::AtMostOnce));
-    let found = index.matches(&"a/b".parse().unwrap());
+    let found = index.matches(&"a/b".parse().unwrap(), None);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].qos, Qos::AtLeastOnce);
 }
@@ -30,12 +30,24 @@ fn overlapping_filters_deliver_once_with_the_best_qos() {
 #[test]
 fn a_session_that_wants_no_echo_is_excluded_from_its_own() {
     let mut index = Index::default();
-    let no_local = SubscriptionOptions { qos: Qos::AtMostOnce, no_local: true };
+    let no_local = SubscriptionOptions { no_local: true, ..options(Qos::AtMostOnce) };
     index.insert(&"a".parse().unwrap(), SessionId(1), no_local);
-    let found = index.matches(&"a".parse().unwrap());
-    assert!(found[0].excludes(Some(SessionId(1))));
-    assert!(!found[0].excludes(Some(SessionId(2))));
-    assert!(!found[0].excludes(None));
+    let from = |origin| index.matches(&"a".parse().unwrap(), origin).len();
+    assert_eq!(from(Some(SessionId(1))), 0);
+    assert_eq!(from(Some(SessionId(2))), 1);
+    assert_eq!(from(None), 1);
+}
+
+#[test]
+fn the_identifiers_of_all_matching_filters_are_collected() {
+    let mut index = Index::default();
+    for (filter, id) in [("a/b", 1), ("a/+", 2), ("c", 3)] {
+        let options = SubscriptionOptions { id: NonZeroU32::new(id), ..options(Qos::AtMostOnce) };
+        index.insert(&filter.parse().unwrap(), SessionId(1), options);
+    }
+    let mut found = index.matches(&"a/b".parse().unwrap(), None);
+    found[0].ids.sort_unstable();
+    assert_eq!(found[0].ids, [NonZeroU32::new(1).unwrap(), NonZeroU32::new(2).unwrap()]);
 }
 
 #[test]
@@ -73,7 +85,7 @@ proptest! {
             let mut expected: Vec<_> =
                 model.iter().filter(|(_, f)| f.matches(&name)).map(|(s, _)| *s).collect();
             expected.dedup();
-            let found: Vec<_> = index.matches(&name).iter().map(|m| m.session).collect();
+            let found: Vec<_> = index.matches(&name, None).iter().map(|m| m.key).collect();
             prop_assert_eq!(found, expected);
         }
         for (session, filter) in model {

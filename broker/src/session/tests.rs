@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::acl::Rule;
+use crate::packet::RetainHandling;
 use crate::principal::Role;
 
 /// Access rules that let anyone do anything below `open/`.
@@ -18,17 +19,17 @@ pub(crate) fn policy() -> Arc<Policy> {
 
 fn session_at(protocol: Protocol, now: Instant) -> Session {
     let agreement = Agreement {
-        protocol,
+        dialect: Dialect::of(protocol),
         principal: Arc::new(Principal::anonymous()),
         client_id: "c".into(),
+        clean_start: true,
         keep_alive: Some(Duration::from_secs(10)),
+        expiry: Duration::ZERO,
         inflight: 2,
-        maximum_packet: 1_000,
-        will: Some(Arc::new(Message {
-            topic: "open/will".parse().unwrap(),
-            payload: Bytes::new(),
-            qos: Qos::AtMostOnce,
-            properties: None,
+        will: Some(Arc::new(Will {
+            message: Message::new("open/will".parse().unwrap(), Bytes::new(), Qos::AtMostOnce),
+            delay: Duration::ZERO,
+            expiry: None,
         })),
     };
     Session::new(agreement, policy(), now)
@@ -47,12 +48,13 @@ fn publish(topic: &str, qos: u8) -> IncomingPublish {
         retain: false,
         pkid: if qos == 0 { 0 } else { 7 },
         has_subscription_id: false,
+        expiry: None,
         properties: None,
     }
 }
 
 fn handle(session: &mut Session, publish: IncomingPublish) -> Result<Effect, DisconnectReason> {
-    session.handle(Incoming::Publish(publish))
+    session.handle(Incoming::Publish(publish), Instant::now())
 }
 
 fn topic_of(effect: Result<Effect, DisconnectReason>) -> String {
@@ -66,12 +68,12 @@ fn topic_of(effect: Result<Effect, DisconnectReason>) -> String {
 fn a_message_is_routed_and_acknowledged_by_its_qos() {
     let mut session = session(Protocol::V4);
     let effect = handle(&mut session, publish("open/a", 0));
-    assert!(matches!(effect, Ok(Effect::Publish { ack: None, .. })));
+    assert!(matches!(effect, Ok(Effect::Publish { pkid: 0, .. })));
     let effect = handle(&mut session, publish("open/a", 1));
-    assert!(matches!(effect, Ok(Effect::Publish { ack: Some(7), .. })));
-    assert_eq!(
-        handle(&mut session, publish("open/a", 2)).unwrap_err(),
-        DisconnectReason::QosNotSupported
+    assert!(matches!(effect, Ok(Effect::Publish { pkid: 7, .. })));
+    let effect = handle(&mut session, publish("open/a", 2));
+    assert!(
+        matches!(effect, Ok(Effect::Publish { message, pkid: 7 }) if message.qos == Qos::ExactlyOnce)
     );
 }
 
@@ -84,6 +86,11 @@ fn a_denied_message_is_answered_in_5_0_and_ends_3_1_1() {
     ));
     let effect = handle(&mut session(Protocol::V5), publish("closed", 0));
     assert!(matches!(effect, Ok(Effect::Denied { answer: Ok(None), .. })));
+    let effect = handle(&mut session(Protocol::V5), publish("closed", 2));
+    assert!(matches!(
+        effect,
+        Ok(Effect::Denied { answer: Ok(Some(Outgoing::PubRec { pkid: 7, denied: true })), .. })
+    ));
     let effect = handle(&mut session(Protocol::V4), publish("closed", 0));
     let ended = Err::<(), _>(DisconnectReason::NotAuthorized);
     assert!(
@@ -92,13 +99,60 @@ fn a_denied_message_is_answered_in_5_0_and_ends_3_1_1() {
 }
 
 #[test]
-fn a_retained_message_ends_5_0_and_loses_its_flag_in_3_1_1() {
+fn where_nothing_is_retained_the_flag_ends_5_0_and_is_lost_in_3_1_1() {
     let retained = || IncomingPublish { retain: true, ..publish("open/a", 1) };
+    let without = |protocol| {
+        let limits = Limits { retained_messages: 0, ..Limits::default() };
+        let policy = Policy { acl: policy().acl.clone(), limits };
+        Session { policy: Arc::new(policy), ..session(protocol) }
+    };
     assert_eq!(
-        handle(&mut session(Protocol::V5), retained()).unwrap_err(),
+        handle(&mut without(Protocol::V5), retained()).unwrap_err(),
         DisconnectReason::RetainNotSupported
     );
-    assert_eq!(topic_of(handle(&mut session(Protocol::V4), retained())), "open/a");
+    let effect = handle(&mut without(Protocol::V4), retained());
+    assert!(matches!(effect, Ok(Effect::Publish { message, .. }) if !message.retain));
+    let effect = handle(&mut session(Protocol::V5), retained());
+    assert!(matches!(effect, Ok(Effect::Publish { message, .. }) if message.retain));
+}
+
+#[test]
+fn of_the_servers_own_topics_only_shadows_are_written() {
+    let rule = Rule::new(Role::Anonymous, &["$aws/#", "$SYS/#"], &[]).unwrap();
+    let policy = Policy { acl: Acl::new(vec![rule]), limits: Limits::default() };
+    let mut session = Session { policy: Arc::new(policy), ..session(Protocol::V5) };
+    for (topic, allowed) in
+        [("$aws/things/t/shadow/get", true), ("$aws/events/x", false), ("$SYS/a", false)]
+    {
+        let effect = handle(&mut session, publish(topic, 0));
+        assert_eq!(matches!(effect, Ok(Effect::Publish { .. })), allowed, "{topic}");
+    }
+}
+
+#[test]
+fn a_message_expires_when_its_publisher_says() {
+    let now = Instant::now();
+    let mut session = session_at(Protocol::V5, now);
+    let publish = IncomingPublish { expiry: Some(5), ..publish("open/a", 0) };
+    let effect = session.handle(Incoming::Publish(publish), now);
+    let Ok(Effect::Publish { message, .. }) = effect else { panic!("{effect:?}") };
+    assert!(!message.has_expired(now + Duration::from_secs(4)));
+    assert_eq!(message.seconds_left(now + Duration::from_millis(2_500)), Some(3));
+    assert!(message.has_expired(now + Duration::from_secs(5)));
+}
+
+#[test]
+fn a_goodbye_may_change_how_long_the_session_is_kept_but_not_begin_it() {
+    let goodbye =
+        |seconds| Incoming::Disconnect { with_will: false, session_expiry: Some(seconds) };
+    let mut kept = session(Protocol::V5);
+    kept.agreement.expiry = Duration::from_mins(1);
+    assert_eq!(kept.handle(goodbye(5), Instant::now()).unwrap_err(), DisconnectReason::ByClient);
+    assert_eq!(kept.agreement.expiry, Duration::from_secs(5));
+    kept.handle(goodbye(u32::MAX), Instant::now()).unwrap_err();
+    assert_eq!(kept.agreement.expiry, Limits::default().session_expiry);
+    let error = session(Protocol::V5).handle(goodbye(5), Instant::now()).unwrap_err();
+    assert_eq!(error, DisconnectReason::ProtocolError);
 }
 
 #[test]
@@ -136,63 +190,65 @@ fn an_alias_of_a_denied_topic_stays_denied() {
     assert!(matches!(handle(&mut session, used), Ok(Effect::Denied { .. })));
 }
 
+fn requested(path: &str) -> RequestedFilter {
+    RequestedFilter {
+        path: path.into(),
+        qos: Qos::ExactlyOnce,
+        no_local: false,
+        retain_as_published: false,
+        retain_handling: RetainHandling::Always,
+    }
+}
+
+fn subscribe(filters: Vec<RequestedFilter>, id: Option<u32>) -> Result<Effect, DisconnectReason> {
+    let subscribe = IncomingSubscribe { pkid: 3, id, filters };
+    session(Protocol::V5).handle(Incoming::Subscribe(subscribe), Instant::now())
+}
+
 #[test]
 fn each_filter_gets_its_own_answer() {
-    let filters = ["open/+", "#", "a#", "$share/g/open/a", "open/x"].map(|path| RequestedFilter {
-        path: path.into(),
-        qos: 2,
-        no_local: false,
-    });
-    let subscribe = IncomingSubscribe { pkid: 3, has_id: false, filters: filters.into() };
-    let effect = session(Protocol::V5).handle(Incoming::Subscribe(subscribe));
+    let filters =
+        ["open/+", "#", "a#", "$share/g/open/a", "$share/g/#", "$share/g", "$share/+/open/a"];
+    let effect = subscribe(filters.map(requested).into(), Some(9));
     let Ok(Effect::Subscribe { pkid: 3, requests }) = effect else { panic!("{effect:?}") };
-    let answers: Vec<_> = requests.into_iter().map(|r| r.map(|s| s.options.qos)).collect();
+    let answers: Vec<_> = requests.iter().map(|r| r.as_ref().map(|s| s.options.id)).collect();
+    let id = NonZeroU32::new(9);
     assert_eq!(
         answers,
         [
-            Ok(Qos::AtLeastOnce),
-            Err(SubscribeAnswer::NotAuthorized),
-            Err(SubscribeAnswer::Invalid),
-            Err(SubscribeAnswer::NoSharedSubscriptions),
-            Ok(Qos::AtLeastOnce),
+            Ok(id),
+            Err(&SubscribeAnswer::NotAuthorized),
+            Err(&SubscribeAnswer::Invalid),
+            Ok(id),
+            Err(&SubscribeAnswer::NotAuthorized),
+            Err(&SubscribeAnswer::Invalid),
+            Err(&SubscribeAnswer::Invalid),
         ]
     );
+    let shared = requests[3].as_ref().unwrap().shared.clone().unwrap();
+    assert_eq!((&*shared.0, shared.1.as_str()), ("g", "open/a"));
+}
+
+#[test]
+fn an_identifier_of_zero_and_no_local_in_a_group_break_the_protocol() {
+    let zero = subscribe(vec![requested("open/a")], Some(0));
+    assert_eq!(zero.unwrap_err(), DisconnectReason::ProtocolError);
+    let no_local = RequestedFilter { no_local: true, ..requested("$share/g/open/a") };
+    let effect = subscribe(vec![no_local], None);
+    assert_eq!(effect.unwrap_err(), DisconnectReason::ProtocolError);
 }
 
 #[test]
 fn more_filters_than_a_session_may_have_are_refused_unseen() {
-    let filters = || vec![String::from("open/a"); 257];
-    let requested =
-        filters().into_iter().map(|path| RequestedFilter { path, qos: 0, no_local: false });
-    let subscribe = IncomingSubscribe { pkid: 3, has_id: false, filters: requested.collect() };
-    let effect = session(Protocol::V5).handle(Incoming::Subscribe(subscribe));
+    let filters = (0..257).map(|_| requested("open/a")).collect();
+    let effect = subscribe(filters, None);
     let Ok(Effect::Subscribe { requests, .. }) = effect else { panic!("{effect:?}") };
     assert_eq!(requests, vec![Err(SubscribeAnswer::QuotaExceeded); 257]);
-    let effect =
-        session(Protocol::V5).handle(Incoming::Unsubscribe { pkid: 3, filters: filters() });
+    let filters = vec![String::from("open/a"); 257];
+    let unsubscribe = Incoming::Unsubscribe { pkid: 3, filters };
+    let effect = session(Protocol::V5).handle(unsubscribe, Instant::now());
     let Ok(Effect::Unsubscribe { filters, .. }) = effect else { panic!("{effect:?}") };
     assert_eq!(filters, vec![None; 257]);
-}
-
-#[test]
-fn the_window_holds_qos_1_back_and_lets_qos_0_pass() {
-    let mut session = session(Protocol::V5);
-    let message = Arc::new(Message {
-        topic: "open/a".parse().unwrap(),
-        payload: Bytes::new(),
-        qos: Qos::AtLeastOnce,
-        properties: None,
-    });
-    let queued = |qos| Queued { message: Arc::clone(&message), qos };
-    for expected in [1, 2] {
-        let packet = session.deliver(queued(Qos::AtLeastOnce));
-        assert!(matches!(packet, Some(Outgoing::Publish { pkid, .. }) if pkid == expected));
-    }
-    assert!(!session.can_deliver());
-    assert!(session.deliver(queued(Qos::AtLeastOnce)).is_none());
-    assert!(session.deliver(queued(Qos::AtMostOnce)).is_some());
-    assert!(matches!(session.handle(Incoming::PubAck { pkid: 1 }), Ok(Effect::Nothing)));
-    assert!(session.can_deliver());
 }
 
 #[test]
@@ -209,7 +265,7 @@ fn the_keep_alive_runs_from_the_last_bytes_received() {
 
 #[test]
 fn the_will_is_published_unless_the_client_said_goodbye() {
-    let will = |reason| session(Protocol::V5).into_will(reason).is_some();
+    let will = |reason| session(Protocol::V5).take_will(reason).is_some();
     assert!(will(DisconnectReason::ConnectionLost));
     assert!(will(DisconnectReason::ByClientWithWill));
     assert!(will(DisconnectReason::TakenOver));

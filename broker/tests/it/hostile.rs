@@ -82,7 +82,7 @@ async fn properties_of_5_0_do_not_disturb_a_3_1_1_subscriber() {
 #[tokio::test]
 async fn packets_that_only_a_server_sends() {
     let running = start().await;
-    for first in [0x00, 0x20, 0x50, 0x62, 0x70, 0x90, 0xb0, 0xd0, 0xf0] {
+    for first in [0x00, 0x20, 0x90, 0xb0, 0xd0, 0xf0] {
         for version in [V4, V5] {
             let mut raw = Raw::connect(running.addr, version, "service/s", "c").await;
             raw.send(&[first, 4, 0, 1, 0, 0]).await;

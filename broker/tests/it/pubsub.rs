@@ -49,32 +49,33 @@ async fn a_thousand_messages_arrive_in_order() {
 }
 
 #[tokio::test]
-async fn the_terms_of_5_0_say_what_is_not_there() {
+async fn the_terms_of_5_0_say_what_differs_from_the_standard() {
     let running = start().await;
     let mut raw = Raw::open(running.addr, V5).await;
-    raw.send(&crate::raw::connect(V5, "service/s", "", 0, &[])).await;
+    raw.send(&crate::raw::connect(V5, "service/s", "", 0, &[0x11, 0, 0, 0, 9])).await;
     let Packet { first: 0x20, body } = raw.packet().await else { panic!("a CONNACK") };
     let properties = &body[3..];
     for property in [
-        &[0x11, 0, 0, 0, 0][..], // the session ends with the connection
-        &[0x24, 1],              // maximum QoS
-        &[0x25, 0],              // no retained messages
-        &[0x29, 0],              // no subscription identifiers
-        &[0x2a, 0],              // no shared subscriptions
+        &[0x11, 0, 0, 0, 9][..], // the session outlives the connection by so much
+        &[0x21, 0, 100],         // receive maximum
         &[0x13, 0x04, 0xb0],     // keep-alive
         &[0x12, 0, 6, b'a', b'u', b't', b'o', b'-', b'1'],
     ] {
         let found = properties.windows(property.len()).any(|window| window == property);
         assert!(found, "{property:02x?} is not in {properties:02x?}");
     }
+    // No maximum QoS, and nothing that is not available.
+    let mut expected = vec![0x11, 0, 0, 0, 9, 0x21, 0, 100, 0x27, 0, 0x10, 0, 0];
+    expected.extend([&[0x12][..], &text("auto-1"), &[0x22, 0, 16, 0x13, 0x04, 0xb0]].concat());
+    assert_eq!(properties, expected);
 }
 
 #[tokio::test]
-async fn a_subscription_is_granted_qos_1_at_most_and_ends_when_asked() {
+async fn a_subscription_is_granted_its_qos_and_ends_when_asked() {
     let running = start().await;
     for version in [V4, V5] {
         let mut raw = Raw::connect(running.addr, version, "service/s", "c").await;
-        assert_eq!(raw.subscribe("a/+", 2).await, 1);
+        assert_eq!(raw.subscribe("a/+", 2).await, 2);
         raw.publish("a/b", None, b"1").await;
         assert_eq!(raw.message().await, ("a/b".into(), b"1".to_vec()));
         let properties: &[u8] = if version == V4 { &[] } else { &[0] };
@@ -135,25 +136,13 @@ async fn reserved_topics_reach_only_who_names_them() {
 }
 
 #[tokio::test]
-async fn what_is_not_supported_is_refused_by_its_code() {
-    let running = start().await;
-    let subscribe_to = |filter: &str, properties: &[u8]| {
-        let len = u8::try_from(properties.len()).unwrap();
-        frame(0x82, &[&[0, 1, len][..], properties, &text(filter), &[0]].concat())
-    };
-    let mut raw = Raw::connect(running.addr, V5, "service/s", "c").await;
-    raw.send(&subscribe_to("$share/g/a", &[])).await;
-    assert_eq!(raw.packet().await.body.last(), Some(&0x9e));
-    raw.send(&subscribe_to("a", &[0x0b, 1])).await;
-    assert_eq!(raw.packet().await.body.last(), Some(&0xa1));
-    raw.send(&frame(0x34, &[&text("a")[..], &[0, 1, 0]].concat())).await;
-    raw.ends_with(0x9b).await;
-
-    let mut raw = Raw::connect(running.addr, V5, "service/s", "c").await;
-    raw.send(&frame(0x31, &[&text("a")[..], &[0]].concat())).await;
+async fn what_is_switched_off_is_refused_by_its_code() {
+    let limits = gnomon_broker::Limits { retained_messages: 0, ..Default::default() };
+    let running = crate::harness::start_with(limits).await;
+    let mut raw = Raw::open(running.addr, V5).await;
+    raw.send(&crate::raw::connect(V5, "service/s", "c", 60, &[])).await;
+    let properties = raw.packet().await.body;
+    assert!(properties.windows(2).any(|pair| pair == [0x25, 0]), "{properties:02x?}");
+    raw.publish_with(0x01, "a", 0, &[], b"x").await;
     raw.ends_with(0x9a).await;
-
-    let mut raw = Raw::connect(running.addr, V4, "service/s", "c").await;
-    raw.send(&frame(0x34, &[&text("a")[..], &[0, 1]].concat())).await;
-    raw.ends_with(0).await;
 }

@@ -44,8 +44,8 @@ async fn a_silent_client_is_closed_after_its_keep_alive_even_while_it_receives()
                 last => break last,
             }
         };
-        let goodbye = last.map(|packet| (packet.first, packet.body));
-        assert_eq!(goodbye, (version == V5).then(|| (0xe0, vec![0x8d, 0])));
+        let goodbye = last.map(|packet| (packet.first, packet.body[0]));
+        assert_eq!(goodbye, (version == V5).then_some((0xe0, 0x8d)));
         flood.abort();
     }
     running.metric_reaches("disconnects_total{reason=\"keep_alive_timeout\"}", 2).await;

@@ -57,7 +57,7 @@ impl Rounds {
 
     pub(super) async fn run(&mut self, inputs: impl Iterator<Item = Input>) {
         if !self.catch_up().await {
-            return refuse_all(inputs, &Refusal::StoreFailed);
+            return self.refuse_all(inputs);
         }
         let now = self.parts.clock.now();
         let (mut decided, mut looks) = (Vec::new(), Vec::new());
@@ -75,7 +75,7 @@ impl Rounds {
             self.carry_out(command, failure.as_ref());
         }
         if !self.catch_up().await {
-            return refuse_all(looks.into_iter(), &Refusal::StoreFailed);
+            return self.refuse_all(looks.into_iter());
         }
         for look in looks {
             self.show(look, now);
@@ -154,6 +154,7 @@ impl Rounds {
                 self.parts.link.publish(&topic, payload);
             }
             Effect::Close(session) => self.parts.link.close(session),
+            Effect::Admit(node, serials) => self.parts.link.admit(&node, &serials),
             Effect::Notify(notice) => self.watchers.tell(notice),
         }
     }
@@ -189,6 +190,32 @@ impl Rounds {
             }
         }
         true
+    }
+
+    /// Answers while the store does not give back what it holds.
+    fn refuse_all(&mut self, inputs: impl Iterator<Item = Input>) {
+        let refusal = Refusal::StoreFailed;
+        for input in inputs {
+            match input {
+                Input::Command(command, None) => self.miss(command),
+                Input::Command(_, Some(reply)) => drop(reply.send(Err(refusal.clone()))),
+                Input::Read(reader) => reader(Err(refusal.clone())),
+                Input::Watch(_, reply) => drop(reply.send(Err(refusal.clone()))),
+            }
+        }
+    }
+
+    /// What the broker tells cannot be refused: a session that has ended is over, and one whose
+    /// message is lost ends, so that the node comes again and says where it stands.
+    fn miss(&mut self, command: Command) {
+        let Some(session) = command.action.session() else { return };
+        self.parts.link.close(session);
+        if matches!(command.action, Action::Disconnected(_)) {
+            let (node, now) = (command.node.clone(), self.parts.clock.now());
+            if self.domain.handle(command, now).is_ok() {
+                self.ahead.insert(node);
+            }
+        }
     }
 
     async fn reload(&mut self, node: &NodeName) -> Result<(), start::StartError> {
@@ -235,15 +262,4 @@ fn explain(error: &StoreError) -> Refusal {
     let error: &dyn std::error::Error = error;
     tracing::error!(error, "a commit failed; its requests were refused");
     refusal
-}
-
-fn refuse_all(inputs: impl Iterator<Item = Input>, refusal: &Refusal) {
-    for input in inputs {
-        match input {
-            Input::Command(_, None) => {}
-            Input::Command(_, Some(reply)) => drop(reply.send(Err(refusal.clone()))),
-            Input::Read(reader) => reader(Err(refusal.clone())),
-            Input::Watch(_, reply) => drop(reply.send(Err(refusal.clone()))),
-        }
-    }
 }

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
 
 use gnomon_schemas::document::Document;
+use gnomon_schemas::id::NodeName;
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::version::{Epoch, Half, Seq, Version};
 use gnomon_schemas::wire::{Hello, Message};
@@ -30,6 +31,8 @@ impl Link for FakeLink {
     fn publish(&self, topic: &Topic, _payload: Vec<u8>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0.push(topic.clone());
     }
+
+    fn admit(&self, _node: &NodeName, _serials: &[String]) {}
 
     fn close(&self, session: Session) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1.push(session);

@@ -150,6 +150,8 @@ pub enum Effect {
     Send(Topic, Vec<u8>),
     /// End a session of the broker.
     Close(Session),
+    /// From now on the node is let in with these certificates and with no others.
+    Admit(NodeName, Vec<String>),
     /// Tell whoever watches.
     Notify(Notice),
 }

@@ -41,6 +41,11 @@ impl Node {
         Ok((Done { answer: Answer::Until(expires_ms), effects }, expired))
     }
 
+    /// The serial numbers of the certificates that it was given.
+    pub fn serials(&self) -> impl Iterator<Item = &str> {
+        self.certificates.keys().map(String::as_str)
+    }
+
     /// Uses a token up and writes down the certificate that the node gets for it.
     pub(super) fn enrol(
         &mut self,
@@ -63,6 +68,7 @@ impl Node {
         });
         ops.push(rows::put(rows::certificate(&self.name, &certificate.serial), &certificate));
         self.certificates.insert(certificate.serial.clone(), certificate);
-        Ok(Done { answer: Answer::Nothing, effects: vec![Effect::Persist(ops)] })
+        let admit = Effect::Admit(self.name.clone(), self.serials().map(str::to_owned).collect());
+        Ok(Done { answer: Answer::Nothing, effects: vec![Effect::Persist(ops), admit] })
     }
 }

@@ -163,7 +163,11 @@ fn persist(store: &MemoryStore, done: &Done) {
 fn changed(done: &Done) -> Vec<ShadowView> {
     let view = |effect: &Effect| match effect {
         Effect::Notify(Notice::Shadow(view, _)) => Some((**view).clone()),
-        Effect::Persist(_) | Effect::Send(..) | Effect::Close(_) | Effect::Notify(_) => None,
+        Effect::Persist(_)
+        | Effect::Send(..)
+        | Effect::Admit(..)
+        | Effect::Close(_)
+        | Effect::Notify(_) => None,
     };
     done.effects.iter().filter_map(view).collect()
 }

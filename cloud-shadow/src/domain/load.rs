@@ -105,6 +105,7 @@ impl Domain {
             shadows,
             tokens: sorted.tokens,
             certificates: sorted.certificates,
+            vain_wishes: 0,
             sent_bytes: 0,
             received_bytes: 0,
         })

@@ -33,6 +33,8 @@ pub struct Node {
     /// The unused join tokens and until when they are good, in milliseconds since 1970.
     pub(super) tokens: BTreeMap<TokenHash, u64>,
     pub(super) certificates: BTreeMap<String, CertificateRecord>,
+    /// How many halves that never were the node has asked for since it last said `hello`.
+    pub(super) vain_wishes: usize,
     pub(super) sent_bytes: u64,
     pub(super) received_bytes: u64,
 }
@@ -68,11 +70,17 @@ impl Node {
             shadows: Shadows::default(),
             tokens: BTreeMap::new(),
             certificates: BTreeMap::new(),
+            vain_wishes: 0,
             sent_bytes: 0,
             received_bytes: 0,
         };
         let done = node.described(Created(true));
         (node, done)
+    }
+
+    /// What it is called.
+    pub const fn name(&self) -> &NodeName {
+        &self.name
     }
 
     /// Takes other labels.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::topic::Stream;
+use gnomon_schemas::version::Version;
 use gnomon_schemas::wire::{Body, Message};
 
 use super::command::{Answer, Done, Effect, Now, Session};
@@ -36,10 +37,10 @@ impl Node {
         Ok(Done { answer: Answer::Nothing, effects: self.come_or_go(now, false) })
     }
 
-    /// Refuses a message of another session than the current one, and one that would bring more
-    /// shadows than a node may have.
+    /// Refuses a message of another session than the current one, one that would bring more
+    /// shadows than a node may have, and wishes without end for what does not exist.
     pub(super) fn check_message(
-        &self,
+        &mut self,
         session: Session,
         stream: Stream,
         message: &Message,
@@ -51,6 +52,27 @@ impl Node {
         let new = if stream == Stream::Up { self.new_shadows(message) } else { 0 };
         if new > 0 && self.shadows.present() + new > limit {
             return Err(Rejection::LimitReached { what: "shadows", limit });
+        }
+        if stream == Stream::Down {
+            self.count_vain_wishes(message, limit)?;
+        }
+        Ok(())
+    }
+
+    /// The writer remembers every wish until it is met or the node says `hello`; those for halves
+    /// that never were are the only ones whose number the documents do not bound.
+    fn count_vain_wishes(&mut self, message: &Message, limit: usize) -> Result<(), Rejection> {
+        match message {
+            Message::Hello(_) => self.vain_wishes = 0,
+            Message::Fetch(fetch) => {
+                let unknown = |key: &&ShadowKey| self.writer.last_version(key) == Version::ZERO;
+                let vain = self.vain_wishes + fetch.keys.iter().filter(unknown).count();
+                if vain > limit {
+                    return Err(Rejection::LimitReached { what: "wishes in vain", limit });
+                }
+                self.vain_wishes = vain;
+            }
+            Message::Batch(_) | Message::Ack(_) | Message::Manifest(_) => {}
         }
         Ok(())
     }

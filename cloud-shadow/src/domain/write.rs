@@ -1,6 +1,6 @@
 //! Changing the `desired` half of a shadow, under a condition.
 
-use gnomon_schemas::app::AppSpec;
+use gnomon_schemas::app::{AppSpec, DocumentError};
 use gnomon_schemas::document::Document;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Half, Version};
@@ -8,6 +8,7 @@ use gnomon_schemas::version::{Half, Version};
 use super::command::{Answer, Change, Created, Done, Now, Precondition};
 use super::node::Node;
 use super::rejection::Rejection;
+use super::secrets::{self, Unrestored};
 
 impl Node {
     /// Changes `desired`, or says why not.
@@ -24,13 +25,13 @@ impl Node {
             let (node, key) = (self.name.clone(), key.clone());
             return Err(Rejection::VersionConflict { node, key, current });
         }
+        let old = self.writer.get(key).map(|held| &**held.document);
         let document = match change {
             Change::Delete => None,
-            Change::Put(document) => Some(document),
+            Change::Put(document) => Some(reveal(key, document, old)?),
             Change::Patch(patch) => {
-                let old = self.writer.get(key).map(|held| held.document);
                 let new = old.map_or_else(|| Document::new().apply(&patch), |d| d.apply(&patch));
-                Some(new.map_err(Rejection::InvalidDocument)?)
+                Some(reveal(key, new.map_err(Rejection::InvalidDocument)?, old)?)
             }
         };
         match &document {
@@ -77,6 +78,21 @@ impl Node {
         let created = Created(current == Version::ZERO);
         Done { answer: Answer::Shadow(Box::new(self.shadow(key)), created), effects }
     }
+}
+
+/// The document of an app with the contents of those secrets that it leaves as they are.
+fn reveal(key: &ShadowKey, new: Document, old: Option<&Document>) -> Result<Document, Rejection> {
+    if key.app().is_none() {
+        return Ok(new);
+    }
+    secrets::restore(new, old).map_err(|error| match error {
+        Unrestored::Document(error) => Rejection::InvalidDocument(error),
+        Unrestored::Unknown(ref name) => {
+            let path = format!("secrets.{name}.content");
+            let reason = Box::new(DocumentError::Shape { path, reason: error.to_string() });
+            Rejection::InvalidApp { key: key.clone(), reason }
+        }
+    })
 }
 
 impl Precondition {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use gnomon_schemas::{json, limits};
 use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::ApiError;
 
@@ -17,6 +18,16 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How much of a body that is too large is read and thrown away, so that the client gets to read
 /// the refusal and does not see a broken connection.
 const DISCARDED: usize = 8 * limits::JSON_BYTES;
+
+/// The most bytes of a small request, such as that of a stranger who wants to join.
+pub(super) const SMALL: usize = 16 * 1024;
+
+/// The most bytes of a request that is no document: room for every label that a node may have.
+pub(super) const REQUEST: usize = 64 * 1024;
+
+/// How many bodies beyond [`SMALL`] are held at once; further ones wait for their turn.
+const LARGE: usize = 64;
+static TURNS: Semaphore = Semaphore::const_new(LARGE);
 
 /// The media types in which a document or a request comes.
 pub(super) const JSON: &[&str] = &["application/json"];
@@ -31,15 +42,17 @@ pub(super) async fn json(
     media_types: &[&str],
 ) -> Result<Value, ApiError> {
     check_media_type(headers, media_types)?;
-    Ok(json::parse(&bytes(body).await?)?)
+    Ok(json::parse(&bytes(body, limits::JSON_BYTES).await?)?)
 }
 
-/// The body as a request with known fields.
+/// The body, of at most `limit` bytes, as a request with known fields.
 pub(super) async fn request<T: DeserializeOwned>(
     headers: &HeaderMap,
     body: Body,
+    limit: usize,
 ) -> Result<T, ApiError> {
-    let value = json(headers, body, JSON).await?;
+    check_media_type(headers, JSON)?;
+    let value = json::parse(&bytes(body, limit).await?)?;
     serde_json::from_value(value).map_err(|error| ApiError::bad("the request's body", &error))
 }
 
@@ -53,26 +66,30 @@ fn check_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), ApiErro
     Err(ApiError::unsupported_media_type(text, &allowed.join(" or ")))
 }
 
-async fn bytes(body: Body) -> Result<Bytes, ApiError> {
-    tokio::time::timeout(PATIENCE, collect(body)).await.map_err(|_| ApiError::body_timeout())?
+async fn bytes(body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
+    let collected = tokio::time::timeout(PATIENCE, collect(body, limit)).await;
+    collected.map_err(|_| ApiError::body_timeout())?
 }
 
-async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
+async fn collect(mut body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
     let mut collected = Vec::new();
-    let mut len = 0;
+    let (mut len, mut turn) = (0, None);
     while let Some(frame) = body.frame().await {
         let frame =
             frame.map_err(|error| ApiError::bad("the body did not arrive whole", &error))?;
         let Ok(data) = frame.into_data() else { continue };
         len += data.len();
-        if len <= limits::JSON_BYTES {
+        if len <= limit {
+            if len > SMALL && turn.is_none() {
+                turn = Some(TURNS.acquire().await.expect("nobody closes the semaphore"));
+            }
             collected.extend_from_slice(&data);
         } else if len > DISCARDED {
             break;
         }
     }
-    if len > limits::JSON_BYTES {
-        return Err(ApiError::too_large(limits::JSON_BYTES));
+    if len > limit {
+        return Err(ApiError::too_large(limit));
     }
-    Ok(collected.into())
+    Ok(collected)
 }

@@ -28,7 +28,7 @@ pub(super) async fn enroll(
     headers: HeaderMap,
     content: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let Enroll { token, csr_pem } = body::request(&headers, content).await?;
+    let Enroll { token, csr_pem } = body::request(&headers, content, body::SMALL).await?;
     let hash = TokenHash::of(token.trim());
     let owner = api.core.read(move |domain, now| domain.token_owner(hash, now).cloned()).await?;
     let node = owner.ok_or(Rejection::BadToken)?;

@@ -10,6 +10,7 @@ use gnomon_schemas::document::InvalidDocument;
 use gnomon_schemas::json::ParseJsonError;
 use serde_json::{Value, json};
 
+use crate::chain;
 use crate::core::Refusal;
 use crate::domain::Rejection;
 use crate::identity::AuthorityError;
@@ -54,12 +55,14 @@ impl ApiError {
 
     /// No resource has this path.
     pub(super) fn not_found(path: &str) -> Self {
+        let path = brief(path);
         let message = format!("there is nothing at {path}; the API's resources begin with /v1/");
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
     /// The resource has no such method.
     pub(super) fn method_not_allowed(method: &Method, path: &str) -> Self {
+        let (path, method) = (brief(path), brief(method.as_str()));
         let message = format!("{path} does not take {method}; the header Allow says what it takes");
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
     }
@@ -79,7 +82,7 @@ impl ApiError {
 
     /// The body is something else than JSON.
     pub(super) fn unsupported_media_type(found: &str, wanted: &str) -> Self {
-        let found: String = found.chars().take(100).collect();
+        let found = brief(found);
         let message = format!("the body is {found:?}; send it as {wanted}");
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
     }
@@ -196,14 +199,7 @@ fn problems(error: &DocumentError) -> Vec<Value> {
     }
 }
 
-/// An error with its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
+/// As much of what the client said as it needs to know it again.
+pub(super) fn brief(text: &str) -> String {
+    text.chars().take(100).collect()
 }

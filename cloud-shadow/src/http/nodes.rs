@@ -26,7 +26,7 @@ pub(super) async fn put(
     headers: HeaderMap,
     content: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let PutNode { labels } = body::request(&headers, content).await?;
+    let PutNode { labels } = body::request(&headers, content, body::REQUEST).await?;
     let action = Action::PutNode { labels };
     let Answer::Node(view, Created(created)) = api.core.execute(Command { node, action }).await?
     else {

@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use gnomon_schemas::version::Version;
 
-use super::ApiError;
+use super::{ApiError, error};
 use crate::domain::Precondition;
 
 /// Reads the condition under which a write is meant.
@@ -43,7 +43,7 @@ fn version(tag: &str) -> Result<Version, ApiError> {
     let digits = tag.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
     let digits = digits.filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()));
     digits.and_then(|text| text.parse().ok()).ok_or_else(|| {
-        let tag: String = tag.chars().take(40).collect();
+        let tag = error::brief(tag);
         let message = format!("{tag:?} is not the version of a desired half; it looks like \"7\"");
         ApiError::bad_precondition(message)
     })

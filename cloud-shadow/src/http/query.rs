@@ -6,7 +6,7 @@ use axum::extract::Query;
 use axum::http::Uri;
 use gnomon_schemas::key::ShadowKey;
 
-use super::{ApiError, path};
+use super::{ApiError, error, path};
 use crate::core::WatchFilter;
 
 /// The most nodes that one request may name.
@@ -36,7 +36,7 @@ pub(super) fn filter(uri: &Uri, keys: bool) -> Result<WatchFilter, ApiError> {
 }
 
 fn unknown(name: &str, keys: bool) -> ApiError {
-    let name: String = name.chars().take(100).collect();
+    let name = error::brief(name);
     let known = if keys { "`node` and `key`" } else { "`node`" };
     ApiError::bad_request(format!("the query's {name:?} is not known here; known: {known}"))
 }

@@ -13,6 +13,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::patience::Patient;
+
 /// What the listener may be tuned with.
 #[derive(Debug, Clone, Copy)]
 pub struct HttpConfig {
@@ -20,6 +22,8 @@ pub struct HttpConfig {
     pub connections: usize,
     /// How long a client may take for the head of a request, and how long a connection may idle.
     pub head_timeout: Duration,
+    /// How long a client may read nothing of what waits for it.
+    pub write_timeout: Duration,
     /// How long the connections may take to end.
     pub grace: Duration,
 }
@@ -29,6 +33,7 @@ impl Default for HttpConfig {
         Self {
             connections: 4096,
             head_timeout: Duration::from_mins(1),
+            write_timeout: Duration::from_secs(20),
             grace: Duration::from_secs(5),
         }
     }
@@ -53,7 +58,7 @@ pub async fn serve(
                 continue;
             }
         };
-        let connection = converse(stream, router.clone(), config.head_timeout, stop.clone());
+        let connection = converse(stream, router.clone(), config, stop.clone());
         connections.spawn(async move {
             connection.await;
             drop(permit);
@@ -79,18 +84,16 @@ async fn next(
     stop.run_until_cancelled(accept).await
 }
 
-async fn converse(
-    stream: TcpStream,
-    router: Router,
-    head_timeout: Duration,
-    stop: CancellationToken,
-) {
+async fn converse(stream: TcpStream, router: Router, config: HttpConfig, stop: CancellationToken) {
     drop(stream.set_nodelay(true));
     let service = TowerToHyperService::new(router);
+    let stream = TokioIo::new(Patient::new(stream, config.write_timeout));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(head_timeout)
-        .serve_connection(TokioIo::new(stream), service);
+        .header_read_timeout(config.head_timeout)
+        // Who has said all and only listens is answered, too.
+        .half_close(true)
+        .serve_connection(stream, service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

@@ -8,23 +8,22 @@ use axum::response::{IntoResponse as _, Response};
 use gnomon_schemas::document::{Document, Patch};
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
-use serde_json::{Value, json};
 
 use super::path::{NodePath, ShadowPath};
-use super::shape::ShadowJson;
+use super::shape::{ShadowJson, ShadowsJson};
 use super::{Api, ApiError, body, precondition};
 use crate::domain::{Action, Answer, Change, Command, Created, Rejection, ShadowView};
 
 pub(super) async fn list(
     State(api): State<Api>,
     NodePath(node): NodePath,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let name = node.clone();
     let look = move |domain: &crate::domain::Domain, _| {
         Some(domain.node(&name)?.shadows().collect::<Vec<_>>())
     };
     let views = api.core.read(look).await?.ok_or(Rejection::UnknownNode(node))?;
-    Ok(Json(json!({ "shadows": views.iter().map(ShadowJson::from).collect::<Vec<_>>() })))
+    Ok(Json(ShadowsJson::from(views.as_slice())).into_response())
 }
 
 pub(super) async fn read(

@@ -1,11 +1,13 @@
 //! The JSON forms of nodes and shadows.
 
+use std::borrow::Cow;
+
 use gnomon_schemas::document;
 use gnomon_schemas::version::{Half, Version};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::domain::{HalfView, NodeView, ShadowView};
+use crate::domain::{HalfView, NodeView, ShadowView, secrets};
 
 /// A shadow. An app has no delta: what is reported of it is its status, which has another shape
 /// than what is desired of it.
@@ -19,6 +21,12 @@ pub(super) struct ShadowJson<'a> {
     delta: Option<Value>,
 }
 
+/// All shadows of a node.
+#[derive(Serialize)]
+pub(super) struct ShadowsJson<'a> {
+    shadows: Vec<ShadowJson<'a>>,
+}
+
 /// A shadow in a watch stream, with the half that changed; none in the snapshot.
 #[derive(Serialize)]
 pub(super) struct ChangedJson<'a> {
@@ -30,21 +38,26 @@ pub(super) struct ChangedJson<'a> {
 #[derive(Serialize)]
 struct HalfJson<'a> {
     version: Version,
-    document: &'a Map<String, Value>,
+    document: Cow<'a, Map<String, Value>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     updated_ms: Option<u64>,
 }
 
 impl<'a> From<&'a ShadowView> for ShadowJson<'a> {
     fn from(view: &'a ShadowView) -> Self {
+        let is_app = view.key.app().is_some();
         let half = |half: &'a HalfView, updated_ms| HalfJson {
             version: half.version,
-            document: half.document.as_object(),
+            document: if is_app {
+                secrets::hide(object(half))
+            } else {
+                Cow::Borrowed(object(half))
+            },
             updated_ms,
         };
         let halves = view.desired.as_ref().zip(view.reported.as_ref());
         let delta = halves
-            .filter(|_| view.key.app().is_none())
+            .filter(|_| !is_app)
             .and_then(|(desired, reported)| document::delta(&desired.document, &reported.document));
         Self {
             node: view.node.as_str(),
@@ -57,10 +70,20 @@ impl<'a> From<&'a ShadowView> for ShadowJson<'a> {
     }
 }
 
+impl<'a> From<&'a [ShadowView]> for ShadowsJson<'a> {
+    fn from(views: &'a [ShadowView]) -> Self {
+        Self { shadows: views.iter().map(ShadowJson::from).collect() }
+    }
+}
+
 impl<'a> ChangedJson<'a> {
     pub(super) fn new(view: &'a ShadowView, changed: Option<Half>) -> Self {
         Self { shadow: view.into(), changed }
     }
+}
+
+fn object(half: &HalfView) -> &Map<String, Value> {
+    half.document.as_object()
 }
 
 /// A node.

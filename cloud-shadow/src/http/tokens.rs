@@ -30,7 +30,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     content: Body,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let CreateToken { ttl_s } = body::request(&headers, content).await?;
+    let CreateToken { ttl_s } = body::request(&headers, content, body::SMALL).await?;
     if !(1..=LONGEST_S).contains(&ttl_s) {
         let message = format!("ttl_s is {ttl_s}; it must be from 1 to {LONGEST_S} (30 days)");
         return Err(ApiError::bad_request(message));

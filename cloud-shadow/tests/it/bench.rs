@@ -67,6 +67,10 @@ impl Api {
         Self { client: Client::new(), base: base.to_owned(), token }
     }
 
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
     /// A request without a token.
     pub(crate) fn open(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, format!("{}{path}", self.base))

@@ -9,7 +9,11 @@ mod durability;
 #[cfg(test)]
 mod enrolment;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
+mod rogue;
 #[cfg(test)]
 mod site;
 #[cfg(test)]

@@ -153,7 +153,7 @@ impl Site {
     }
 }
 
-fn tls(joined: &Joined) -> rustls::ClientConfig {
+pub(crate) fn tls(joined: &Joined) -> rustls::ClientConfig {
     let certificate = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate(&joined.ca)).unwrap();

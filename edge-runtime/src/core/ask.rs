@@ -66,7 +66,7 @@ impl Core {
             app: app.clone(),
             desired_version: self.desired.apps.get(app).map(|desired| desired.version),
             status: self.statuses.get(app).cloned(),
-            busy: self.work.is_busy(app),
+            busy: self.work.is_busy(app) || self.pulls.are_for(app),
             reported_version: self
                 .machines
                 .as_ref()

@@ -48,6 +48,13 @@ pub enum Input {
         /// Why, for people.
         reason: String,
     },
+    /// The answer to [`Effect::Find`].
+    Found {
+        /// The image.
+        image: String,
+        /// Whether it is here; no if that could not be told.
+        is_here: bool,
+    },
     /// A step of [`Effect::Apply`] ended.
     Done {
         /// The step.
@@ -84,8 +91,18 @@ pub enum Effect {
         /// Ask for its version too.
         version: bool,
     },
+    /// Ask the orchestrator whether an image is here.
+    Find {
+        /// The image.
+        image: String,
+    },
     /// Do a step.
     Apply(Step),
+    /// Break off the pull of an image; its end is not awaited any more.
+    GiveUp {
+        /// The image.
+        image: String,
+    },
     /// Answer a local request.
     Answer(Ticket, Response),
     /// Answer a local request with what these slots wrote.

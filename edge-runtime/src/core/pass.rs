@@ -1,5 +1,6 @@
 //! One pass of reconciliation: from what was seen to steps and reports.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use gnomon_schemas::id::AppName;
@@ -28,9 +29,7 @@ impl Core {
         if let Some((at, why)) = wake_at {
             self.watching.want(at.max(now + SHORTEST_PAUSE), why);
         }
-        for step in self.work.begin(steps) {
-            self.start(step);
-        }
+        self.begin(steps);
         self.report_apps(now, report);
         self.report_node(now);
     }
@@ -40,9 +39,65 @@ impl Core {
         self.report_node(now);
     }
 
+    pub(super) fn on_found(&mut self, now: Moment, image: &str, is_here: bool) {
+        let apps = self.pulls.found(image, is_here);
+        if is_here {
+            self.pulled(now, image, &apps, &Ok(()));
+        }
+        self.fetch();
+    }
+
     pub(super) fn on_done(&mut self, now: Moment, step: &Step, outcome: Result<(), StepFailure>) {
+        if let Step::Pull { image, .. } = step {
+            let apps = self.pulls.ended(image);
+            self.pulled(now, image, &apps, &outcome);
+            return self.fetch();
+        }
         self.watching.step_ended();
         let succeeded = outcome.is_ok();
+        self.remember(now, step, outcome);
+        match self.work.ended(step.app(), succeeded) {
+            Some(next) => self.start(next),
+            None => self.watching.want(now, "the steps of an app ended"),
+        }
+    }
+
+    fn begin(&mut self, steps: Vec<Step>) {
+        let mut needs: BTreeMap<String, BTreeSet<AppName>> = BTreeMap::new();
+        let mut others = Vec::new();
+        for step in steps {
+            match step {
+                Step::Pull { app, image } => drop(needs.entry(image).or_default().insert(app)),
+                Step::Create { .. }
+                | Step::Start { .. }
+                | Step::Stop { .. }
+                | Step::Remove { .. }
+                | Step::RemoveApp { .. } => others.push(step),
+            }
+        }
+        self.effects.extend(self.pulls.want(needs));
+        self.fetch();
+        for step in self.work.begin(others) {
+            self.start(step);
+        }
+    }
+
+    /// Each app that needs the image hears how its pull ended, as if it had been its own.
+    fn pulled(
+        &mut self,
+        now: Moment,
+        image: &str,
+        apps: &BTreeSet<AppName>,
+        outcome: &Result<(), StepFailure>,
+    ) {
+        for app in apps {
+            let step = Step::Pull { app: app.clone(), image: image.to_owned() };
+            self.remember(now, &step, outcome.clone());
+            self.watching.want(now, "the pull of an image ended");
+        }
+    }
+
+    fn remember(&mut self, now: Moment, step: &Step, outcome: Result<(), StepFailure>) {
         match outcome {
             Ok(()) => self.attempts.succeeded(step, now),
             Err(StepFailure { reason, transient }) => {
@@ -50,9 +105,11 @@ impl Core {
                 self.attempts.failed(step, reason, transient, now);
             }
         }
-        match self.work.ended(step.app(), succeeded) {
-            Some(next) => self.start(next),
-            None => self.watching.want(now, "the steps of an app ended"),
+    }
+
+    fn fetch(&mut self) {
+        while let Some(effect) = self.pulls.next() {
+            self.effects.push_back(effect);
         }
     }
 

@@ -1,6 +1,7 @@
 //! The core in a world of fakes: what it does with and without a link, across crashes at every
 //! point, with a full store, and with an orchestrator that does not answer.
 
+mod pulling;
 mod world;
 
 use std::time::Duration;

@@ -1,5 +1,5 @@
 //! The steps that are being done: those of one app one after the other, those of different apps
-//! side by side.
+//! side by side. Pulls are not among them; see `pulls`.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -52,10 +52,14 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    fn pull(app: &str, image: &str) -> Step {
-        Step::Pull { app: app.parse().unwrap(), image: image.to_owned() }
+    use super::*;
+    use crate::reconcile::model::{InstanceId, Slot};
+
+    fn stop(app: &str, id: &str) -> Step {
+        let slot = Slot { app: app.parse().unwrap(), service: "web".parse().unwrap(), replica: 0 };
+        Step::Stop { id: InstanceId(id.into()), slot, grace: Duration::ZERO }
     }
 
     fn app(name: &str) -> AppName {
@@ -65,21 +69,21 @@ mod tests {
     #[test]
     fn steps_of_one_app_come_one_by_one_and_apps_do_not_wait_for_each_other() {
         let mut work = Work::default();
-        let first = work.begin(vec![pull("a", "1"), pull("a", "2"), pull("b", "1")]);
-        assert_eq!(first, [pull("a", "1"), pull("b", "1")]);
-        assert!(work.begin(vec![pull("a", "3")]).is_empty(), "an app that is busy stays so");
-        assert_eq!(work.ended(&app("a"), true), Some(pull("a", "2")));
+        let first = work.begin(vec![stop("a", "1"), stop("a", "2"), stop("b", "1")]);
+        assert_eq!(first, [stop("a", "1"), stop("b", "1")]);
+        assert!(work.begin(vec![stop("a", "3")]).is_empty(), "an app that is busy stays so");
+        assert_eq!(work.ended(&app("a"), true), Some(stop("a", "2")));
         assert_eq!(work.ended(&app("a"), true), None);
         assert!(!work.is_busy(&app("a")) && work.is_busy(&app("b")));
-        assert_eq!(work.begin(vec![pull("a", "3")]), [pull("a", "3")]);
+        assert_eq!(work.begin(vec![stop("a", "3")]), [stop("a", "3")]);
     }
 
     #[test]
     fn a_failure_or_another_wish_gives_up_what_waits() {
         let mut work = Work::default();
-        work.begin(vec![pull("a", "1"), pull("a", "2")]);
+        work.begin(vec![stop("a", "1"), stop("a", "2")]);
         assert_eq!(work.ended(&app("a"), false), None);
-        work.begin(vec![pull("a", "1"), pull("a", "2")]);
+        work.begin(vec![stop("a", "1"), stop("a", "2")]);
         work.forget_waiting(&app("a"));
         assert!(work.is_busy(&app("a")), "the step that runs is not given up");
         assert_eq!(work.ended(&app("a"), true), None);

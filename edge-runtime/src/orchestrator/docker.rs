@@ -106,6 +106,11 @@ impl Docker {
         observe::observe(self).await
     }
 
+    /// Whether an image is here.
+    pub async fn has_image(&self, image: &str) -> Result<bool, DockerError> {
+        image::is_present(self, image).await
+    }
+
     /// Does one step.
     pub async fn apply(&self, step: &Step) -> Result<(), DockerError> {
         match step {

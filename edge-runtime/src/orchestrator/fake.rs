@@ -224,6 +224,11 @@ impl Fake {
         })
     }
 
+    pub(super) fn has_image(&self, image: &str) -> Result<bool, FakeError> {
+        let world = self.world();
+        world.outage.clone().map_or_else(|| Ok(world.images.contains(image)), Err)
+    }
+
     pub(super) fn apply(&self, step: &Step) -> Result<(), FakeError> {
         let mut world = self.world();
         world.fail_if_scripted(step)?;

@@ -115,6 +115,11 @@ impl Attempts {
         self.lives.get(slot).filter(|life| life.digest == digest)
     }
 
+    /// Whether there was a copy in this slot, of whatever digest.
+    pub(super) fn has_lived(&self, slot: &Slot) -> bool {
+        self.lives.contains_key(slot)
+    }
+
     fn with_life(&mut self, slot: &Slot, tell: impl FnOnce(&mut Life)) {
         if let Some(life) = self.lives.get_mut(slot) {
             tell(life);

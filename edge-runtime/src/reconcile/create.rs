@@ -1,10 +1,12 @@
 //! Rules for a copy that is missing: it is made at once, also when somebody removed it; but not
 //! before its image is here, the services it depends on are there, everything surplus has
-//! stopped (which may hold its port or volume), and, if it is part of a revision that replaces
-//! another, that one may begin. Tests: `a_missing_copy_is_made_at_once`,
+//! stopped (which may hold its port or volume), and, if it is new in a revision that replaces
+//! another, that one may begin. A copy that vanished before its update is made as that wants it:
+//! better early than not at all. Tests: `a_missing_copy_is_made_at_once`,
 //! `a_copy_that_is_removed_over_and_over_is_made_ever_later`,
 //! `a_renamed_service_waits_until_the_old_one_has_stopped`,
-//! `drift_is_repaired_while_the_images_of_an_update_are_fetched`.
+//! `drift_is_repaired_while_the_images_of_an_update_are_fetched`,
+//! `a_copy_that_vanishes_before_its_update_is_made_as_the_update_wants_it`.
 
 use std::sync::Arc;
 
@@ -40,7 +42,7 @@ pub(super) fn blocked(app: &App<'_>, service: &Service<'_>, slot: &Slot) -> Opti
     if let Some(wait) = app.images.wait(service) {
         return Some(wait);
     }
-    if life.is_none() && update::has_not_begun(app) {
+    if !app.memory.has_lived(slot) && update::has_not_begun(app) {
         return Some(pending(update::WAITS_FOR_IMAGES.to_owned()));
     }
     if app.images.are_complete()

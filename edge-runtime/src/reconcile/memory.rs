@@ -24,6 +24,10 @@ impl<'a> Memory<'a> {
         self.attempts.life(slot, digest)
     }
 
+    pub(super) fn has_lived(self, slot: &Slot) -> bool {
+        self.attempts.has_lived(slot)
+    }
+
     pub(super) fn failure(self, key: &StepKey) -> Option<&'a Failure> {
         self.attempts.failure(key)
     }

@@ -1,6 +1,8 @@
 //! What is reported of an app. Rules: the worst copy speaks for its service and the worst service
-//! for the app; no text holds a time or counts without end, so nothing is sent while nothing
-//! happens. Tests: `a_report_does_not_change_while_time_passes`, and every plan snapshot.
+//! for the app, of equals one that does something before one that waits for it; no text holds a
+//! time or counts without end, so nothing is sent while nothing happens. Tests:
+//! `the_pull_is_reported_and_not_those_that_wait_for_it`,
+//! `a_report_does_not_change_while_time_passes`, and every plan snapshot.
 
 use std::collections::BTreeMap;
 
@@ -23,25 +25,25 @@ pub(super) fn of(
     let mut status = AppStatus::new(version, AppState::Running);
     status.revision = app.facts.revision;
     let mut standings = Vec::new();
-    let mut worst: Option<(Standing, String)> = None;
-    let mut tell = |standing, why: Option<String>| {
-        if let Some(why) = why
-            && standing > worst.as_ref().map_or(Standing::Settled, |(worst, _)| *worst)
+    let mut worst: Option<((Standing, bool), String)> = None;
+    // What waits has less to say than what it waits for.
+    let mut tell = |standing, state: ServiceState, why: Option<String>| {
+        let weight = (standing, state != ServiceState::Pending);
+        if let Some(why) = why.filter(|_| standing > Standing::Settled)
+            && worst.as_ref().is_none_or(|(worst, _)| weight > *worst)
         {
-            worst = Some((standing, why));
+            worst = Some((weight, why));
         }
     };
     for (service, verdicts) in judged {
         let (standing, service_status) = of_service(app, service, verdicts);
-        tell(
-            standing,
-            service_status.reason.as_ref().map(|why| format!("{}: {why}", service.name)),
-        );
+        let why = service_status.reason.as_ref().map(|why| format!("{}: {why}", service.name));
+        tell(standing, service_status.state, why);
         standings.push((standing, service_status.state));
         status.services.insert(service.name.clone(), service_status);
     }
     for verdict in surplus {
-        tell(verdict.standing, verdict.why.clone());
+        tell(verdict.standing, ServiceState::Pending, verdict.why.clone());
     }
     let leftover = surplus.iter().map(|verdict| verdict.standing).max();
     status.state = app_state(&standings, leftover.unwrap_or(Standing::Settled));

@@ -33,6 +33,13 @@ pub(super) async fn observe(
     drop(results.send(input).await);
 }
 
+/// Asks whether an image is here. If the orchestrator does not say, the pull will.
+pub(super) async fn find(orchestrator: Orchestrator, image: String, results: mpsc::Sender<Input>) {
+    let found = AssertUnwindSafe(orchestrator.has_image(&image)).catch_unwind().await;
+    let is_here = matches!(found, Ok(Ok(true)));
+    drop(results.send(Input::Found { image, is_here }).await);
+}
+
 /// Does a step.
 pub(super) async fn apply(orchestrator: Orchestrator, step: Step, results: mpsc::Sender<Input>) {
     let outcome = match AssertUnwindSafe(orchestrator.apply(&step)).catch_unwind().await {

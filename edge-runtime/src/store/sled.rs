@@ -82,8 +82,7 @@ impl SledStore {
 
     fn engine(&mut self) -> Result<&mut Engine, StoreError> {
         if self.open.is_none() {
-            let mark = self.place.root().join("mark");
-            let engine = recovery::open(&self.place, |dir| open_engine(dir, &mark))?;
+            let engine = recovery::open(&self.place, open_engine)?;
             tracing::debug!(store = %engine.head.store, entries = engine.head.count, "store open");
             self.place.refill_ballast(
                 self.config.ballast_bytes,
@@ -240,7 +239,7 @@ impl Engine {
     }
 }
 
-fn open_engine(dir: &Path, mark: &Path) -> Result<Engine, Attempt> {
+fn open_engine(dir: &Path) -> Result<Engine, Attempt> {
     catching(|| {
         let is_new = !dir.exists();
         let config = Config::new()
@@ -255,15 +254,13 @@ fn open_engine(dir: &Path, mark: &Path) -> Result<Engine, Attempt> {
             recovery::sync_dir(parent).map_err(Fault::System)?;
         }
         let records = db.iter().map(|entry| Ok(entry?));
-        let head = match verify::all(records, |key| Ok(db.get(key)?))? {
-            Some(head) => head,
-            None => Head::new(Uuid::new_v4()),
-        };
+        let head = verify::all(records, |key| Ok(db.get(key)?))?;
         if dir.join("blobs").read_dir().is_ok_and(|mut files| files.next().is_some()) {
             tracing::warn!("the store has spilled into files that are not synced");
         }
-        let mark = Mark::open(mark);
-        let went_back = mark.is_beyond(head.store, head.commit);
+        let mark = Mark::open(&dir.join("mark"));
+        let went_back = mark.is_beyond(head.as_ref());
+        let head = head.unwrap_or_else(|| Head::new(Uuid::new_v4()));
         if went_back {
             tracing::error!(
                 commit = head.commit,

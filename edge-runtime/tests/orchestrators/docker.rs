@@ -108,6 +108,19 @@ async fn a_present_image_is_not_looked_for_elsewhere_and_a_missing_one_is_named(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_container_whose_image_was_cleared_away_is_not_made_and_nothing_is_fetched_for_it() {
+    let (bench, web) = (Bench::docker(), slot("web"));
+    // A registry that takes connections and never answers.
+    let registry = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    registry.set_nonblocking(true).unwrap();
+    let image = format!("{}/none:1", registry.local_addr().unwrap());
+    let spec = app(ServiceSpec { image: Some(image.clone()), ..service(POLITE) });
+    let error = why(bench.orchestrator.apply(&Step::Create { slot: web, spec }).await);
+    assert!(error.is_transient() && error.to_string().contains(&image), "{error}");
+    assert!(registry.accept().is_err(), "it was looked for elsewhere");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_is_down_is_a_passing_trouble_told_at_once() {
     let dir = tempfile::tempdir().unwrap();
     for is_stale in [false, true] {

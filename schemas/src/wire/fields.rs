@@ -44,7 +44,7 @@ impl Fields {
         tag: u64,
         name: &'static str,
     ) -> Result<T, DecodeError> {
-        T::try_from(self.u64(tag, name)?).map_err(|_| DecodeError::WrongType(name))
+        small(&self.take(tag, name)?, name)
     }
 
     pub(super) fn bytes16(
@@ -74,6 +74,10 @@ impl Fields {
 pub(super) fn u64(item: &Cbor, name: &'static str) -> Result<u64, DecodeError> {
     let integer = item.as_integer().ok_or(DecodeError::WrongType(name))?;
     u64::try_from(integer).map_err(|_| DecodeError::WrongType(name))
+}
+
+pub(super) fn small<T: TryFrom<u64>>(item: &Cbor, name: &'static str) -> Result<T, DecodeError> {
+    T::try_from(u64(item, name)?).map_err(|_| DecodeError::WrongType(name))
 }
 
 pub(super) fn bytes16(item: &Cbor, name: &'static str) -> Result<[u8; 16], DecodeError> {

@@ -9,7 +9,7 @@ use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Epoch, Version};
 use gnomon_schemas::wire::Message;
 use gnomon_sync::{Delivery, Moment, Output, Reader, ReaderConfig, Row, Writer, WriterConfig};
-use rand::rngs::StdRng;
+use rand::rngs::{StdRng, Xoshiro256PlusPlus};
 use rand::{RngExt, SeedableRng};
 
 use super::conduct::Conduct;
@@ -42,14 +42,14 @@ pub(super) enum Truth {
 }
 
 /// A shell's side of one machine.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Shell {
     pub(super) queue: VecDeque<Item>,
     disk: Disk,
 }
 
 /// One stream between two machines.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Channel {
     pub(super) writer: Writer,
     pub(super) reader: Reader,
@@ -61,14 +61,14 @@ pub(super) struct Channel {
     writer_config: WriterConfig,
     reader_config: ReaderConfig,
     /// Makes the generators of the writers.
-    rng: StdRng,
+    rng: Xoshiro256PlusPlus,
     backups: Backups,
     /// Whether the reader ever lost something that it had promised to hold.
     reader_was_replaced: bool,
 }
 
 /// Copies of the two disks, with the truth of their time.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Backups {
     writer: Option<(Disk, super::ledger::Copy)>,
     reader: Option<(Disk, Arc<Standing>)>,
@@ -76,7 +76,7 @@ struct Backups {
 
 impl Channel {
     pub(super) fn new(seed: u64, writer_config: WriterConfig, reader_config: ReaderConfig) -> Self {
-        let mut rng = StdRng::seed_from_u64(seed);
+        let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
         let writer = fresh_writer(&mut rng, writer_config);
         let mut channel = Self {
             writer,
@@ -221,6 +221,17 @@ impl Channel {
         self.follower.check_view()
     }
 
+    /// Everything that the future of this stream depends on, and more, as text.
+    pub(super) fn describe(&self) -> String {
+        let Self { writer, reader, writer_shell, reader_shell, ledger, follower, conduct, .. } =
+            self;
+        format!(
+            "{writer:?} {reader:?} {writer_shell:?} {reader_shell:?} {ledger:?} {follower:?} \
+             {conduct:?} {}",
+            self.reader_was_replaced
+        )
+    }
+
     pub(super) fn disk(&self, role: Role) -> &Disk {
         &self.shell(role).disk
     }
@@ -306,7 +317,7 @@ impl Shell {
     }
 }
 
-fn fresh_writer(rng: &mut StdRng, config: WriterConfig) -> Writer {
+fn fresh_writer(rng: &mut Xoshiro256PlusPlus, config: WriterConfig) -> Writer {
     let epoch = Epoch(rng.random_range(1..=u128::MAX));
     Writer::new(epoch, config, StdRng::from_rng(rng))
 }

@@ -10,7 +10,7 @@ use gnomon_sync::{Moment, Writer, WriterConfig};
 use super::violation::{Invariant, Violation, ensure};
 
 /// What is known of one writer's session.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Conduct {
     link: bool,
     window: u8,

@@ -21,7 +21,7 @@ pub(super) struct Standing {
 }
 
 /// What is known of one reader.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Follower {
     pub(super) live: Arc<Standing>,
     pub(super) durable: Arc<Standing>,

@@ -39,7 +39,7 @@ pub(super) struct Copy {
 type Versions = BTreeMap<Version, Option<Arc<Document>>>;
 
 /// The truth about one stream.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ledger {
     /// As the running writer was asked.
     pub(super) live: Facts,

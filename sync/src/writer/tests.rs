@@ -226,6 +226,26 @@ fn a_repeated_wish_without_progress_waits_for_the_retry() {
     assert_eq!(drain(&mut writer), [r#"0..1 node =1 {"a":1}"#]);
 }
 
+/// Found by the simulation: a reader that took over a history and is far behind it said with each
+/// batch what was still missing, and was made to wait for a retry each time.
+#[test]
+fn a_repeated_wish_with_progress_is_answered_at_once() {
+    let config = WriterConfig { max_batch: 1, ..WriterConfig::default() };
+    let mut writer = Writer::new(Epoch(7), config, StdRng::seed_from_u64(1));
+    put(&mut writer, "app/a", json!({"a": 1}));
+    put(&mut writer, "app/b", json!({"b": 1}));
+    put(&mut writer, "node", json!({"c": 1}));
+    writer.link_up(START);
+    fetch(&mut writer, 0, &["node"]);
+    assert_eq!(drain(&mut writer), [r#"0..1 app/a =1 {"a":1}"#]);
+    fetch(&mut writer, 1, &["node"]);
+    assert_eq!(drain(&mut writer), [r#"1..2 app/b =1 {"b":1}"#]);
+    fetch(&mut writer, 2, &["node"]);
+    assert_eq!(drain(&mut writer), [r#"2..3 node =1 {"c":1}"#]);
+    ack(&mut writer, 3);
+    assert!(writer.is_in_sync());
+}
+
 #[test]
 fn a_deleted_half_made_anew_goes_on_counting() {
     let mut writer = connected();

@@ -8,4 +8,5 @@ mod app;
 mod autonomy;
 mod crashes;
 mod demo;
+mod docker;
 mod refusals;

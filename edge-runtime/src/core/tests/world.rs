@@ -1,7 +1,7 @@
 //! A whole world around one core: a disk, a fake orchestrator, a cloud that runs the other ends of
 //! both streams, and a link that is up or down. Time moves only when a test says so.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
@@ -17,6 +17,7 @@ use super::super::*;
 use crate::local::{Request, Response};
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::fake::Fake;
+use crate::reconcile::model::Step;
 use crate::store::Store as _;
 use crate::store::memory::MemoryDisk;
 
@@ -38,6 +39,10 @@ pub(super) struct World {
     inputs: VecDeque<Input>,
     /// Apps of which a step was begun whose end the core has not heard of.
     busy: BTreeSet<AppName>,
+    /// Whether pulls take for ever, until [`Self::end_pulls`].
+    pub(super) is_link_slow: bool,
+    /// The images that are being fetched, and for which app the step is.
+    pub(super) slow: BTreeMap<String, AppName>,
     seed: u64,
 }
 
@@ -76,6 +81,8 @@ impl World {
             answers: Vec::new(),
             inputs: VecDeque::new(),
             busy: BTreeSet::new(),
+            is_link_slow: false,
+            slow: BTreeMap::new(),
             seed: 1,
         }
     }
@@ -86,6 +93,7 @@ impl World {
         self.power = None;
         self.inputs.clear();
         self.busy.clear();
+        self.slow.clear();
         self.core = core(&self.fake, self.seed);
         self.cloud_down.link_down();
         self.cloud_up.link_down();
@@ -95,6 +103,25 @@ impl World {
     /// The cloud wishes an app of one service with this image.
     pub(super) fn put(&mut self, name: &str, image: &str) {
         self.cloud_down.put(self.now, &key(name), spec(image));
+    }
+
+    /// The cloud wishes an app with a service for each of the images.
+    pub(super) fn put_all(&mut self, name: &str, images: &[(&str, &str)]) {
+        let service = |image: &str| json!({ "image": image, "restart": "always" });
+        let services = images.iter().map(|(name, image)| ((*name).to_owned(), service(image)));
+        let services: serde_json::Map<_, _> = services.collect();
+        let spec = Document::from_value(json!({ "services": services })).unwrap();
+        self.cloud_down.put(self.now, &key(name), spec);
+    }
+
+    /// The link is fast again: what is being fetched comes.
+    pub(super) fn end_pulls(&mut self) {
+        self.is_link_slow = false;
+        for (image, app) in std::mem::take(&mut self.slow) {
+            let step = Step::Pull { app, image };
+            self.orchestrator().apply(&step).now_or_never().unwrap().unwrap();
+            self.input(Input::Done { step, outcome: Ok(()) });
+        }
     }
 
     /// The cloud does not wish an app any more.
@@ -150,7 +177,9 @@ impl World {
                 self.take_from_cloud();
             }
             let Some(input) = self.inputs.pop_front() else { return };
-            if let Input::Done { step, .. } = &input {
+            if let Input::Done { step, .. } = &input
+                && !matches!(step, Step::Pull { .. })
+            {
                 self.busy.remove(step.app());
             }
             self.core.handle(self.now, input);
@@ -244,9 +273,25 @@ impl World {
                     Err(error) => Input::Unreachable { reason: error.to_string() },
                 });
             }
+            Effect::Find { image } => {
+                let found = self.orchestrator().has_image(&image).now_or_never().unwrap();
+                let is_here = found.unwrap_or(false);
+                self.inputs.push_back(Input::Found { image, is_here });
+            }
+            Effect::GiveUp { image } => {
+                self.log.push(format!("give up {image}"));
+                assert!(self.slow.remove(&image).is_some(), "{image} is not being fetched");
+            }
+            Effect::Apply(Step::Pull { app, image }) if self.is_link_slow => {
+                self.log.push(format!("step slow pull {image}"));
+                let old = self.slow.insert(image, app);
+                assert!(old.is_none() && self.slow.len() <= 2, "too many pulls: {:?}", self.slow);
+            }
             Effect::Apply(step) => {
                 self.log.push(format!("step {step}"));
-                assert!(self.busy.insert(step.app().clone()), "two steps of one app at once");
+                let is_pull = matches!(step, Step::Pull { .. });
+                let is_free = is_pull || self.busy.insert(step.app().clone());
+                assert!(is_free, "two steps of one app at once");
                 let outcome = self.orchestrator().apply(&step).now_or_never().unwrap();
                 let outcome = outcome.map_err(|error| StepFailure {
                     transient: error.is_transient(),

@@ -9,7 +9,7 @@ use gnomon_schemas::id::{AppName, ResourceName};
 
 use super::body::{Prepared, PreparedVolume, Source, body};
 use super::error::Doing as _;
-use super::{ANSWER, Docker, DockerError, WORK, files, image, labels, network};
+use super::{ANSWER, Docker, DockerError, WORK, files, labels, network};
 use crate::orchestrator::files::permitted_bind;
 use crate::reconcile::model::Slot;
 
@@ -23,10 +23,6 @@ pub(super) async fn create(docker: &Docker, slot: &Slot, app: &AppSpec) -> Resul
     let files = files::write(settings, &slot.app, &name, app, service)?;
     if exists(docker, slot, &name).await? {
         return Ok(());
-    }
-    // It may have been cleared away since the step that fetched it.
-    if let Some(image) = &service.image {
-        image::pull(docker, image).await?;
     }
     network::ensure(docker, &slot.app).await?;
     let prepared = Prepared {

@@ -36,7 +36,7 @@ pub(super) async fn pull(docker: &Docker, image: &str) -> Result<(), DockerError
     Err(DockerError::Pull { image: image.to_owned(), message })
 }
 
-async fn is_present(docker: &Docker, image: &str) -> Result<bool, DockerError> {
+pub(super) async fn is_present(docker: &Docker, image: &str) -> Result<bool, DockerError> {
     let found = docker.client(ANSWER)?.inspect_image(image).await;
     match found.map_err(|error| docker.failed(format!("look for image {image}"), error)) {
         Ok(_) => Ok(true),

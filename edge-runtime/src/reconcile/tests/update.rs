@@ -32,6 +32,28 @@ fn images_are_fetched_before_anything_is_stopped() {
 }
 
 #[test]
+fn the_pull_is_reported_and_not_those_that_wait_for_it() {
+    let mut site = Site::new();
+    let services = |value: u8, tag: u8| {
+        format!(
+            r#"{{
+                "a": {{"image": "a:1", "restart": "always", "environment": {{"V": "{value}"}}}},
+                "b": {{"image": "b:{tag}", "restart": "always"}}
+            }}"#
+        )
+    };
+    site.want("shop", 1, &services(1, 1));
+    site.converge();
+    site.want("shop", 2, &services(2, 2));
+    assert_snapshot!(site.plan(), @"
+    pull b:2 for shop
+    shop v2 is pulling: b: pulling b:2
+      a pending 1/1: waits for the other images of the revision
+      b pulling 1/1: pulling b:2
+    ");
+}
+
+#[test]
 fn an_update_goes_copy_by_copy_in_start_order() {
     let mut site = Site::new();
     let services = |tag: u8| {
@@ -195,6 +217,28 @@ fn drift_is_repaired_while_the_images_of_an_update_are_fetched() {
       b pulling 1/1: pulling b:2
       c pending 0/1: waits for the other images of the revision
     ");
+}
+
+#[test]
+fn a_copy_that_vanishes_before_its_update_is_made_as_the_update_wants_it() {
+    let mut site = Site::new();
+    let services = |value: u8, tag: u8| {
+        format!(
+            r#"{{
+                "a": {{"image": "a:1", "restart": "always", "environment": {{"V": "{value}"}}}},
+                "b": {{"image": "a:1", "restart": "always", "depends_on": {{"a": "started"}}}},
+                "c": {{"image": "c:{tag}", "restart": "always"}}
+            }}"#
+        )
+    };
+    site.want("shop", 1, &services(1, 1));
+    site.converge();
+    site.want("shop", 2, &services(2, 2));
+    site.vanish("shop/a.0");
+    site.befall("shop/b.0", InstanceState::Exited { code: 137 });
+    assert_snapshot!(site.plan(), @"");
+    site.faults.extend([("no route to host", true)]);
+    assert_snapshot!(site.trace(), @"");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! How far a store was, in a file beside it that is never synced. After a crash the file may be
+//! How far a store was, in a file of its own that is never synced. After a crash the file may be
 //! behind the store; only a store that lost what it had acknowledged is behind the file.
 
 use std::fs::{File, OpenOptions};
@@ -7,6 +7,8 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use uuid::Uuid;
+
+use super::head::Head;
 
 const LEN: usize = 16 + 8;
 
@@ -22,9 +24,11 @@ impl Mark {
         Self(file.inspect_err(told("opened")).ok())
     }
 
-    /// Whether this store was further once.
-    pub(super) fn is_beyond(&self, store: Uuid, commit: u64) -> bool {
-        self.read().is_some_and(|(marked, at)| marked == store && at > commit)
+    /// Whether the store that is found here was further once; `None`: an empty one.
+    pub(super) fn is_beyond(&self, found: Option<&Head>) -> bool {
+        let is_older =
+            |(store, commit)| found.is_none_or(|head| head.store == store && head.commit < commit);
+        self.read().is_some_and(is_older)
     }
 
     /// Notes how far the store is.
@@ -46,5 +50,5 @@ impl Mark {
 }
 
 fn told(what: &'static str) -> impl Fn(&io::Error) {
-    move |error| tracing::debug!(%error, "the mark beside the store was not {what}")
+    move |error| tracing::debug!(%error, "the mark of the store was not {what}")
 }

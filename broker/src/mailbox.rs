@@ -1,0 +1,323 @@
+//! The part of a session that may outlive its connection: what waits for the client, what it
+//! has not acknowledged, and which `QoS` 2 messages of its own are under way. Pure; `outlet`
+//! shares it between publishers and the connection.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use crate::outbox::{Bounds, Outbox, Queued};
+use crate::packet::{Ack, Delivery, Message, Outgoing, Qos};
+use crate::reason::DisconnectReason;
+use crate::retained::Feed;
+use crate::window::{Resend, Window};
+
+#[cfg(test)]
+mod tests;
+
+/// What became of a message that was offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Offer {
+    /// It waits.
+    Queued,
+    /// It waits, and whoever publishes so much should slow down.
+    Congested,
+    /// `QoS` 0 and the queue was full: it is gone.
+    Dropped,
+    /// `QoS` 1 or 2 and the queue was full: the session is cut off.
+    CutOff,
+    /// `QoS` 0 for a client that is away: it is gone.
+    Away,
+    /// It waits for a client that is away; so many older ones had to go for it.
+    Displaced(usize),
+    /// The session is ending.
+    Closed,
+}
+
+/// What the connection does next.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Send this.
+    Send(Outgoing),
+    /// A message waited longer than it was worth something, and is gone.
+    Expired,
+    /// Nothing waits, or the client takes nothing more for now.
+    Idle,
+}
+
+/// The bounds of a mailbox while its client is there and while it is away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) present: Bounds,
+    pub(crate) away: Bounds,
+    /// `QoS` 2 messages of the client that may be under way.
+    pub(crate) received: usize,
+}
+
+/// The mailbox of one session.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    outbox: Outbox,
+    window: Window,
+    /// The packet ids of the client's `QoS` 2 messages that it has not released, sorted.
+    received: Vec<u16>,
+    feeds: VecDeque<Feed>,
+    room: Room,
+    /// Why the connection must end or has ended.
+    closed: Option<DisconnectReason>,
+    /// Whether it outlives the connection.
+    durable: bool,
+    was_handed_over: bool,
+    is_congested: bool,
+}
+
+impl Mailbox {
+    /// An empty one for a client that takes `inflight` messages at once.
+    pub(crate) fn new(room: Room, inflight: u16, durable: bool) -> Self {
+        Self {
+            outbox: Outbox::new(room.present),
+            window: Window::new(inflight),
+            received: Vec::new(),
+            feeds: VecDeque::new(),
+            room,
+            closed: None,
+            durable,
+            was_handed_over: false,
+            is_congested: false,
+        }
+    }
+
+    /// Offers a message to the session.
+    pub(crate) fn offer(&mut self, queued: Queued) -> Offer {
+        match (self.closed.is_some(), self.durable) {
+            (true, true) => return self.offer_away(queued),
+            (true, false) => return Offer::Closed,
+            (false, _) => {}
+        }
+        if self.outbox.has_room_for(&queued.message) {
+            self.outbox.push(queued);
+            self.is_congested |= self.outbox.uses_more_than_one_in(2);
+            return if self.is_congested { Offer::Congested } else { Offer::Queued };
+        }
+        if queued.qos == Qos::AtMostOnce {
+            return Offer::Dropped;
+        }
+        self.close(DisconnectReason::QueueFull);
+        if self.durable {
+            self.offer_away(queued);
+        }
+        Offer::CutOff
+    }
+
+    fn offer_away(&mut self, queued: Queued) -> Offer {
+        if queued.qos == Qos::AtMostOnce {
+            return Offer::Away;
+        }
+        let mut displaced = 0;
+        while !self.outbox.has_room_for(&queued.message) && self.outbox.pop().is_some() {
+            displaced += 1;
+        }
+        self.outbox.push(queued);
+        Offer::Displaced(displaced)
+    }
+
+    /// Whether a member of a group would take a message without losing anything.
+    pub(crate) fn has_room_for(&self, message: &Message) -> bool {
+        self.closed.is_none() && self.outbox.has_room_for(message)
+    }
+
+    /// What the connection does next; the reason if it must end.
+    pub(crate) fn next(&mut self, now: Instant) -> Result<Next, DisconnectReason> {
+        self.check()?;
+        if let Some(resend) = self.window.next_resend() {
+            return Ok(Next::Send(match resend {
+                Resend::Message(pkid, queued) => delivery(queued, pkid, true, now),
+                Resend::Release(pkid) => Outgoing::PubRel { pkid, found: true },
+            }));
+        }
+        match self.outbox.next_qos() {
+            Some(qos) if self.can_send(qos) => {}
+            _ => return Ok(Next::Idle),
+        }
+        let Some(queued) = self.outbox.pop() else { return Ok(Next::Idle) };
+        if queued.message.has_expired(now) {
+            return Ok(Next::Expired);
+        }
+        Ok(self.send(queued, now))
+    }
+
+    /// Sends a message past the queue, if [`can_send`](Self::can_send).
+    pub(crate) fn send(&mut self, queued: Queued, now: Instant) -> Next {
+        if queued.qos == Qos::AtMostOnce {
+            return Next::Send(delivery(queued, 0, false, now));
+        }
+        let keep = self.durable || queued.group.is_some();
+        let Some(pkid) = self.window.acquire(&queued, keep) else { return Next::Idle };
+        if keep {
+            self.outbox.hold(&queued.message);
+        }
+        Next::Send(delivery(queued, pkid, false, now))
+    }
+
+    /// Whether the client takes one more message.
+    pub(crate) fn can_send(&self, qos: Qos) -> bool {
+        qos == Qos::AtMostOnce || self.window.is_open()
+    }
+
+    /// Takes an acknowledgement of the client; returns the answer.
+    pub(crate) fn acknowledge(&mut self, ack: Ack) -> Result<Option<Outgoing>, DisconnectReason> {
+        self.check()?;
+        match ack {
+            Ack::Taken { pkid } => {
+                let kept = self.window.taken(pkid)?;
+                self.let_go(kept);
+                Ok(None)
+            }
+            Ack::Received { pkid, refused: true } => {
+                self.forget(pkid);
+                Ok(None)
+            }
+            Ack::Received { pkid, refused: false } => {
+                let (found, kept) = self.window.received(pkid)?;
+                self.let_go(kept);
+                Ok(Some(Outgoing::PubRel { pkid, found }))
+            }
+            Ack::Release { pkid } => {
+                let at = self.received.binary_search(&pkid);
+                if let Ok(at) = at {
+                    self.received.remove(at);
+                }
+                Ok(Some(Outgoing::PubComp { pkid, found: at.is_ok() }))
+            }
+            Ack::Complete { pkid } => {
+                self.window.completed(pkid)?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Notes a `QoS` 2 message of the client; `false` if it was sent before.
+    pub(crate) fn receive(&mut self, pkid: u16) -> Result<bool, DisconnectReason> {
+        self.check()?;
+        match self.received.binary_search(&pkid) {
+            Ok(_) => Ok(false),
+            Err(_) if self.received.len() >= self.room.received => {
+                Err(DisconnectReason::ReceiveMaximumExceeded)
+            }
+            Err(at) => {
+                self.received.insert(at, pkid);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Forgets a message in flight, because the client cannot take it.
+    pub(crate) fn forget(&mut self, pkid: u16) {
+        let kept = self.window.forget(pkid);
+        self.let_go(kept);
+    }
+
+    fn let_go(&mut self, kept: Option<Queued>) {
+        if let Some(queued) = kept {
+            self.outbox.free(&queued.message);
+        }
+    }
+
+    /// Whether publishers that were slowed down may go on; says so once.
+    pub(crate) fn is_relieved(&mut self) -> bool {
+        let relieved = self.is_congested && !self.outbox.uses_more_than_one_in(4);
+        if relieved {
+            self.is_congested = false;
+        }
+        relieved
+    }
+
+    /// Adds retained messages that the client is to get.
+    pub(crate) fn add_feed(&mut self, feed: Feed) {
+        self.feeds.retain(|earlier| earlier.filter != feed.filter);
+        self.feeds.push_back(feed);
+    }
+
+    /// Ends a subscription's retained messages.
+    pub(crate) fn remove_feed(&mut self, filter: &str) {
+        self.feeds.retain(|feed| feed.filter.as_str() != filter);
+    }
+
+    /// The retained messages to go on with, if the client takes one more.
+    pub(crate) fn feed(&mut self) -> Option<&mut Feed> {
+        let is_open = self.window.is_open();
+        self.feeds.front_mut().filter(|feed| is_open || feed.options.qos == Qos::AtMostOnce)
+    }
+
+    /// The first feed has come to its end.
+    pub(crate) fn end_feed(&mut self) {
+        self.feeds.pop_front();
+        if self.feeds.is_empty() {
+            self.feeds = VecDeque::new();
+        }
+    }
+
+    /// Ends the connection; the first reason stays. For a client that is not known any more
+    /// once it is gone, nothing waits but what others can have.
+    pub(crate) fn close(&mut self, reason: DisconnectReason) {
+        self.closed.get_or_insert(reason);
+        if !self.durable {
+            self.outbox.keep_shared();
+        }
+    }
+
+    /// Says why the connection must end.
+    pub(crate) fn check(&self) -> Result<(), DisconnectReason> {
+        self.closed.map_or(Ok(()), Err)
+    }
+
+    /// The client is away. Returns how many messages had to go.
+    pub(crate) fn leave(&mut self, reason: DisconnectReason) -> usize {
+        self.closed.get_or_insert(reason);
+        self.is_congested = false;
+        self.outbox.set_bounds(self.room.away);
+        let mut dropped = 0;
+        while self.outbox.is_over() && self.outbox.pop().is_some() {
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Gives the content to a connection that takes the session over; what stays is closed.
+    pub(crate) fn hand_over(&mut self, inflight: u16, durable: bool) -> Self {
+        let mut husk = Self::new(self.room, 0, false);
+        husk.closed = Some(self.closed.unwrap_or(DisconnectReason::TakenOver));
+        husk.was_handed_over = true;
+        let mut taken = std::mem::replace(self, husk);
+        taken.closed = None;
+        taken.durable = durable;
+        taken.outbox.set_bounds(taken.room.present);
+        taken.window.resume(inflight);
+        taken
+    }
+
+    /// Whether another connection goes on with the session.
+    pub(crate) fn was_handed_over(&self) -> bool {
+        self.was_handed_over
+    }
+
+    /// Whether it outlives the connection.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durable
+    }
+
+    /// Takes out what other members of a group can have.
+    pub(crate) fn take_shared(&mut self) -> Vec<Queued> {
+        let mut shared = self.window.take_shared();
+        for queued in &shared {
+            self.outbox.free(&queued.message);
+        }
+        shared.extend(self.outbox.take_shared());
+        shared
+    }
+}
+
+fn delivery(queued: Queued, pkid: u16, dup: bool, now: Instant) -> Outgoing {
+    let Queued { message, qos, retain, ids, group: _ } = queued;
+    let expiry = message.seconds_left(now);
+    Outgoing::Publish(Delivery { message, qos, pkid, dup, retain, ids, expiry })
+}
