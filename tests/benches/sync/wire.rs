@@ -49,7 +49,8 @@ pub(crate) struct Wire {
     _broker: Broker,
     attachment: Attachment,
     proxy: SocketAddr,
-    bytes: Arc<AtomicU64>,
+    up: Arc<AtomicU64>,
+    down: Arc<AtomicU64>,
     tls: Option<Arc<ClientConfig>>,
 }
 
@@ -103,14 +104,20 @@ impl Wire {
         let attachment = broker.attach(AttachConfig { filters, capacity: 1024 });
         let target = broker.addrs().first().map(|bound| bound.addr);
         let target = target.ok_or_else(|| anyhow::anyhow!("the broker has no listener"))?;
-        let bytes = Arc::new(AtomicU64::new(0));
-        let proxy = proxy(target, Arc::clone(&bytes)).await?;
+        let (up, down) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+        let proxy = proxy(target, Arc::clone(&up), Arc::clone(&down)).await?;
         let tls = with_tls.then_some(client);
-        Ok(Self { node: node.parse()?, _broker: broker, attachment, proxy, bytes, tls })
+        Ok(Self { node: node.parse()?, _broker: broker, attachment, proxy, up, down, tls })
     }
 
+    /// Bytes of the socket so far, both ways.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
+        self.up.load(Ordering::Relaxed) + self.down()
+    }
+
+    /// Bytes of the socket so far, to the site.
+    pub(crate) fn down(&self) -> u64 {
+        self.down.load(Ordering::Relaxed)
     }
 
     /// Connects the site and drives both ends until there is nothing more to say.
@@ -223,7 +230,11 @@ fn at_site(ends: &mut Ends, session: &mut Session, event: Event) {
     }
 }
 
-async fn proxy(target: SocketAddr, bytes: Arc<AtomicU64>) -> anyhow::Result<SocketAddr> {
+async fn proxy(
+    target: SocketAddr,
+    up: Arc<AtomicU64>,
+    down: Arc<AtomicU64>,
+) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let addr = listener.local_addr()?;
     tokio::spawn(async move {
@@ -231,8 +242,8 @@ async fn proxy(target: SocketAddr, bytes: Arc<AtomicU64>) -> anyhow::Result<Sock
             let Ok(server) = TcpStream::connect(target).await else { continue };
             let (from_client, to_client) = client.into_split();
             let (from_server, to_server) = server.into_split();
-            tokio::spawn(copy(from_client, to_server, Arc::clone(&bytes)));
-            tokio::spawn(copy(from_server, to_client, Arc::clone(&bytes)));
+            tokio::spawn(copy(from_client, to_server, Arc::clone(&up)));
+            tokio::spawn(copy(from_server, to_client, Arc::clone(&down)));
         }
     });
     Ok(addr)
