@@ -7,7 +7,7 @@ ORCHESTRATOR ?= auto
 export RUST_BACKTRACE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test sim pair bench fmt lint doc deny ci clean
+.PHONY: help setup build demo test sim pair mutants explore fuzz bench fmt lint doc deny ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,15 @@ sim: ## the deterministic world: make sim SEEDS=20000, or SEED=n to replay one
 
 pair: ## Writer against Reader under faults, many cases: make pair CASES=100000
 	PROPTEST_CASES=$(or $(CASES),100000) $(CARGO) test --locked --release --package gnomon-sync --test pair
+
+mutants: ## prove that the world can fail: wrong variants of the protocol, each caught; writes docs/reliability.md
+	bash simulators/mutants/run.sh
+
+explore: ## visit every state of a small world
+	$(CARGO) run --locked --release --package gnomon-sim -- explore
+
+fuzz: ## fuzz every decoder, SECONDS each (needs nightly and cargo-fuzz)
+	sh fuzz/run.sh $(or $(SECONDS),60)
 
 bench: ## measure, with peers in the same run: make bench BENCH=sync; results in target/bench
 	$(CARGO) bench --locked --package gnomon-tests --bench $(or $(BENCH),sync)

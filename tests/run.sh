@@ -3,6 +3,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 daemon=target/docker
+small_disk=target/small-disk
 
 stage() {
     printf '\n== %s\n' "$*" >&2
@@ -15,9 +16,16 @@ cargo clippy --locked --workspace --all-targets -- --deny warnings
 stage "documentation"
 RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --quiet
 
-stage "a Docker daemon and the test images"
+stage "a Docker daemon, the test images, a disk that is small enough to fill"
+clean_up() {
+    sh tests/docker/daemon.sh stop "$daemon"
+    umount "$small_disk" 2>/dev/null || true
+}
+trap clean_up EXIT
 started=$(sh tests/docker/daemon.sh start "$daemon" $$)
-trap 'sh tests/docker/daemon.sh stop "$daemon"' EXIT
+mkdir -p "$small_disk"
+mountpoint -q "$small_disk" || mount -t tmpfs -o size=32m,mode=0700 gnomon-small "$small_disk"
+export GNOMON_TEST_SMALL_DISK="$PWD/$small_disk"
 trap 'exit 130' INT
 trap 'exit 143' TERM
 export "${started?}"

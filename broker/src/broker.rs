@@ -9,7 +9,6 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::acl::Acl;
@@ -17,7 +16,8 @@ use crate::attachment::{AttachConfig, Attachment};
 use crate::auth::Authenticator;
 use crate::hub::{Hub, keep};
 use crate::limits::Limits;
-use crate::listener::{Acceptor, Room};
+use crate::listener::{Acceptor, Endpoint, Room, Tls, Transport};
+use crate::revocation::Revocation;
 use crate::session::Policy;
 
 /// What a broker is started with.
@@ -68,12 +68,32 @@ pub enum StartError {
     },
 }
 
+/// Why a TLS configuration was not replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReloadError {
+    /// No listener has this address.
+    #[error("no listener has the address {addr}; ask the broker which there are")]
+    NoListener {
+        /// The address.
+        addr: SocketAddr,
+    },
+    /// The listener has no TLS.
+    #[error("the listener at {addr} has no TLS; it cannot get any while it is open")]
+    NoTls {
+        /// The address.
+        addr: SocketAddr,
+    },
+}
+
 /// A running MQTT broker. Dropping it ends every connection at once;
 /// [`shutdown`](Self::shutdown) says goodbye first.
 #[derive(Debug)]
 pub struct Broker {
     hub: Arc<Hub>,
+    room: Room,
     addrs: Vec<BoundListener>,
+    /// The TLS of each, in the same order.
+    tls: Vec<Option<Tls>>,
     acceptors: Vec<JoinHandle<()>>,
     keeper: JoinHandle<()>,
     stop: CancellationToken,
@@ -86,28 +106,84 @@ impl Broker {
         if listeners.is_empty() {
             return Err(StartError::NoListener);
         }
-        let room = Room::new(limits.connections, limits.pending_connections);
-        let hub = Arc::new(Hub::new(Policy { acl, limits }, authenticator));
         let stop = CancellationToken::new();
-        let (mut opened, mut addrs) = (Vec::new(), Vec::new());
+        let room = Room::new(&limits);
+        let hub = Arc::new(Hub::new(Policy { acl, limits }, authenticator));
+        let mut opened = Vec::new();
         for ListenerConfig { addr, tls } in listeners {
-            let (listener, bound) =
-                bind(addr).await.map_err(|source| StartError::Bind { addr, source })?;
-            addrs.push(BoundListener { addr: bound, tls: tls.is_some() });
-            opened.push(Acceptor {
-                hub: Arc::clone(&hub),
-                listener,
-                tls: tls.map(TlsAcceptor::from),
-                room: room.clone(),
-                stop: stop.clone(),
-            });
+            let plain = Transport::Plain;
+            let endpoint = Endpoint { addr, tls, transport: plain, proxy_protocol: false };
+            opened.push((bind(addr).await?, endpoint));
         }
         let keeper = tokio::spawn(keep(Arc::clone(&hub), stop.clone()));
-        let acceptors = opened.into_iter().map(|acceptor| tokio::spawn(acceptor.run())).collect();
-        for BoundListener { addr, tls } in &addrs {
-            tracing::info!(%addr, tls, "the broker listens");
+        let mut broker = Self {
+            hub,
+            room,
+            addrs: Vec::new(),
+            tls: Vec::new(),
+            acceptors: Vec::new(),
+            keeper,
+            stop,
+        };
+        for ((listener, addr), endpoint) in opened {
+            broker.serve(listener, addr, endpoint);
         }
-        Ok(Self { hub, addrs, acceptors, keeper, stop })
+        Ok(broker)
+    }
+
+    /// Opens one more listener.
+    pub async fn listen(&mut self, endpoint: Endpoint) -> Result<BoundListener, StartError> {
+        let (listener, addr) = bind(endpoint.addr).await?;
+        Ok(self.serve(listener, addr, endpoint))
+    }
+
+    fn serve(
+        &mut self,
+        listener: TcpListener,
+        addr: SocketAddr,
+        endpoint: Endpoint,
+    ) -> BoundListener {
+        let Endpoint { tls, transport, proxy_protocol, .. } = endpoint;
+        let tls = tls.map(Tls::new);
+        let bound = BoundListener { addr, tls: tls.is_some() };
+        let acceptor = Acceptor {
+            hub: Arc::clone(&self.hub),
+            listener,
+            tls: tls.clone(),
+            transport,
+            proxy_protocol,
+            room: self.room.clone(),
+            stop: self.stop.clone(),
+        };
+        self.acceptors.push(tokio::spawn(acceptor.run()));
+        self.addrs.push(bound);
+        self.tls.push(tls);
+        tracing::info!(%addr, tls = bound.tls, ?transport, proxy_protocol, "the broker listens");
+        bound
+    }
+
+    /// Gives the listener at `addr` another TLS configuration. Connections that are there keep
+    /// theirs.
+    pub fn reload_tls(
+        &self,
+        addr: SocketAddr,
+        config: Arc<rustls::ServerConfig>,
+    ) -> Result<(), ReloadError> {
+        let at = self.addrs.iter().position(|bound| bound.addr == addr);
+        let tls = at.and_then(|at| self.tls.get(at)).ok_or(ReloadError::NoListener { addr })?;
+        tls.as_ref().ok_or(ReloadError::NoTls { addr })?.replace(config);
+        tracing::info!(%addr, "the listener has another TLS configuration");
+        Ok(())
+    }
+
+    /// Turns an identity away from now on, and ends its sessions at once; returns how many.
+    pub fn revoke(&self, revocation: &Revocation) -> usize {
+        self.hub.revoke(revocation)
+    }
+
+    /// Lets an identity in again; `false` if it was not revoked.
+    pub fn pardon(&self, revocation: &Revocation) -> bool {
+        self.hub.pardon(revocation)
     }
 
     /// Where it listens, in the order of the configuration.
@@ -157,9 +233,10 @@ impl Drop for Broker {
     }
 }
 
-async fn bind(addr: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
-    let listener = TcpListener::bind(addr).await?;
-    let bound = listener.local_addr()?;
+async fn bind(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |source| StartError::Bind { addr, source };
+    let listener = TcpListener::bind(addr).await.map_err(failed)?;
+    let bound = listener.local_addr().map_err(failed)?;
     Ok((listener, bound))
 }
 

@@ -49,6 +49,8 @@ struct Connection<S> {
     /// Bytes of answers in the output since it was empty last.
     unsent_answers: usize,
     has_logged_denial: bool,
+    /// A search for retained messages goes on once others had their turn.
+    is_searching: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -58,6 +60,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             if let Err(reason) = self.step() {
                 return reason;
+            }
+            if std::mem::take(&mut self.is_searching) {
+                self.registration.outlet.wake();
+                tokio::task::yield_now().await;
             }
             let wants_input = self.wants_input();
             let has_deadline = self.arm(timer.as_mut(), wants_input);
@@ -92,9 +98,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.wire.release_input();
         while self.wire.output.len() < MESSAGES_AHEAD {
-            let next = self.registration.outlet.mailbox().next(now())?;
+            let (next, has_feed) = {
+                let mut mailbox = self.registration.outlet.mailbox();
+                (mailbox.next(now())?, mailbox.feed().is_some())
+            };
             match next {
-                Next::Send(packet) => self.send(packet)?,
+                Next::Send(packet) => {
+                    self.send(packet)?;
+                    // However many live messages there are, retained ones have their turn.
+                    if has_feed {
+                        self.feed_retained()?;
+                    }
+                }
                 Next::Expired => self.hub.metrics.drop(DropReason::Expired),
                 Next::Idle if self.feed_retained()? => {}
                 Next::Idle => break,
@@ -119,8 +134,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Ok(true);
                 }
                 Fed::More => {
-                    // Others have their turn before this goes on.
-                    self.registration.outlet.wake();
+                    self.is_searching = true;
                     return Ok(false);
                 }
             }
@@ -132,7 +146,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn wants_input(&self) -> bool {
-        self.gate.is_none() && self.unsent_answers < ANSWERS_AHEAD
+        self.gate.is_none()
+            && self.unsent_answers < ANSWERS_AHEAD
+            && self.session.throttled_until(now()).is_none()
     }
 
     fn take(&mut self, packet: Incoming) -> Result<(), DisconnectReason> {
@@ -301,7 +317,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn deadline(&self) -> Option<Instant> {
         let write = self.writing_since.map(|since| since + self.hub.policy.limits.write_timeout);
-        [self.session.deadline(), write].into_iter().flatten().min()
+        let throttled = self.session.throttled_until(now());
+        [self.session.deadline(), write, throttled].into_iter().flatten().min()
     }
 
     fn check_time(&self) -> Result<(), DisconnectReason> {

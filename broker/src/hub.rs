@@ -1,6 +1,7 @@
 //! What the tasks of a broker share: the table of sessions, their mailboxes, the retained messages,
 //! the attachments. Locks are held for lookups and queue operations only, never across an await.
 
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
@@ -11,19 +12,21 @@ use crate::attachment::{Attached, AttachmentEvent, PublishError};
 use crate::auth::Authenticator;
 use crate::filter::TopicFilter;
 use crate::mailbox::Offer;
-use crate::metrics::{Drop as DropReason, Metrics};
+use crate::metrics::{Drop as DropReason, Metrics, Rejection};
 use crate::outlet::Outlet;
 use crate::packet::Message;
 use crate::principal::{Principal, Role};
 use crate::quiet::Quiet;
 use crate::reason::DisconnectReason;
 use crate::retained::Retained;
+use crate::revocation::DenyList;
 use crate::session::Policy;
 use crate::session_id::SessionId;
 use crate::table::Table;
 
 mod keeper;
 mod registration;
+mod revoking;
 mod routing;
 
 pub(crate) use keeper::keep;
@@ -50,6 +53,8 @@ pub(crate) struct Hub {
     /// A lock around a pointer: read once per message, replaced when the application
     /// attaches or detaches.
     attachments: RwLock<Attachments>,
+    /// A lock around a list that is read once per CONNECT.
+    denied: RwLock<DenyList>,
     next_session: AtomicU64,
     next_attachment: AtomicU64,
     stopping: AtomicBool,
@@ -79,6 +84,7 @@ impl Hub {
             table: RwLock::default(),
             retained: Mutex::new(retained),
             attachments: RwLock::new(Arc::from([])),
+            denied: RwLock::default(),
             next_session: AtomicU64::new(1),
             next_attachment: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
@@ -182,6 +188,14 @@ impl Hub {
         let table = self.table_mut();
         self.stopping.store(true, Ordering::Release);
         table.entries().for_each(|(_, entry)| entry.outlet.close(DisconnectReason::ServerShutdown));
+    }
+
+    /// Counts a connection that is turned away; logs one a second.
+    pub(crate) fn note_rejection(&self, rejection: Rejection, peer: SocketAddr) {
+        self.metrics.rejection(rejection);
+        if let Some(held_back) = self.rejection_log.allows(Instant::now()) {
+            tracing::warn!(%peer, ?rejection, held_back, "a connection is turned away");
+        }
     }
 
     /// Counts what became of an offer; whether it waits now.

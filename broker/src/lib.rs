@@ -3,6 +3,7 @@
 //! application. What it keeps for clients that are away, it keeps in memory only.
 
 mod acl;
+mod addresses;
 mod admission;
 mod attachment;
 mod auth;
@@ -21,14 +22,18 @@ mod outbox;
 mod outlet;
 mod packet;
 mod principal;
+mod proxy;
 mod quiet;
+mod rate;
 mod reason;
 mod retained;
+mod revocation;
 mod session;
 mod session_id;
 mod table;
 mod tls;
 mod topic;
+mod websocket;
 mod window;
 mod wire;
 
@@ -38,12 +43,14 @@ pub use auth::{
     AuthError, Authenticator, CertificateAuthenticator, CertificateSubject, Credentials,
     SubjectError,
 };
-pub use broker::{BoundListener, Broker, BrokerConfig, ListenerConfig, StartError};
+pub use broker::{BoundListener, Broker, BrokerConfig, ListenerConfig, ReloadError, StartError};
 pub use filter::{Level, TopicFilter};
 pub use limits::Limits;
+pub use listener::{Endpoint, Transport};
 pub use packet::{Protocol, Qos};
 pub use principal::{Principal, Role};
 pub use reason::DisconnectReason;
+pub use revocation::Revocation;
 pub use session_id::SessionId;
 pub use tls::{ClientCertificates, TlsConfig, TlsError};
 pub use topic::{TopicError, TopicLimits, TopicName};

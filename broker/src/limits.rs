@@ -9,11 +9,25 @@ use crate::topic::TopicLimits;
 pub struct Limits {
     /// Connections of one broker at once; one more is closed as soon as it is accepted.
     pub connections: usize,
+    /// Connections of one address at once; of IPv6, the upper half counts.
+    pub connections_per_address: usize,
+    /// Connections that one address may open in a second; zero is without a limit.
+    pub connect_rate: u32,
+    /// Connections that one address may open at once after a pause.
+    pub connect_burst: u32,
+    /// Messages a second that are read from one client, after as many at once; zero is
+    /// without a limit.
+    pub publish_rate: u32,
+    /// Bytes of payload a second that are read from one client; zero is without a limit.
+    pub publish_bytes_rate: u64,
+    /// How often the broker publishes its own figures below `$SYS/broker/`; zero is never.
+    pub sys_interval: Duration,
     /// Connected sessions of one principal at once.
     pub connections_per_principal: usize,
     /// Of these, how many may be in the TLS handshake or before their CONNECT at once.
     pub pending_connections: usize,
-    /// The time for a TLS handshake.
+    /// The time for each of: the header of a load balancer, a TLS handshake, the request for
+    /// a WebSocket.
     pub handshake_timeout: Duration,
     /// The time from the handshake to a complete CONNECT.
     pub connect_timeout: Duration,
@@ -75,6 +89,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 50_000,
+            connections_per_address: 20_000,
+            connect_rate: 2_000,
+            connect_burst: 20_000,
+            publish_rate: 0,
+            publish_bytes_rate: 0,
+            sys_interval: Duration::ZERO,
             connections_per_principal: 20_000,
             pending_connections: 10_000,
             handshake_timeout: Duration::from_secs(10),

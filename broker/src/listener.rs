@@ -2,55 +2,76 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
-use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::opening::{self, Newcomer, Opened};
+use crate::connection::opening::Newcomer;
 use crate::hub::Hub;
-use crate::metrics::Rejection;
-use crate::tls;
+
+mod arriving;
+mod room;
+
+use arriving::{Arriving, Open};
+pub(crate) use room::Room;
+
+/// What clients speak below MQTT, or below TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Transport {
+    /// MQTT as it is.
+    #[default]
+    Plain,
+    /// MQTT in the frames of a WebSocket.
+    WebSocket,
+}
+
+/// One listener, with everything that can be said about it; MQTT 3.1.1 and 5.0 share it.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// The address; port 0 lets the system choose.
+    pub addr: SocketAddr,
+    /// TLS, as [`crate::TlsConfig`] builds it; without it, clients have no certificate.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// What clients speak.
+    pub transport: Transport,
+    /// Whether each connection begins with a PROXY protocol header of version 2. Then only the
+    /// load balancer may be able to reach the listener, since whoever can is believed.
+    pub proxy_protocol: bool,
+}
+
+/// The TLS of a listener, which can be replaced.
+#[derive(Debug, Clone)]
+pub(crate) struct Tls(Arc<RwLock<Arc<ServerConfig>>>);
+
+impl Tls {
+    pub(crate) fn new(config: Arc<ServerConfig>) -> Self {
+        Self(Arc::new(RwLock::new(config)))
+    }
+
+    /// Later connections get this.
+    pub(crate) fn replace(&self, config: Arc<ServerConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    fn acceptor(&self) -> TlsAcceptor {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)).into()
+    }
+}
 
 /// The accept loop of one listener.
 pub(crate) struct Acceptor {
     pub(crate) hub: Arc<Hub>,
     pub(crate) listener: TcpListener,
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Tls>,
+    pub(crate) transport: Transport,
+    pub(crate) proxy_protocol: bool,
     pub(crate) room: Room,
     pub(crate) stop: CancellationToken,
-}
-
-/// How many more connections a broker takes.
-#[derive(Debug, Clone)]
-pub(crate) struct Room {
-    connections: Arc<Semaphore>,
-    pending: Arc<Semaphore>,
-}
-
-impl Room {
-    pub(crate) fn new(connections: usize, pending: usize) -> Self {
-        let semaphore =
-            |permits: usize| Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
-        Self { connections: semaphore(connections), pending: semaphore(pending) }
-    }
-
-    fn take(&self) -> Result<(OwnedSemaphorePermit, OwnedSemaphorePermit), Rejection> {
-        let connection = Arc::clone(&self.connections)
-            .try_acquire_owned()
-            .map_err(|_| Rejection::TooManyConnections)?;
-        let pending =
-            Arc::clone(&self.pending).try_acquire_owned().map_err(|_| Rejection::TooManyPending)?;
-        Ok((connection, pending))
-    }
 }
 
 impl Acceptor {
@@ -82,10 +103,7 @@ impl Acceptor {
         let (connection, pending) = match self.room.take() {
             Ok(permits) => permits,
             Err(rejection) => {
-                self.hub.metrics.rejection(rejection);
-                if let Some(held_back) = self.hub.rejection_log.allows(std::time::Instant::now()) {
-                    tracing::warn!(%peer, ?rejection, held_back, "a connection is turned away");
-                }
+                self.hub.note_rejection(rejection, peer);
                 return;
             }
         };
@@ -93,15 +111,18 @@ impl Acceptor {
             tracing::trace!(%peer, %error, "the connection is gone already");
             return;
         }
-        let (hub, stop) = (Arc::clone(&self.hub), self.stop.clone());
-        let open = Open::new(Arc::clone(&hub), connection);
-        if let Some(tls) = self.tls.clone() {
-            let opening = Box::pin(open_tls(hub, tls, stream, peer, pending, stop));
-            connections.spawn(serve(open, opening));
+        let newcomer = Newcomer { stream, peer, certificate: Ok(None), pending };
+        let arriving = Arriving {
+            hub: Arc::clone(&self.hub),
+            room: self.room.clone(),
+            stop: self.stop.clone(),
+            open: Open::new(Arc::clone(&self.hub), connection),
+        };
+        let tls = self.tls.as_ref().map(Tls::acceptor);
+        if self.proxy_protocol {
+            connections.spawn(arriving.behind_proxy(tls, self.transport, newcomer));
         } else {
-            let newcomer = Newcomer { stream, peer, certificate: Ok(None), pending };
-            let opening = Box::pin(opening::open(hub, newcomer, stop));
-            connections.spawn(serve(open, opening));
+            arriving.start(connections, tls, self.transport, newcomer);
         }
     }
 
@@ -124,69 +145,6 @@ impl Acceptor {
 
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// A connection that counts as open for as long as this lives.
-struct Open {
-    hub: Arc<Hub>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Open {
-    fn new(hub: Arc<Hub>, permit: OwnedSemaphorePermit) -> Self {
-        hub.metrics.connections.inc();
-        Self { hub, _permit: permit }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.hub.metrics.connections.dec();
-    }
-}
-
-/// The task of a connection: first one future, then the other, each in memory of its own.
-async fn serve<S, F>(open: Open, opening: Pin<Box<F>>)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-    F: Future<Output = Option<Opened<S>>>,
-{
-    if let Some(opened) = opening.await {
-        opened.serve().await;
-    }
-    drop(open);
-}
-
-async fn open_tls(
-    hub: Arc<Hub>,
-    tls: TlsAcceptor,
-    stream: TcpStream,
-    peer: SocketAddr,
-    pending: OwnedSemaphorePermit,
-    stop: CancellationToken,
-) -> Option<Opened<TlsStream<TcpStream>>> {
-    let handshake = timeout(hub.policy.limits.handshake_timeout, tls.accept(stream));
-    let outcome = tokio::select! {
-        outcome = handshake => outcome,
-        () = stop.cancelled() => return None,
-    };
-    let rejection = match outcome {
-        Ok(Ok(stream)) => {
-            let certificate = tls::peer_subject(stream.get_ref().1);
-            let newcomer = Newcomer { stream, peer, certificate, pending };
-            return opening::open(hub, newcomer, stop).await;
-        }
-        Ok(Err(error)) => {
-            tracing::debug!(%peer, %error, "a TLS handshake failed");
-            Rejection::HandshakeFailed
-        }
-        Err(_) => Rejection::HandshakeTimeout,
-    };
-    hub.metrics.rejection(rejection);
-    if let Some(held_back) = hub.rejection_log.allows(std::time::Instant::now()) {
-        tracing::warn!(%peer, ?rejection, held_back, "a connection is turned away");
-    }
-    None
-}
 
 fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended

@@ -74,6 +74,10 @@ pub(crate) enum Denial {
 pub(crate) enum Rejection {
     TooManyConnections,
     TooManyPending,
+    TooManyOfAddress,
+    TooFast,
+    ProxyHeader,
+    WebSocket,
     HandshakeTimeout,
     HandshakeFailed,
     ConnectTimeout,
@@ -136,6 +140,10 @@ impl Metrics {
         let reason = match rejection {
             Rejection::TooManyConnections => "too_many_connections",
             Rejection::TooManyPending => "too_many_pending",
+            Rejection::TooManyOfAddress => "too_many_of_address",
+            Rejection::TooFast => "too_fast",
+            Rejection::ProxyHeader => "proxy_header",
+            Rejection::WebSocket => "websocket",
             Rejection::HandshakeTimeout => "handshake_timeout",
             Rejection::HandshakeFailed => "handshake_failed",
             Rejection::ConnectTimeout => "connect_timeout",
@@ -153,6 +161,21 @@ impl Metrics {
     pub(crate) fn session_ended(&self, protocol: Protocol, reason: DisconnectReason) {
         self.sessions.get_or_create(&protocol_label(protocol)).dec();
         self.disconnects.get_or_create(&ReasonLabel { reason: reason.label() }).inc();
+    }
+
+    /// What the broker publishes about itself.
+    pub(crate) fn figures(&self) -> [(&'static str, u64); 8] {
+        let gauge = |gauge: &Gauge| u64::try_from(gauge.get()).unwrap_or(0);
+        [
+            ("connections", gauge(&self.connections)),
+            ("away_sessions", gauge(&self.away)),
+            ("retained_messages", gauge(&self.retained)),
+            ("messages/in", self.messages.incoming.get()),
+            ("messages/out", self.messages.outgoing.get()),
+            ("bytes/in", self.bytes.incoming.get()),
+            ("bytes/out", self.bytes.outgoing.get()),
+            ("takeovers", self.takeovers.get()),
+        ]
     }
 
     /// Names every instrument in `registry`.

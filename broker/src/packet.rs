@@ -357,8 +357,6 @@ pub(crate) enum Refusal {
     WillRetain,
     #[error("the client has too many connections")]
     QuotaExceeded,
-    #[error("too many clients connect at once from this address; try again later")]
-    RateExceeded,
 }
 
 /// The answer to one filter of a SUBSCRIBE.

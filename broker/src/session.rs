@@ -18,6 +18,9 @@ use crate::topic::TopicName;
 
 #[cfg(test)]
 pub(crate) mod tests;
+mod throttle;
+
+use throttle::Throttle;
 
 /// What the connection must do after a packet. It does it, and only then hands in the next packet.
 #[derive(Debug)]
@@ -81,11 +84,18 @@ pub(crate) struct Session {
     policy: Arc<Policy>,
     last_received: Instant,
     aliases: Vec<Option<TopicName>>,
+    throttle: Option<Box<Throttle>>,
 }
 
 impl Session {
     pub(crate) fn new(agreement: Agreement, policy: Arc<Policy>, now: Instant) -> Self {
-        Self { agreement, policy, last_received: now, aliases: Vec::new() }
+        let throttle = Throttle::new(&policy.limits, now);
+        Self { agreement, policy, last_received: now, aliases: Vec::new(), throttle }
+    }
+
+    /// When the client may be read from again, if it published too fast.
+    pub(crate) fn throttled_until(&self, now: Instant) -> Option<Instant> {
+        self.throttle.as_ref().and_then(|throttle| throttle.ready_at(now))
     }
 
     /// Notes that bytes arrived.
@@ -181,6 +191,9 @@ impl Session {
         let expires = expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
         let retain = retain && keeps_retained;
         let message = Arc::new(Message { topic, payload, qos, retain, expires, properties });
+        if let Some(throttle) = &mut self.throttle {
+            throttle.charge(&message, now);
+        }
         Ok(Effect::Publish { message, pkid })
     }
 

@@ -46,7 +46,7 @@ pub(crate) struct Entry<O> {
     /// The serial number of the certificate that the client showed.
     pub(crate) serial: Option<Box<[u8]>>,
     subscriptions: Vec<Subscription>,
-    pub(crate) away: Option<Away>,
+    pub(crate) away: Option<Box<Away>>,
 }
 
 /// All sessions of a broker and their subscriptions.
@@ -146,7 +146,7 @@ impl<O> Table<O> {
             return false;
         }
         self.due.insert((away.due(), id));
-        entry.away = Some(away);
+        entry.away = Some(Box::new(away));
         let principal = Arc::clone(&entry.key.principal);
         self.count_down(&principal, false, true);
         self.counts.entry(principal).or_default().1 += 1;
@@ -294,6 +294,16 @@ impl<O> Table<O> {
     /// The outlet of a session.
     pub(crate) fn outlet(&self, id: SessionId) -> Option<&O> {
         self.sessions.get(&id).map(|entry| &entry.outlet)
+    }
+
+    /// The sessions for which something holds.
+    pub(crate) fn find(&self, holds: impl Fn(&Entry<O>) -> bool) -> Vec<SessionId> {
+        self.entries().filter(|(_, entry)| holds(entry)).map(|(id, _)| id).collect()
+    }
+
+    /// The entry of a session.
+    pub(crate) fn entry(&self, id: SessionId) -> Option<&Entry<O>> {
+        self.sessions.get(&id)
     }
 
     /// All sessions, in no order.

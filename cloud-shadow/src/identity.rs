@@ -70,6 +70,11 @@ pub enum IdentityError {
 }
 
 impl Identity {
+    /// Whether the folder holds an identity.
+    pub fn is_in(dir: &Path) -> bool {
+        dir.join(file::CA).exists()
+    }
+
     /// Reads the identity from the data folder and makes what is missing. `host` is a further name
     /// or address under which sites reach the broker; `now` is the time since 1970.
     ///
@@ -89,20 +94,26 @@ impl Identity {
 
 fn open_authority(dir: &Path, now: Duration) -> Result<Authority, IdentityError> {
     let (certificate_path, key_path) = (dir.join(file::CA), dir.join(file::CA_KEY));
-    let key = files::read(&key_path)?;
+    let key = files::read_private(&key_path)?;
     if let Some(certificate) = files::read(&certificate_path)? {
         let missing = IdentityError::KeyMissing { certificate: file::CA, key: file::CA_KEY };
         return Ok(Authority::from_pem(&certificate, &key.ok_or(missing)?)?);
     }
-    let (authority, key_pem) = Authority::create(now)?;
-    files::write_private(&key_path, key_pem.as_bytes())?;
+    let key = if let Some(key) = key {
+        key
+    } else {
+        let key = Authority::generate_key()?;
+        files::write_private(&key_path, key.as_bytes())?;
+        key
+    };
+    let authority = Authority::create(&key, now)?;
     files::write_public(&certificate_path, authority.certificate_pem().as_bytes())?;
     Ok(authority)
 }
 
 fn open_token(dir: &Path) -> Result<AdminToken, IdentityError> {
     let path = dir.join(file::ADMIN_TOKEN);
-    let text = if let Some(text) = files::read(&path)? {
+    let text = if let Some(text) = files::read_private(&path)? {
         text
     } else {
         let text = token::random_text() + "\n";

@@ -12,6 +12,7 @@ pub mod identity;
 pub mod link;
 pub mod metrics;
 pub mod mqtt;
+mod quiet;
 pub mod rows;
 pub mod server;
 pub mod store;

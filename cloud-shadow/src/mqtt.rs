@@ -12,14 +12,12 @@ use gnomon_schemas::id::NodeName;
 use gnomon_schemas::topic::{FROM_ALL_NODES, NODE_PUBLISHES, NODE_SUBSCRIBES, Topic};
 use gnomon_schemas::wire::Message;
 
-mod quiet;
-
-use self::quiet::Quiet;
 use crate::core::CoreHandle;
 use crate::domain::{Action, Command, Session};
 use crate::identity::Roll;
 use crate::link::Link;
 use crate::metrics::{Direction, Metrics};
+use crate::quiet::Quiet;
 
 /// How many events of the broker may wait for the core before clients have to wait.
 const EVENTS: usize = 4096;

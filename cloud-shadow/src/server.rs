@@ -84,9 +84,15 @@ impl Server {
     /// Makes what is missing in the data folder, reads the rest, and opens the ports.
     pub async fn start(config: Config) -> Result<Self, ServeError> {
         let lock = lock(&config.data)?;
+        let was_used = Identity::is_in(&config.data);
         let host = config.advertise.as_ref().map(Advertise::host);
         let identity = Arc::new(Identity::open(&config.data, host, clock::since_1970())?);
-        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&config.data.join("store.redb"))?);
+        let store_path = config.data.join("store.redb");
+        if was_used && std::fs::metadata(&store_path).map_or(0, |file| file.len()) == 0 {
+            let path = store_path.display();
+            tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
+        }
+        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&store_path)?);
         let clock = Clock::start();
         let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
 

@@ -83,6 +83,15 @@ pub enum StoreError {
         /// The store's file.
         path: PathBuf,
     },
+    /// The file was removed or replaced while it was open.
+    #[error(
+        "the store's file {path} was removed or replaced while it was in use, so nothing more is \
+         written; put it back and start the cloud again"
+    )]
+    Gone {
+        /// The store's file.
+        path: PathBuf,
+    },
     /// The system refused to read or write.
     #[error("the store {path} cannot be read or written; check the file's rights and the disk")]
     Io {

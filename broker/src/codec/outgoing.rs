@@ -268,7 +268,6 @@ fn refusal_code(protocol: Protocol, refusal: Refusal) -> u8 {
         Refusal::WillTopic => (3, 0x90),
         Refusal::QuotaExceeded => (3, 0x97),
         Refusal::WillRetain => (3, 0x9A),
-        Refusal::RateExceeded => (3, 0x9F),
     };
     match protocol {
         Protocol::V4 => v4,

@@ -99,6 +99,7 @@ where
                 writing_since: None,
                 unsent_answers: 0,
                 has_logged_denial: false,
+                is_searching: false,
                 hub,
                 wire,
                 session,

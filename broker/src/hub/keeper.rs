@@ -3,15 +3,18 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use tokio::time::Interval;
 use tokio_util::sync::CancellationToken;
 
 use super::Hub;
 use crate::attachment::AttachmentEvent;
 use crate::outlet::Outlet;
+use crate::packet::{Message, Qos};
 use crate::table::Due;
 
 /// Runs until the broker stops.
 pub(crate) async fn keep(hub: Arc<Hub>, stop: CancellationToken) {
+    let mut figures = Figures::new(&hub);
     loop {
         let next = hub.table().next_due();
         let until_due = async {
@@ -23,6 +26,7 @@ pub(crate) async fn keep(hub: Arc<Hub>, stop: CancellationToken) {
         tokio::select! {
             () = until_due => {}
             () = hub.due_changed.notified() => {}
+            () = figures.due() => figures.publish(&hub),
             () = stop.cancelled() => return,
         }
         while let Some(due) = hub.take_due() {
@@ -50,6 +54,37 @@ impl Hub {
         self.route(&will, Some(id));
         for attached in self.attachments().iter().filter(|a| a.wants(&will.topic)) {
             attached.send(AttachmentEvent::publish(Some(id), &principal, &will)).await;
+        }
+    }
+}
+
+/// The broker's own figures as retained messages below `$SYS/broker/`.
+struct Figures {
+    ticks: Option<Interval>,
+}
+
+impl Figures {
+    fn new(hub: &Hub) -> Self {
+        let every = hub.policy.limits.sys_interval;
+        let ticks = (!every.is_zero()).then(|| tokio::time::interval(every));
+        Self { ticks }
+    }
+
+    async fn due(&mut self) {
+        match &mut self.ticks {
+            Some(ticks) => {
+                ticks.tick().await;
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    fn publish(&self, hub: &Hub) {
+        let expires = self.ticks.as_ref().map(|ticks| now() + 2 * ticks.period());
+        for (name, value) in hub.metrics.figures() {
+            let Ok(topic) = format!("$SYS/broker/{name}").parse() else { continue };
+            let message = Message::new(topic, value.to_string().into(), Qos::AtMostOnce);
+            hub.route(&Arc::new(Message { retain: true, expires, ..message }), None);
         }
     }
 }

@@ -52,17 +52,20 @@ impl Hub {
         if self.stopping.load(Ordering::Acquire) {
             return Err(Refusal::ShuttingDown);
         }
+        if self.denies(&key.principal, serial.as_deref()) {
+            return Err(Refusal::NotAuthorized);
+        }
         let earlier = table
             .of_client(&key)
-            .map(|(id, entry)| (id, Arc::clone(&entry.outlet), entry.away.clone()));
+            .map(|(id, entry)| (id, Arc::clone(&entry.outlet), entry.away.is_some()));
         if table.count_of(&key.principal).0 >= limits.connections_per_principal
-            && earlier.as_ref().is_none_or(|(_, _, away)| away.is_some())
+            && earlier.as_ref().is_none_or(|(_, _, is_away)| *is_away)
         {
             return Err(Refusal::QuotaExceeded);
         }
         let mut mailbox = None;
-        if let Some((earlier_id, outlet, away)) = &earlier {
-            if away.is_none() {
+        if let Some((earlier_id, outlet, is_away)) = &earlier {
+            if !is_away {
                 self.metrics.takeovers.inc();
             }
             if !clean_start && outlet.mailbox().is_durable() {

@@ -196,3 +196,59 @@ async fn a_returning_client_resumes_its_tls_session_and_keeps_its_identity() {
         }
     }
 }
+
+async fn open(
+    running: &Running,
+    config: rustls::ClientConfig,
+) -> tokio_rustls::client::TlsStream<tokio::net::TcpStream> {
+    let stream = tokio::net::TcpStream::connect(running.addr).await.unwrap();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let name = rustls_pki_types::ServerName::try_from("127.0.0.1").unwrap();
+    let mut stream = within("a handshake", connector.connect(name, stream)).await.unwrap();
+    stream.write_all(&connect(crate::raw::V5, "", "c", 60, &[])).await.unwrap();
+    stream
+}
+
+#[tokio::test]
+async fn another_certificate_is_shown_without_a_restart() {
+    let authority = authority();
+    let running = start(&authority, Limits::default()).await;
+    let config = || client_config(&authority, Some(issue(&authority, &[], "site-1", "node")));
+    let shown = |stream: &tokio_rustls::client::TlsStream<tokio::net::TcpStream>| {
+        stream.get_ref().1.peer_certificates().unwrap()[0].clone()
+    };
+    let mut before = open(&running, config()).await;
+    let (certificate, key) = issue(&authority, &["127.0.0.1"], "broker", "service");
+    let clients = ClientCertificates::Required(vec![authority.der().clone()]);
+    let tls = TlsConfig { chain: vec![certificate.clone()], key, clients }.build().unwrap();
+    running.broker.reload_tls(running.addr, Arc::clone(&tls)).unwrap();
+    let after = open(&running, config()).await;
+    assert_ne!(shown(&before), certificate);
+    assert_eq!(shown(&after), certificate);
+    assert_eq!(within("an answer", before.read_u8()).await.unwrap(), 0x20);
+    let other = ([127, 0, 0, 1], 1).into();
+    assert!(running.broker.reload_tls(other, tls).is_err());
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_ends_its_sessions_and_another_of_the_same_node_does_not() {
+    let authority = authority();
+    let running = start(&authority, Limits::default()).await;
+    let (certificate, key) = issue(&authority, &[], "site-1", "node");
+    let (_, parsed) = x509_parser::parse_x509_certificate(&certificate).unwrap();
+    let serial = parsed.raw_serial().to_vec();
+    let mut revoked =
+        open(&running, client_config(&authority, Some((certificate.clone(), key)))).await;
+    assert_eq!(within("a CONNACK", revoked.read_u8()).await.unwrap(), 0x20);
+    let revocation = gnomon_broker::Revocation::Serial(serial);
+    assert_eq!(running.broker.revoke(&revocation), 1);
+    let mut rest = Vec::new();
+    // The end may come without a goodbye of TLS.
+    let _end = within("the end", revoked.read_to_end(&mut rest)).await;
+    assert!(rest.windows(2).any(|pair| pair == [0x87, 0x24]), "{rest:02x?}");
+    let fresh = issue(&authority, &[], "site-1", "node");
+    let mut fresh = open(&running, client_config(&authority, Some(fresh))).await;
+    let mut answer = [0; 4];
+    within("a CONNACK", fresh.read_exact(&mut answer)).await.unwrap();
+    assert_eq!((answer[0], answer[3]), (0x20, 0));
+}

@@ -110,6 +110,23 @@ async fn what_a_full_disk_refused_has_not_happened() {
 }
 
 #[tokio::test]
+async fn a_goodbye_counts_also_while_the_store_does_not_answer() {
+    let bench = Bench::with_node().await;
+    bench.act(Action::Connected(Session(1))).await.unwrap();
+    bench.store.fail(Some(ErrorKind::Other));
+    bench.store.fail_reads(true);
+    assert_eq!(bench.put("{\"a\":1}").await, Err(Refusal::StoreFailed));
+    let handle = bench.core.handle();
+    handle.tell(command(Action::Disconnected(Session(1)))).await.unwrap();
+    assert_eq!(bench.put("{\"a\":2}").await, Err(Refusal::StoreFailed));
+    bench.store.fail(None);
+    bench.store.fail_reads(false);
+    bench.put("{\"a\":3}").await.unwrap();
+    let online = |domain: &Domain, _: crate::domain::Now| domain.census().online;
+    assert_eq!(handle.read(online).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn a_node_whose_creation_was_refused_does_not_exist() {
     let bench = Bench::start(MemoryStore::new(), CoreConfig::default()).await;
     bench.store.fail(Some(ErrorKind::Other));

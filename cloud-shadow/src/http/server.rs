@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::patience::Patient;
+use crate::quiet::Quiet;
 
 /// What the listener may be tuned with.
 #[derive(Debug, Clone, Copy)]
@@ -48,12 +49,15 @@ pub async fn serve(
 ) {
     let room = Arc::new(Semaphore::new(config.connections));
     let connections = TaskTracker::new();
+    let mut quiet = Quiet::default();
     while let Some(stream) = next(&listener, &room, &stop).await {
         let (stream, permit) = match stream {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: trying again at once would only burn CPU.
-                tracing::warn!(%error, "a connection could not be accepted");
+                if let Some(unsaid) = quiet.speak() {
+                    tracing::warn!(%error, unsaid, "a connection could not be accepted");
+                }
                 tokio::time::sleep(Duration::from_millis(100)).await;
                 continue;
             }

@@ -58,16 +58,21 @@ pub enum AuthorityError {
 }
 
 impl Authority {
-    /// A new authority and its private key.
-    pub(super) fn create(now: Duration) -> Result<(Self, String), AuthorityError> {
-        let key = KeyPair::generate().map_err(AuthorityError::Sign)?;
+    /// A new private key.
+    pub(super) fn generate_key() -> Result<String, AuthorityError> {
+        KeyPair::generate().map(|key| key.serialize_pem()).map_err(AuthorityError::Sign)
+    }
+
+    /// An authority with a private key. With the key of an earlier one it is that one again: what
+    /// either has signed, both vouch for.
+    pub(super) fn create(key: &str, now: Duration) -> Result<Self, AuthorityError> {
+        let key = KeyPair::from_pem(key).map_err(AuthorityError::Own)?;
         let mut params = parameters("gnomon certificate authority", now + 20 * YEAR);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate_pem = params.self_signed(&key).map_err(AuthorityError::Sign)?.pem();
-        let key_pem = key.serialize_pem();
         let issuer = Issuer::new(params, key);
-        Ok((Self { issuer, certificate_pem }, key_pem))
+        Ok(Self { issuer, certificate_pem })
     }
 
     /// An authority that was made earlier.

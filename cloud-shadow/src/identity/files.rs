@@ -1,8 +1,8 @@
 //! Small files that must be whole or absent, whatever happens while they are written.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// A file could not be read or written.
@@ -22,6 +22,30 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, FileError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(source) => Err(FileError { doing: "reading", path: path.to_owned(), source }),
     }
+}
+
+/// The text of a file that only its owner may read. Where others may, as after a copy that lost
+/// the rights, it becomes private again.
+pub(super) fn read_private(path: &Path) -> Result<Option<String>, FileError> {
+    let text = read(path)?;
+    if text.is_some() {
+        protect(path).map_err(|source| FileError {
+            doing: "protecting",
+            path: path.to_owned(),
+            source,
+        })?;
+    }
+    Ok(text)
+}
+
+fn protect(path: &Path) -> std::io::Result<()> {
+    let mode = std::fs::metadata(path)?.permissions().mode();
+    let of_others = mode & 0o077;
+    if of_others == 0 {
+        return Ok(());
+    }
+    tracing::warn!(path = %path.display(), mode = format!("{mode:o}"), "others could read a secret file");
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))
 }
 
 /// Writes a file that only its owner may read.

@@ -68,7 +68,8 @@ fn a_signed_request_verifies_and_names_the_node_whatever_it_asked_for() {
     assert_eq!(parsed.subject().to_string(), "CN=site-1, OU=node");
     assert!(parsed.subject_alternative_name().unwrap().is_none());
     assert!(!parsed.is_ca());
-    assert_eq!(parsed.raw_serial_as_string().replace(':', ""), signed.serial);
+    let serial = parsed.raw_serial_as_string().replace(':', "");
+    assert_eq!(format!("{serial:0>32}"), signed.serial);
 }
 
 #[test]
@@ -92,6 +93,40 @@ fn a_lost_authority_key_is_an_error_and_not_a_new_authority() {
     std::fs::remove_file(dir.path().join("ca-key.pem")).unwrap();
     let error = Identity::open(dir.path(), None, NOW).unwrap_err();
     assert!(matches!(error, IdentityError::KeyMissing { .. }), "{error}");
+}
+
+#[test]
+fn a_lost_authority_certificate_is_made_again_with_the_same_key() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Identity::open(dir.path(), None, NOW).unwrap();
+    let key = std::fs::read(dir.path().join("ca-key.pem")).unwrap();
+    std::fs::remove_file(dir.path().join("ca.pem")).unwrap();
+    let second = Identity::open(dir.path(), None, NOW).unwrap();
+    assert_eq!(std::fs::read(dir.path().join("ca-key.pem")).unwrap(), key);
+    let signed = second.authority.sign_node(&"site-1".parse().unwrap(), &request(), NOW).unwrap();
+    let leaf = CertificateDer::from_pem_slice(signed.pem.as_bytes()).unwrap();
+    let mut roots = rustls::RootCertStore::empty();
+    let old = first.authority.certificate_pem();
+    roots.add(CertificateDer::from_pem_slice(old.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(ring::default_provider());
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    let verifier = verifier.build().unwrap();
+    verifier.verify_client_cert(&leaf, &[], UnixTime::since_unix_epoch(NOW)).unwrap();
+}
+
+#[test]
+fn secrets_that_others_could_read_become_private_again() {
+    let dir = tempfile::tempdir().unwrap();
+    Identity::open(dir.path(), None, NOW).unwrap();
+    for name in ["admin-token", "ca-key.pem"] {
+        let open = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(dir.path().join(name), open).unwrap();
+    }
+    Identity::open(dir.path(), None, NOW).unwrap();
+    for name in ["admin-token", "ca-key.pem"] {
+        let found = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
+        assert_eq!(found & 0o777, 0o600, "{name}");
+    }
 }
 
 #[test]

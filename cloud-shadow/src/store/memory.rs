@@ -19,6 +19,7 @@ pub struct MemoryStore {
 struct State {
     rows: BTreeMap<Vec<u8>, Vec<u8>>,
     fails: Option<std::io::ErrorKind>,
+    is_unreadable: bool,
 }
 
 impl MemoryStore {
@@ -32,8 +33,23 @@ impl MemoryStore {
         self.state().fails = kind;
     }
 
+    /// Makes every later read fail, until it is told otherwise.
+    pub fn fail_reads(&self, is_unreadable: bool) {
+        self.state().is_unreadable = is_unreadable;
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn readable(&self) -> Result<&BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
+        if self.is_unreadable {
+            let (path, source) = (PathBuf::from(":memory:"), std::io::ErrorKind::Other.into());
+            return Err(StoreError::Io { path, source });
+        }
+        Ok(&self.rows)
     }
 }
 
@@ -66,14 +82,14 @@ impl Store for MemoryStore {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.state().rows.get(key).cloned())
+        Ok(self.state().readable()?.get(key).cloned())
     }
 
     fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
         let end = after_prefix(prefix);
         let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
         let state = self.state();
-        let rows = state.rows.range::<[u8], _>((Bound::Included(prefix), upper));
+        let rows = state.readable()?.range::<[u8], _>((Bound::Included(prefix), upper));
         Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
     }
 }

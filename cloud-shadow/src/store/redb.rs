@@ -1,6 +1,7 @@
 //! The default store: one redb file. Every commit is synced to the disk before it returns.
 
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -14,8 +15,18 @@ use super::{Op, Pair, Store, StoreError, after_prefix};
 pub struct RedbStore {
     path: PathBuf,
     // A lock because a handle that has seen an I/O error is dead for good and must be exchanged.
-    database: Mutex<Option<Database>>,
+    database: Mutex<Option<Open>>,
 }
+
+#[derive(Debug)]
+struct Open {
+    database: Database,
+    /// Which file that is, whatever the path names by now.
+    file: FileId,
+}
+
+/// A file's device and number.
+type FileId = (u64, u64);
 
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
@@ -35,26 +46,43 @@ impl RedbStore {
         job: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
         let mut handle = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let database = match handle.take() {
-            Some(database) => database,
+        let open = match handle.take() {
+            Some(open) => open,
             None => self.create()?,
         };
-        match job(&database) {
+        match job(&open.database) {
             Ok(value) => {
-                *handle = Some(database);
+                *handle = Some(open);
                 Ok(value)
             }
             Err(error) => Err(self.explain(error)),
         }
     }
 
-    fn create(&self) -> Result<Database, StoreError> {
+    /// Refuses to write into a file that was removed or replaced: it would be gone with the
+    /// process. The handle stays, since it may be the last to hold the rows.
+    fn check_file(&self) -> Result<(), StoreError> {
+        let handle = self.database.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = handle.as_ref() else { return Ok(()) };
+        if self.file_id().is_ok_and(|file| file == open.file) {
+            return Ok(());
+        }
+        Err(StoreError::Gone { path: self.path.clone() })
+    }
+
+    fn file_id(&self) -> io::Result<FileId> {
+        std::fs::metadata(&self.path).map(|file| (file.dev(), file.ino()))
+    }
+
+    fn create(&self) -> Result<Open, StoreError> {
         let create = || Builder::new().set_cache_size(CACHE_BYTES).create(&self.path);
         let opened = std::panic::catch_unwind(create).map_err(|_| StoreError::Damaged {
             path: self.path.clone(),
             reason: "it cannot be opened".into(),
         })?;
-        opened.map_err(|error| self.explain(error.into()))
+        let database = opened.map_err(|error| self.explain(error.into()))?;
+        let file = self.file_id().map_err(|error| self.explain_io(error))?;
+        Ok(Open { database, file })
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the other errors cannot be told apart")]
@@ -89,6 +117,7 @@ const DAMAGED: [ErrorKind; 2] = [ErrorKind::InvalidData, ErrorKind::UnexpectedEo
 
 impl Store for RedbStore {
     fn commit(&self, ops: &[Op]) -> Result<(), StoreError> {
+        self.check_file()?;
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;

@@ -12,12 +12,12 @@ use gnomon_schemas::wire::{
 };
 use reqwest::Method;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
+use rumqttc::v5::mqttbytes::v5::Packet;
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use rumqttc::{TlsConfiguration, Transport};
 use serde_json::{Value, json};
 
-use crate::bench::{Api, Cloud};
+use crate::bench::{Api, Cloud, DEADLINE};
 use crate::enrolment::{Joined, join};
 use crate::site::tls;
 
@@ -55,13 +55,16 @@ impl Rogue {
 
     /// The first packet that is wanted; `None` if the connection ends before.
     async fn until(&mut self, wanted: impl Fn(&Packet) -> bool) -> Option<Packet> {
-        loop {
-            match self.events.poll().await {
-                Ok(Event::Incoming(packet)) if wanted(&packet) => return Some(packet),
-                Ok(_) => {}
-                Err(_) => return None,
+        let packet = async {
+            loop {
+                match self.events.poll().await {
+                    Ok(Event::Incoming(packet)) if wanted(&packet) => return Some(packet),
+                    Ok(_) => {}
+                    Err(_) => return None,
+                }
             }
-        }
+        };
+        tokio::time::timeout(DEADLINE, packet).await.unwrap()
     }
 
     async fn publish(&mut self, topic: &str, payload: Vec<u8>) -> bool {
@@ -76,12 +79,6 @@ impl Rogue {
         };
         let topic = Topic::of("site-1".parse().unwrap(), stream, message.kind()).to_string();
         self.publish(&topic, message.encode()).await
-    }
-
-    /// The next message of the cloud.
-    async fn hear(&mut self) -> Option<Publish> {
-        let packet = self.until(|packet| matches!(packet, Packet::Publish(_))).await?;
-        if let Packet::Publish(publish) = packet { Some(publish) } else { None }
     }
 }
 
@@ -185,7 +182,7 @@ async fn wishes_for_what_does_not_exist_have_an_end() {
     let refused = "gnomon_cloud_dropped_messages_total{reason=\"limit_reached\"}";
     let began = std::time::Instant::now();
     while metric(&cloud.api, refused).await < 2 {
-        assert!(began.elapsed() < crate::bench::DEADLINE, "nothing was refused");
+        assert!(began.elapsed() < DEADLINE, "nothing was refused");
     }
     cloud.stop().await;
 }
@@ -223,8 +220,9 @@ async fn a_session_that_is_taken_over_again_and_again_ends_as_one_that_is_online
     }
     let hello = Message::Hello(Hello { epoch: Epoch::NONE, seq: Seq::ZERO, window: 1 });
     assert!(last.say(&hello).await);
-    assert!(last.hear().await.is_some());
-    assert_eq!(cloud.api.get(NODE).await["online"], true, "a late goodbye says nothing");
+    let heard = |node: &Value| node["up"]["bytes"].as_u64() > Some(0);
+    let node = cloud.api.eventually(NODE, heard).await;
+    assert_eq!(node["online"], true, "a late goodbye says nothing");
     last.client.try_disconnect().unwrap();
     last.until(|_| false).await;
     cloud.api.eventually(NODE, |node| node["online"] == false).await;

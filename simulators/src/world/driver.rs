@@ -127,8 +127,8 @@ impl Driver {
             }
             Kind::Delete => Event::Delete { site, stream: stream(rng), key: rng.random() },
             Kind::Churn => {
-                let from = rng.random_range(0..500);
-                Event::Churn { site, stream: stream(rng), from, count: rng.random_range(150..300) }
+                let from = rng.random_range(0..4) * 100;
+                Event::Churn { site, stream: stream(rng), from, count: rng.random_range(100..400) }
             }
             Kind::Apply => Event::Apply { site, pick: rng.random() },
             Kind::Commit => self.commit(world, site),

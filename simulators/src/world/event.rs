@@ -51,7 +51,7 @@ pub(super) enum Event {
     Set { site: u16, stream: Stream, key: u8, field: u8, value: u8 },
     /// Someone deletes a document at its writer.
     Delete { site: u16, stream: Stream, key: u8 },
-    /// Someone makes and deletes many documents.
+    /// Someone makes many documents that are not there, and deletes those that are.
     Churn { site: u16, stream: Stream, from: u16, count: u16 },
     /// The site's application makes one `reported` follow its `desired`.
     Apply { site: u16, pick: u8 },

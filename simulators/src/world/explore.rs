@@ -238,7 +238,9 @@ impl State {
             if role == Role::Writer {
                 steps.extend(self.channel.due().map(|_| Step::Timeout));
                 if self.changes > 0 {
-                    steps.extend((0..limits.shadows).map(Step::Set));
+                    // Shadows differ by name only, so the first to be used is the first.
+                    let used = u8::try_from(self.channel.ledger.known()).unwrap_or(u8::MAX);
+                    steps.extend((0..limits.shadows.min(used.saturating_add(1))).map(Step::Set));
                     let exists = |key: &u8| self.channel.writer.get(&shadow(*key)).is_some();
                     steps.extend((0..limits.shadows).filter(exists).map(Step::Delete));
                 }

@@ -115,8 +115,10 @@ impl World {
     ) -> Result<(), Violation> {
         for number in numbers {
             let key = format!("device/{stream:?}-{number}").parse().expect("a well-formed key");
-            self.ask(site, stream, &key, Some(documents::edit(None, 0, 1, 0)))?;
-            self.ask(site, stream, &key, None)?;
+            let live = &self.site(site).channel(stream).ledger.live;
+            let exists = live.get(&key).is_some_and(|fact| fact.document.is_some());
+            let document = (!exists).then(|| documents::edit(None, 0, 1, 0));
+            self.ask(site, stream, &key, document)?;
         }
         Ok(())
     }

@@ -18,7 +18,7 @@ pub(super) struct Packet {
 }
 
 /// The most messages under way in one direction; more are lost, as in any buffer.
-const UNDER_WAY: usize = 200;
+const UNDER_WAY: usize = 5_000;
 
 /// One site's link. Any of the three may be wrong about the others.
 #[derive(Debug, Default)]

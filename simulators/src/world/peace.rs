@@ -15,6 +15,10 @@ const ROUNDS: u32 = 30_000;
 /// The most time that one site may need to become equal, in milliseconds.
 const PATIENCE: u64 = 15 * 60 * 1_000;
 
+/// How many messages may be sent for each half and each message under way, and beyond these.
+const SHARE: u64 = 6;
+const FIXED_SHARE: u64 = 60;
+
 /// The most sites whose costs are measured at the end.
 const MEASURED: u16 = 4;
 
@@ -53,6 +57,8 @@ impl World {
         applies: bool,
     ) -> Result<(), Violation> {
         let start = self.now;
+        let sent_before = self.tally.messages;
+        let most = self.fair_share(site);
         for _ in 0..ROUNDS {
             self.settle_link(site)?;
             self.drain(site)?;
@@ -65,12 +71,26 @@ impl World {
             } else {
                 self.sleep(site)?;
             }
+            let sent = self.tally.messages - sent_before;
+            ensure(sent <= most, Invariant::Cost, || {
+                format!("site {site} is not in sync after {sent} messages; {most} would do")
+            })?;
             ensure(self.now < start + PATIENCE, Invariant::Convergence, || {
                 format!("site {site} is not in sync after {} s", (self.now - start) / 1_000)
             })?;
         }
         let what = format!("site {site} finds no end within {ROUNDS} events");
         Err(Violation { invariant: Invariant::Convergence, what })
+    }
+
+    /// How many messages may be sent to bring a site up to date: a few for each half that there is,
+    /// and for each message that is still under way.
+    fn fair_share(&mut self, site: u16) -> u64 {
+        let site = self.site(site);
+        let under_way = [Heading::ToSite, Heading::FromSite].map(|it| site.link.packets(it).len());
+        let halves = site.down.ledger.known() + site.up.ledger.known();
+        let things = halves + under_way.iter().sum::<usize>();
+        FIXED_SHARE + SHARE * u64::try_from(things).unwrap_or(u64::MAX)
     }
 
     /// Connects a site that has no whole connection; a whole one stays, with all that is lost in

@@ -81,7 +81,7 @@ impl Setup {
         Self {
             seed,
             sites: options.sites.unwrap_or(sites).max(1),
-            steps: options.steps.unwrap_or_else(|| rng.random_range(40..400)),
+            steps: options.steps.unwrap_or_else(|| rng.random_range(40..700)),
             writer: WriterConfig {
                 window: rng.random_range(1..=4),
                 max_batch: [48, 160, 16 * 1024][rng.random_range(0..3)],
@@ -91,7 +91,7 @@ impl Setup {
             keys: KEYS[..keys].iter().map(parse).collect(),
             padding: [0, 64][rng.random_range(0..2)],
             in_order: rng.random_bool(0.3),
-            strays: rng.random_bool(0.3),
+            strays: rng.random_bool(0.4),
             rates: Rates::draw(&mut rng),
         }
     }
@@ -105,7 +105,7 @@ impl Rates {
         let crashes = maybe(40);
         Self {
             delete: maybe(30),
-            churn: if maybe(2) == 2 { maybe(3) } else { 0 },
+            churn: if maybe(2) == 2 { maybe(6) } else { 0 },
             half_connect: maybe(10),
             site_hangs_up: maybe(20),
             broker_hangs_up: maybe(20),
@@ -113,11 +113,11 @@ impl Rates {
             cut: maybe(20),
             repeat: maybe(60),
             lose: maybe(60),
-            damage: maybe(20),
+            damage: maybe(50),
             crash_site: crashes,
             crash_cloud: crashes,
-            wipe: maybe(6),
-            backup: maybe(12),
+            wipe: maybe(12),
+            backup: maybe(24),
             full: maybe(10),
             jump: maybe(10),
             apply: maybe(60),

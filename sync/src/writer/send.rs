@@ -27,7 +27,7 @@ impl Writer {
     /// Sends what the reader does not have, as far as the window allows.
     pub(super) fn send_changes(&mut self, now: Moment) {
         while self.contact == Contact::Known
-            && self.flights.airborne().count() < usize::from(self.window)
+            && self.flights.airborne().count() < self.open_window()
         {
             let after = self.flights.airborne().next_back().map_or(self.position, |last| last.seq);
             let Some((seq, load)) = self.load(after) else { return };
@@ -38,6 +38,12 @@ impl Writer {
             self.outputs.push_back(Output::Send(Message::Batch(batch)));
             self.arm(now, self.flights.bytes());
         }
+    }
+
+    /// How many batches may be in flight now. A reader that lacks documents answers every batch
+    /// with a wish, and a wish makes void what is under way: more than one would multiply.
+    fn open_window(&self) -> usize {
+        if self.wanted.is_empty() { usize::from(self.window) } else { 1 }
     }
 
     /// Asks a silent reader where it stands: it answers an empty batch with an ack or a hello.

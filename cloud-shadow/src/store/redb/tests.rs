@@ -50,3 +50,19 @@ fn a_truncated_store_is_never_read_as_a_smaller_one() {
     let read = RedbStore::open(&path).and_then(|store| store.scan(b""));
     assert!(read.is_err(), "{} rows were read", read.unwrap().len());
 }
+
+#[test]
+fn a_file_that_was_removed_takes_nothing_more_and_keeps_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.redb");
+    let store = RedbStore::open(&path).unwrap();
+    let put = |value: u8| [Op::Put { key: b"a".to_vec(), value: vec![value] }];
+    store.commit(&put(1)).unwrap();
+    let aside = dir.path().join("aside");
+    std::fs::rename(&path, &aside).unwrap();
+    assert!(matches!(store.commit(&put(2)), Err(StoreError::Gone { .. })));
+    assert_eq!(store.get(b"a").unwrap(), Some(vec![1]));
+    std::fs::rename(&aside, &path).unwrap();
+    store.commit(&put(3)).unwrap();
+    assert_eq!(store.get(b"a").unwrap(), Some(vec![3]));
+}

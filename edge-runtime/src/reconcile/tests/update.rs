@@ -236,9 +236,15 @@ fn a_copy_that_vanishes_before_its_update_is_made_as_the_update_wants_it() {
     site.want("shop", 2, &services(2, 2));
     site.vanish("shop/a.0");
     site.befall("shop/b.0", InstanceState::Exited { code: 137 });
-    assert_snapshot!(site.plan(), @"");
-    site.faults.extend([("no route to host", true)]);
-    assert_snapshot!(site.trace(), @"");
+    assert_snapshot!(site.plan(), @"
+    create shop/a.0
+    pull c:2 for shop
+    shop v2 is degraded: b: ended with exit code 137; waits for a to start
+      a starting 0/1
+      b waiting 0/1 exit 137: ended with exit code 137; waits for a to start
+      c pulling 1/1: pulling c:2
+    wake at 1.000s: the back-off of a restart is over
+    ");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Images that cannot be had, or take for ever, disturb nothing but what needs them.
 
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use gnomon_tests::eventually;
 
@@ -32,13 +33,17 @@ fn an_image_that_does_not_exist_is_reported_and_used_once_it_appears() {
     stage.docker.run(&["rmi", &image]);
 }
 
-/// A registry that knows an image but does not come to the point: it takes the question for the
-/// manifest and never answers.
+/// A registry of one image, of which the layer begins to come and never ends.
 struct Tarpit {
     address: SocketAddr,
-    /// The questions that were not given up.
+    /// The downloads of the layer that were not given up.
     open: Arc<AtomicU32>,
 }
+
+const CONFIG: &str = r#"{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":["sha256:0000000000000000000000000000000000000000000000000000000000000000"]}}"#;
+const CONFIG_DIGEST: &str =
+    "sha256:5d427e55edc2fc55904308cfacd88194b0cb7624c3193f2eae8f928d79970a9b";
+const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 impl Tarpit {
     fn start() -> Self {
@@ -63,20 +68,67 @@ impl Tarpit {
     }
 }
 
-/// Plain HTTP only: the daemon tries TLS first.
+fn manifest() -> String {
+    let layer = format!("sha256:{}", "1".repeat(64));
+    serde_json::json!({
+        "schemaVersion": 2,
+        "mediaType": MANIFEST_TYPE,
+        "config": {
+            "mediaType": "application/vnd.docker.container.image.v1+json",
+            "size": CONFIG.len(),
+            "digest": CONFIG_DIGEST,
+        },
+        "layers": [{
+            "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+            "size": 1_000_000,
+            "digest": layer,
+        }],
+    })
+    .to_string()
+}
+
+/// Plain HTTP, a request at a time; the daemon tries TLS before.
 fn serve(mut stream: TcpStream, open: &AtomicU32) {
     let mut buffer = [0; 4096];
     while let Ok(read @ 1..) = stream.read(&mut buffer) {
         let request = String::from_utf8_lossy(&buffer[..read]).into_owned();
-        if request.contains("/manifests/") {
-            open.fetch_add(1, Ordering::SeqCst);
-            while matches!(stream.read(&mut buffer), Ok(1..)) {}
-            open.fetch_sub(1, Ordering::SeqCst);
-        } else if request.starts_with("GET /v2/ ") {
-            let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
-                content-length: 2\r\n\r\n{}";
-            stream.write_all(answer).unwrap();
+        let (kind, length, body) = if request.starts_with("GET /v2/ ") {
+            ("application/json", 2, "{}".to_owned())
+        } else if request.contains("/manifests/") {
+            let manifest = manifest();
+            (MANIFEST_TYPE, manifest.len(), manifest)
+        } else if request.contains(CONFIG_DIGEST) {
+            ("application/octet-stream", CONFIG.len(), CONFIG.to_owned())
+        } else if request.contains("/blobs/") {
+            ("application/octet-stream", 1_000_000, "x".to_owned())
         } else {
+            return;
+        };
+        let is_layer = length == 1_000_000;
+        let body = if request.starts_with("HEAD") { String::new() } else { body };
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {length}\r\n\r\n");
+        if stream.write_all((head + &body).as_bytes()).is_err() {
+            return;
+        }
+        if is_layer {
+            open.fetch_add(1, Ordering::SeqCst);
+            trickle(&mut stream);
+            open.fetch_sub(1, Ordering::SeqCst);
+            return;
+        }
+    }
+}
+
+/// A byte at a time, until the other end hangs up.
+fn trickle(stream: &mut TcpStream) {
+    stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+    loop {
+        let is_open = match stream.read(&mut [0]) {
+            Ok(read) => read > 0,
+            Err(error) => matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        };
+        if !is_open || stream.write_all(b"x").is_err() {
             return;
         }
     }

@@ -83,10 +83,10 @@ fn orchestrator(stage: &Stage) -> serde_json::Value {
     node["reported"]["document"]["orchestrator"].clone()
 }
 
-fn says(stage: &Stage, state: &str) {
-    eventually(&format!("`{state}`: {}", stage.site.tail()), PATIENCE, || {
+fn says(stage: &Stage, word: &str) {
+    eventually(&format!("`{word}`: {}", stage.site.tail()), PATIENCE, || {
         let seen = orchestrator(stage);
-        if seen["state"] == state { Ok(()) } else { Err(seen) }
+        if seen["state"] == word { Ok(()) } else { Err(seen) }
     });
 }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 /// Lets one complaint per second through and counts the others.
 #[derive(Debug, Default)]
-pub(super) struct Quiet {
+pub(crate) struct Quiet {
     last: Option<Instant>,
     unsaid: u64,
 }
@@ -13,7 +13,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 impl Quiet {
     /// Whether to speak, and how many complaints were left unsaid since the last one.
-    pub(super) fn speak(&mut self) -> Option<u64> {
+    pub(crate) fn speak(&mut self) -> Option<u64> {
         if self.last.is_some_and(|last| last.elapsed() < PAUSE) {
             self.unsaid += 1;
             return None;

@@ -1,0 +1,227 @@
+//! The task of a connection up to its CONNECT: the load balancer's header, TLS, the WebSocket,
+//! each within its time. What one step needed is gone before the next.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+
+use super::Transport;
+use super::room::{Room, Visit};
+use crate::connection::opening::{self, Newcomer, Opened};
+use crate::hub::Hub;
+use crate::metrics::Rejection;
+use crate::proxy::{self, ProxyError};
+use crate::tls;
+use crate::websocket::{self, WebSocket};
+
+/// A connection that counts as open for as long as this lives.
+pub(super) struct Open {
+    hub: Arc<Hub>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Open {
+    pub(super) fn new(hub: Arc<Hub>, permit: OwnedSemaphorePermit) -> Self {
+        hub.metrics.connections.inc();
+        Self { hub, _permit: permit }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.hub.metrics.connections.dec();
+    }
+}
+
+/// A connection that has just been accepted.
+pub(super) struct Arriving {
+    pub(super) hub: Arc<Hub>,
+    pub(super) room: Room,
+    pub(super) stop: CancellationToken,
+    pub(super) open: Open,
+}
+
+/// What a connection holds to its end.
+type Held = (Open, Visit);
+
+impl Arriving {
+    /// Starts the connection's task.
+    pub(super) fn start(
+        self,
+        connections: &mut JoinSet<()>,
+        tls: Option<TlsAcceptor>,
+        transport: Transport,
+        newcomer: Newcomer<TcpStream>,
+    ) {
+        let Some(visit) = self.visit(newcomer.peer) else { return };
+        let Self { hub, stop, open, .. } = self;
+        let held = (open, visit);
+        match (tls, transport) {
+            (None, Transport::Plain) => {
+                connections.spawn(serve(held, Box::pin(opening::open(hub, newcomer, stop))));
+            }
+            (Some(tls), Transport::Plain) => {
+                connections.spawn(serve(held, Box::pin(open_tls(hub, tls, newcomer, stop))));
+            }
+            (None, Transport::WebSocket) => {
+                connections.spawn(serve(held, Box::pin(open_websocket(hub, newcomer, stop))));
+            }
+            (Some(tls), Transport::WebSocket) => {
+                connections.spawn(serve(held, Box::pin(open_both(hub, tls, newcomer, stop))));
+            }
+        }
+    }
+
+    /// Learns from the load balancer who is there, and serves it.
+    pub(super) async fn behind_proxy(
+        self,
+        tls: Option<TlsAcceptor>,
+        transport: Transport,
+        mut newcomer: Newcomer<TcpStream>,
+    ) {
+        let limit = self.hub.policy.limits.handshake_timeout;
+        let header = timeout(limit, read_proxy_header(&mut newcomer.stream));
+        let outcome = tokio::select! {
+            outcome = header => outcome,
+            () = self.stop.cancelled() => return,
+        };
+        match outcome {
+            Ok(Ok(source)) => newcomer.peer = source.unwrap_or(newcomer.peer),
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %newcomer.peer, %error, "no header of a load balancer");
+                return self.hub.note_rejection(Rejection::ProxyHeader, newcomer.peer);
+            }
+            Err(_) => return self.hub.note_rejection(Rejection::HandshakeTimeout, newcomer.peer),
+        }
+        let mut task = JoinSet::new();
+        self.start(&mut task, tls, transport, newcomer);
+        while let Some(ended) = task.join_next().await {
+            super::report(ended);
+        }
+    }
+
+    fn visit(&self, peer: SocketAddr) -> Option<Visit> {
+        let visit = self.room.visit(peer.ip());
+        visit.inspect_err(|rejection| self.hub.note_rejection(*rejection, peer)).ok()
+    }
+}
+
+/// The task of a connection: first one future, then the other, each in memory of its own.
+async fn serve<S, F>(held: Held, opening: Pin<Box<F>>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    F: Future<Output = Option<Opened<S>>>,
+{
+    if let Some(opened) = opening.await {
+        opened.serve().await;
+    }
+    drop(held);
+}
+
+async fn open_tls(
+    hub: Arc<Hub>,
+    tls: TlsAcceptor,
+    newcomer: Newcomer<TcpStream>,
+    stop: CancellationToken,
+) -> Option<Opened<TlsStream<TcpStream>>> {
+    let newcomer = handshake(&hub, tls, newcomer, &stop).await?;
+    opening::open(hub, newcomer, stop).await
+}
+
+async fn open_websocket(
+    hub: Arc<Hub>,
+    newcomer: Newcomer<TcpStream>,
+    stop: CancellationToken,
+) -> Option<Opened<WebSocket<TcpStream>>> {
+    let newcomer = upgrade(&hub, newcomer, &stop).await?;
+    opening::open(hub, newcomer, stop).await
+}
+
+async fn open_both(
+    hub: Arc<Hub>,
+    tls: TlsAcceptor,
+    newcomer: Newcomer<TcpStream>,
+    stop: CancellationToken,
+) -> Option<Opened<WebSocket<TlsStream<TcpStream>>>> {
+    let newcomer = handshake(&hub, tls, newcomer, &stop).await?;
+    let newcomer = upgrade(&hub, newcomer, &stop).await?;
+    opening::open(hub, newcomer, stop).await
+}
+
+async fn handshake(
+    hub: &Hub,
+    tls: TlsAcceptor,
+    newcomer: Newcomer<TcpStream>,
+    stop: &CancellationToken,
+) -> Option<Newcomer<TlsStream<TcpStream>>> {
+    let Newcomer { stream, peer, pending, .. } = newcomer;
+    let handshake = timeout(hub.policy.limits.handshake_timeout, tls.accept(stream));
+    let outcome = tokio::select! {
+        outcome = handshake => outcome,
+        () = stop.cancelled() => return None,
+    };
+    let rejection = match outcome {
+        Ok(Ok(stream)) => {
+            let certificate = tls::peer_subject(stream.get_ref().1);
+            return Some(Newcomer { stream, peer, certificate, pending });
+        }
+        Ok(Err(error)) => {
+            tracing::debug!(%peer, %error, "a TLS handshake failed");
+            Rejection::HandshakeFailed
+        }
+        Err(_) => Rejection::HandshakeTimeout,
+    };
+    hub.note_rejection(rejection, peer);
+    None
+}
+
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    hub: &Hub,
+    newcomer: Newcomer<S>,
+    stop: &CancellationToken,
+) -> Option<Newcomer<WebSocket<S>>> {
+    let Newcomer { stream, peer, certificate, pending } = newcomer;
+    let upgrade = timeout(hub.policy.limits.handshake_timeout, websocket::accept(stream));
+    let outcome = tokio::select! {
+        outcome = upgrade => outcome,
+        () = stop.cancelled() => return None,
+    };
+    let rejection = match outcome {
+        Ok(Ok(stream)) => return Some(Newcomer { stream, peer, certificate, pending }),
+        Ok(Err(error)) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::debug!(%peer, error, "no WebSocket");
+            Rejection::WebSocket
+        }
+        Err(_) => Rejection::HandshakeTimeout,
+    };
+    hub.note_rejection(rejection, peer);
+    None
+}
+
+/// Why a connection does not come from a load balancer.
+#[derive(Debug, thiserror::Error)]
+enum HeaderError {
+    #[error("the connection ended within the header")]
+    Io(#[from] io::Error),
+    #[error(transparent)]
+    Header(#[from] ProxyError),
+}
+
+async fn read_proxy_header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, HeaderError> {
+    let mut fixed = [0; proxy::FIXED];
+    stream.read_exact(&mut fixed).await?;
+    let mut rest = vec![0; proxy::rest_len(&fixed)?];
+    stream.read_exact(&mut rest).await?;
+    Ok(proxy::source(&fixed, &rest)?)
+}
