@@ -31,7 +31,7 @@ impl Authenticator for Anyone {
 async fn main() -> Result<(), Box<dyn Error>> {
     let mut addrs = std::env::args().skip(1).map(|text| text.parse::<SocketAddr>());
     let addr = addrs.next().unwrap_or_else(|| Ok(([127, 0, 0, 1], 1883).into()))?;
-    let all: &[&str] = &["#", "$aws/#"];
+    let all: &[&str] = &["#"];
     let rules = [Role::Anonymous, Role::Service].map(|role| Rule::new(role, all, all));
     let mut broker = Broker::start(BrokerConfig {
         listeners: vec![ListenerConfig { addr, tls: None }],

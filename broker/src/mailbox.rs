@@ -12,6 +12,8 @@ use crate::retained::Feed;
 use crate::window::{Resend, Window};
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
 
 /// What became of a message that was offered.

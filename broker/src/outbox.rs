@@ -105,6 +105,12 @@ impl Outbox {
         self.bytes = self.bytes.saturating_sub(message.size());
     }
 
+    /// The bytes that count.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.bytes
+    }
+
     /// Takes out what is meant for one member of a group, for another.
     pub(crate) fn take_shared(&mut self) -> Vec<Queued> {
         if self.queue.iter().all(|queued| queued.group.is_none()) {

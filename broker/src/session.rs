@@ -283,7 +283,9 @@ impl Session {
 /// Of the server's own topics, clients write the shadows of things only, whatever the access
 /// rules say.
 pub(crate) fn may_be_written(topic: &TopicName) -> bool {
-    !topic.is_reserved() || topic.as_str().starts_with("$aws/things/")
+    let mut levels = topic.levels();
+    let start = (levels.next(), levels.next(), levels.next().is_some());
+    !topic.is_reserved() || start == (Some("$aws"), Some("things"), true)
 }
 
 fn has_valid_response_topic(properties: Option<&Properties>) -> bool {

@@ -153,6 +153,12 @@ impl Window {
         taken
     }
 
+    /// Messages sent over this connection that are not acknowledged to the end.
+    #[cfg(test)]
+    pub(crate) fn unresolved(&self) -> usize {
+        self.in_flight.len() - self.to_resend
+    }
+
     fn position(&self, pkid: u16) -> Option<usize> {
         self.in_flight.iter().position(|entry| entry.pkid == pkid)
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use gnomon_schemas::document::Document;
 use gnomon_schemas::key::ShadowKey;
+use gnomon_schemas::limits;
 use gnomon_schemas::version::{Epoch, Seq, Version};
 use gnomon_schemas::wire::{Ack, Fetch, Hello, Message};
 use rand::RngExt;
@@ -290,8 +291,8 @@ impl Writer {
     fn on_hello(&mut self, now: Moment, hello: &Hello) {
         self.window = hello.window.clamp(1, self.config.window.max(1));
         self.wanted.clear();
-        self.retry = Retry::default();
         if self.reorient(now, hello.epoch, hello.seq) {
+            self.retry = Retry::default();
             self.send_changes(now);
         }
     }
@@ -304,7 +305,8 @@ impl Writer {
             self.wanted.clear();
             return;
         }
-        self.wanted.extend(fetch.keys.iter().cloned());
+        let room = limits::SHADOWS_PER_NODE.saturating_sub(self.wanted.len());
+        self.wanted.extend(fetch.keys.iter().take(room).cloned());
         if !self.wanted.is_empty() && (&self.wanted, self.acked()) == (&before.0, before.1) {
             self.arm(now, 0);
         } else {
@@ -314,13 +316,19 @@ impl Writer {
     }
 
     /// Learns where the reader says that it stands. False if that place is not in this history,
-    /// or lies before a deletion that is forgotten: then a manifest went out.
+    /// or lies before a deletion that is forgotten: then a manifest is on its way. It goes out
+    /// once; a reader that is told by every part of another one that it is lost, and says so each
+    /// time, waits for the retry.
     fn reorient(&mut self, now: Moment, epoch: Epoch, seq: Seq) -> bool {
         if epoch == self.epoch && seq > self.head {
             self.begin_epoch();
         }
         if epoch != self.epoch || seq < self.purged {
+            if self.contact == Contact::Manifest(epoch) {
+                return false;
+            }
             self.flights.clear();
+            self.retry = Retry::default();
             self.send_manifest(now, epoch);
             return false;
         }

@@ -121,9 +121,13 @@ fn of_the_servers_own_topics_only_shadows_are_written() {
     let rule = Rule::new(Role::Anonymous, &["$aws/#", "$SYS/#"], &[]).unwrap();
     let policy = Policy { acl: Acl::new(vec![rule]), limits: Limits::default() };
     let mut session = Session { policy: Arc::new(policy), ..session(Protocol::V5) };
-    for (topic, allowed) in
-        [("$aws/things/t/shadow/get", true), ("$aws/events/x", false), ("$SYS/a", false)]
-    {
+    for (topic, allowed) in [
+        ("$aws/things/t/shadow/get", true),
+        ("$aws/events/x", false),
+        ("$aws/things", false),
+        ("$awsome/things/x", false),
+        ("$SYS/a", false),
+    ] {
         let effect = handle(&mut session, publish(topic, 0));
         assert_eq!(matches!(effect, Ok(Effect::Publish { .. })), allowed, "{topic}");
     }

@@ -179,6 +179,68 @@ async fn connections_without_a_connect_do_not_use_up_the_room_of_sessions() {
 }
 
 #[tokio::test]
+async fn floods_of_retained_messages_wills_and_filters_end_at_their_bounds() {
+    let limits = Limits { retained_messages: 100, subscriptions: 50, ..Limits::default() };
+    let running = start_with(limits).await;
+    let mut flood = Raw::connect(running.addr, V4, "service/s", "flood").await;
+    for n in 0..5_000 {
+        flood.publish_with(0x01, &format!("r/{n}"), 0, &[], b"x").await;
+    }
+    flood.ping().await;
+    assert_eq!(running.metric("retained_messages"), 100);
+    let filters: Vec<u8> =
+        (0..2_000).flat_map(|n| [&text(&format!("+/{n}/#"))[..], &[0]].concat()).collect();
+    flood.send(&frame(0x82, &[&[0, 1][..], &filters].concat())).await;
+    assert!(flood.packet().await.body[2..].iter().all(|code| *code == 0x80));
+    for _ in 0..200 {
+        let mut raw = Raw::open(running.addr, V5).await;
+        let body = [
+            &text("MQTT")[..],
+            &[5, 0x8e, 0, 60, 5, 0x11, 0, 0, 0, 60],
+            &text("same"),
+            &[5, 0x18, 0, 0, 0, 9],
+            &text("will/x"),
+            &text("gone"),
+            &text("service/s"),
+        ]
+        .concat();
+        raw.send(&frame(0x10, &body)).await;
+        raw.packet().await;
+    }
+    still_serves(&running).await;
+}
+
+#[tokio::test]
+async fn races_for_one_client_id_leave_one_session() {
+    let running = start().await;
+    let addr = running.addr;
+    let mut tasks = tokio::task::JoinSet::new();
+    for racer in 0..8 {
+        tasks.spawn(async move {
+            for turn in 0..50 {
+                let clean = (racer + turn) % 3 == 0;
+                let expiry = [0x11, 0, 0, 0, 60];
+                let mut raw = Raw::open(addr, V5).await;
+                let mut packet = connect(V5, "service/s", "same", 60, &expiry);
+                packet[9] = if clean { 0x82 } else { 0x80 };
+                raw.send(&packet).await;
+                let filter = if turn % 2 == 0 { "$share/g/a" } else { "a" };
+                let subscribe = frame(0x82, &[&[0, 1, 0][..], &text(filter), &[2]].concat());
+                // The connection may be taken over at any point.
+                let _sent = raw.stream.write_all(&subscribe).await;
+                let _sent = raw.stream.write_all(&publish(V5, "a", Some(1), b"x")).await;
+            }
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended.unwrap();
+    }
+    running.is_empty().await;
+    still_serves(&running).await;
+    assert!(running.metric("away_sessions") <= 1);
+}
+
+#[tokio::test]
 async fn a_large_message_in_small_pieces() {
     let running = start().await;
     let mut raw = Raw::connect(running.addr, V4, "service/s", "c").await;

@@ -104,7 +104,13 @@ async fn write(
         match written {
             Ok((shadow, _)) => {
                 let version = shadow.desired_version();
-                output::data(&changes::describe(key, node, version, desired, spec))?;
+                // The cloud knows better what is equal: it does not show secrets.
+                let line = if version == read_version {
+                    format!("{key} on {node}: unchanged (v{version})")
+                } else {
+                    changes::describe(key, node, version, desired, spec)
+                };
+                output::data(&line)?;
                 return Ok(version);
             }
             Err(ApiError::Refused(refusal))

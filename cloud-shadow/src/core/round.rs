@@ -26,6 +26,7 @@ pub(super) struct Rounds {
 struct Decided {
     node: NodeName,
     session: Option<Session>,
+    is_timer: bool,
     reply: Option<Reply>,
     result: Result<Done, Rejection>,
 }
@@ -88,12 +89,7 @@ impl Rounds {
         let (node, session) = (command.node.clone(), command.action.session());
         let is_timer = matches!(command.action, Action::Timeout);
         let result = self.domain.handle(command, now);
-        match &result {
-            Ok(_) if is_timer => {}
-            Ok(_) => self.parts.metrics.accepted(),
-            Err(rejection) => self.parts.metrics.refused(rejection.code()),
-        }
-        Decided { node, session, reply, result }
+        Decided { node, session, is_timer, reply, result }
     }
 
     /// Writes what all the commands want written. On failure their nodes are ahead of the store.
@@ -140,6 +136,11 @@ impl Rounds {
                 Ok(done.answer)
             }
         };
+        match &result {
+            Ok(_) if command.is_timer => {}
+            Ok(_) => self.parts.metrics.accepted(),
+            Err(refusal) => self.parts.metrics.refused(refusal.code()),
+        }
         if let Some(reply) = command.reply {
             // Whoever asked may have gone.
             drop(reply.send(result));

@@ -118,6 +118,8 @@ async fn a_full_disk_refuses_writes_loses_nothing_and_heals() {
     refused(refusal, 507, "store_full").await;
     let shadows = full.get("/v1/nodes/site-1").await["shadows"].take();
     assert_eq!(shadows, written, "what was refused is not seen either");
+    let metrics = full.open(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("commands_total{code=\"store_full\"} 1"), "{metrics}");
     let delete = full.request(Method::DELETE, &path(0)).send().await.unwrap();
     let deleted = usize::from(delete.status().is_success());
     signal(&child, Signal::SIGTERM);

@@ -16,7 +16,7 @@ const ROUNDS: u32 = 30_000;
 const PATIENCE: u64 = 15 * 60 * 1_000;
 
 /// How many messages may be sent for each half and each message under way, and beyond these.
-const SHARE: u64 = 6;
+const SHARE: u64 = 16;
 const FIXED_SHARE: u64 = 60;
 
 /// The most sites whose costs are measured at the end.
@@ -88,7 +88,7 @@ impl World {
     fn fair_share(&mut self, site: u16) -> u64 {
         let site = self.site(site);
         let under_way = [Heading::ToSite, Heading::FromSite].map(|it| site.link.packets(it).len());
-        let halves = site.down.ledger.known() + site.up.ledger.known();
+        let halves = 2 * site.down.ledger.known() + site.up.ledger.known();
         let things = halves + under_way.iter().sum::<usize>();
         FIXED_SHARE + SHARE * u64::try_from(things).unwrap_or(u64::MAX)
     }

@@ -26,8 +26,7 @@ struct Load {
 impl Writer {
     /// Sends what the reader does not have, as far as the window allows.
     pub(super) fn send_changes(&mut self, now: Moment) {
-        while self.contact == Contact::Known
-            && self.flights.airborne().count() < self.open_window()
+        while self.contact == Contact::Known && self.flights.airborne().count() < self.open_window()
         {
             let after = self.flights.airborne().next_back().map_or(self.position, |last| last.seq);
             let Some((seq, load)) = self.load(after) else { return };

@@ -9,6 +9,9 @@ use crate::api::Part;
 /// The most fields that are named.
 const SHOWN: usize = 8;
 
+/// What the cloud shows in place of a secret: whether that changed cannot be told from it.
+const HIDDEN: &str = "[redacted]";
+
 /// One line for the node, and one for each changed field.
 pub(super) fn describe(
     key: &str,
@@ -25,6 +28,9 @@ pub(super) fn describe(
     };
     let mut lines = Vec::new();
     compare(&before.document, after, &mut Vec::new(), &mut lines);
+    if lines.is_empty() {
+        lines.push("~ secrets".to_owned());
+    }
     if lines.len() > SHOWN {
         let more = lines.len() - SHOWN;
         lines.truncate(SHOWN);
@@ -35,7 +41,7 @@ pub(super) fn describe(
 }
 
 fn compare<'v>(old: &'v Value, new: &'v Value, path: &mut Vec<&'v str>, lines: &mut Vec<String>) {
-    if old == new {
+    if old == new || old == HIDDEN {
         return;
     }
     let (Value::Object(old_members), Value::Object(new_members)) = (old, new) else {
