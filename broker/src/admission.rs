@@ -55,9 +55,10 @@ pub(crate) fn admit(
             Duration::from_secs(connect.session_expiry.into()).min(limits.session_expiry)
         }
     };
+    let granted = u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX);
     let terms = Terms {
         session_present: false,
-        session_expiry: u32::try_from(expiry.as_secs()).unwrap_or(u32::MAX),
+        session_expiry: (granted != connect.session_expiry).then_some(granted),
         retain_available: limits.retained_messages > 0,
         assigned_client_id: assigned,
         server_keep_alive,

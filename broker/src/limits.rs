@@ -118,7 +118,7 @@ impl Default for Limits {
             retained_messages: 10_000,
             retained_bytes: 64 * 1024 * 1024,
             inflight: 100,
-            receive_maximum: 100,
+            receive_maximum: 1_000,
             received_v4: 4_096,
             topic_aliases: 16,
             keep_alive: Duration::from_mins(20),

@@ -324,8 +324,8 @@ pub(crate) enum ConnAck {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Terms {
     pub(crate) session_present: bool,
-    /// In seconds; 0 if the session ends with the connection.
-    pub(crate) session_expiry: u32,
+    /// In seconds, if it is not what the client asked for (MQTT 5, section 3.2.2.3.2).
+    pub(crate) session_expiry: Option<u32>,
     pub(crate) retain_available: bool,
     pub(crate) assigned_client_id: Option<Arc<str>>,
     pub(crate) server_keep_alive: Option<u16>,

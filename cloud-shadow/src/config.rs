@@ -155,11 +155,21 @@ impl Config {
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
             core: crate::core::CoreConfig::default(),
             http_limits: crate::http::HttpConfig::default(),
-            broker: gnomon_broker::Limits::default(),
+            broker: site_limits(),
         };
         file.limits.apply(&mut config);
         file.sync.apply(&mut config.core.domain);
         Ok(config)
+    }
+}
+
+/// All state of a site is in its store and in the cloud's: the broker keeps nothing for it.
+fn site_limits() -> gnomon_broker::Limits {
+    gnomon_broker::Limits {
+        retained_messages: 0,
+        session_expiry: std::time::Duration::ZERO,
+        session_expiry_v4: std::time::Duration::ZERO,
+        ..gnomon_broker::Limits::default()
     }
 }
 

@@ -92,8 +92,10 @@ fn connack(dialect: Dialect, answer: ConnAck, buffer: &mut BytesMut) -> Result<(
 
 fn terms_properties(terms: &Terms) -> BytesMut {
     let mut out = BytesMut::new();
-    out.put_u8(0x11);
-    out.put_u32(terms.session_expiry);
+    if let Some(seconds) = terms.session_expiry {
+        out.put_u8(0x11);
+        out.put_u32(seconds);
+    }
     out.put_u8(0x21);
     out.put_u16(terms.receive_maximum);
     if !terms.retain_available {

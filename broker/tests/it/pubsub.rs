@@ -49,25 +49,23 @@ async fn a_thousand_messages_arrive_in_order() {
 }
 
 #[tokio::test]
-async fn the_terms_of_5_0_say_what_differs_from_the_standard() {
+async fn the_terms_of_5_0_say_what_differs_from_the_standard_and_from_the_wish() {
     let running = start().await;
-    let mut raw = Raw::open(running.addr, V5).await;
-    raw.send(&crate::raw::connect(V5, "service/s", "", 0, &[0x11, 0, 0, 0, 9])).await;
-    let Packet { first: 0x20, body } = raw.packet().await else { panic!("a CONNACK") };
-    let properties = &body[3..];
-    for property in [
-        &[0x11, 0, 0, 0, 9][..], // the session outlives the connection by so much
-        &[0x21, 0, 100],         // receive maximum
-        &[0x13, 0x04, 0xb0],     // keep-alive
-        &[0x12, 0, 6, b'a', b'u', b't', b'o', b'-', b'1'],
-    ] {
-        let found = properties.windows(property.len()).any(|window| window == property);
-        assert!(found, "{property:02x?} is not in {properties:02x?}");
+    let day = [0x11, 0, 1, 0x51, 0x80];
+    // (the wished expiry of the session, what is told of it)
+    for (n, (wished, told)) in
+        [([0x11, 0, 0, 0, 9], &[][..]), ([0x11, 255, 255, 255, 254], &day)].into_iter().enumerate()
+    {
+        let mut raw = Raw::open(running.addr, V5).await;
+        raw.send(&crate::raw::connect(V5, "service/s", "", 0, &wished)).await;
+        let Packet { first: 0x20, body } = raw.packet().await else { panic!("a CONNACK") };
+        // No maximum QoS, and nothing that is not available.
+        let mut expected = told.to_vec();
+        expected.extend([0x21, 3, 0xe8, 0x27, 0, 0x10, 0, 0, 0x12]);
+        expected.extend(text(&format!("auto-{}", n + 1)));
+        expected.extend([0x22, 0, 16, 0x13, 0x04, 0xb0]);
+        assert_eq!(&body[3..], expected);
     }
-    // No maximum QoS, and nothing that is not available.
-    let mut expected = vec![0x11, 0, 0, 0, 9, 0x21, 0, 100, 0x27, 0, 0x10, 0, 0];
-    expected.extend([&[0x12][..], &text("auto-1"), &[0x22, 0, 16, 0x13, 0x04, 0xb0]].concat());
-    assert_eq!(properties, expected);
 }
 
 #[tokio::test]

@@ -62,7 +62,10 @@ impl Follower {
             self.check_half(key, *version, same || self.old.contains(key) || turned)?;
             self.old.remove(key);
         }
-        self.old.retain(|key| new.halves.contains_key(key));
+        self.old.retain(|key| {
+            let half = new.halves.get(key);
+            half.is_some_and(|(version, it)| !ledger.has(new.epoch, key, *version, it))
+        });
         ensure(new.incomplete || self.old.is_empty(), Invariant::Convergence, || {
             format!("{:?} of an earlier epoch stay, and nothing is missing", self.old)
         })?;

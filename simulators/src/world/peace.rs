@@ -16,8 +16,8 @@ const ROUNDS: u32 = 30_000;
 const PATIENCE: u64 = 15 * 60 * 1_000;
 
 /// How many messages may be sent for each half and each message under way, and beyond these.
-const SHARE: u64 = 16;
-const FIXED_SHARE: u64 = 60;
+const SHARE: u64 = 60;
+const FIXED_SHARE: u64 = 400;
 
 /// The most sites whose costs are measured at the end.
 const MEASURED: u16 = 4;
