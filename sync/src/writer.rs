@@ -288,8 +288,20 @@ impl Writer {
         Some(base)
     }
 
+    /// A reader that says that it is lost, while batches are under way to where it stands, was
+    /// overtaken by one of them: what is under way may still arrive, and else the timer is due.
     fn on_hello(&mut self, now: Moment, hello: &Hello) {
         self.window = hello.window.clamp(1, self.config.window.max(1));
+        if let Some(position) = self.acked()
+            && hello.epoch == self.epoch
+            && self.flights.is_airborne()
+            && position <= hello.seq
+        {
+            if position < hello.seq {
+                self.on_ack(now, &Ack { epoch: hello.epoch, seq: hello.seq });
+            }
+            return;
+        }
         self.wanted.clear();
         if self.reorient(now, hello.epoch, hello.seq) {
             self.retry = Retry::default();

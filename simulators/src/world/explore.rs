@@ -127,7 +127,7 @@ pub fn explore(limits: Limits, mut tell: impl FnMut(usize)) -> Explored {
         let (found, steps, failed) = successors(&level, &seen, limits);
         explored.steps += steps;
         if let Some((violation, parent, step)) = failed {
-            explored.failure = Some((violation, way_to(&ways, parent, step)));
+            explored.failure = Some((violation, way_to(&ways, parent, &step)));
             break;
         }
         level.clear();
@@ -192,7 +192,7 @@ fn successors_of(
     (all, steps, None)
 }
 
-fn way_to(ways: &[(usize, Step)], mut number: usize, last: Step) -> Vec<String> {
+fn way_to(ways: &[(usize, Step)], mut number: usize, last: &Step) -> Vec<String> {
     let mut way = vec![last.describe()];
     while number > 0 {
         let (parent, step) = &ways[number];

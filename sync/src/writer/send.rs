@@ -54,8 +54,10 @@ impl Writer {
         self.arm(now, 0);
     }
 
-    /// Tells a reader of another history what exists.
+    /// Tells a reader of another history what exists. A reader that takes this over holds nothing
+    /// of what was deleted, so that what was known of it is void.
     pub(super) fn send_manifest(&mut self, now: Moment, answers: Epoch) {
+        self.halves.values_mut().for_each(|half| half.base = None);
         self.contact = Contact::Manifest(answers);
         self.counters.manifests += 1;
         let parts = self.manifest_parts();

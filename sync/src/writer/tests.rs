@@ -246,6 +246,69 @@ fn a_repeated_wish_with_progress_is_answered_at_once() {
     assert!(writer.is_in_sync());
 }
 
+/// Found by the simulation: with more than one batch in flight, one that did not fit made the
+/// reader say for each later one that it was lost; each time everything was sent again, and the
+/// wish was forgotten. It never ended.
+#[test]
+fn one_misfit_in_a_window_does_not_multiply() {
+    let config = WriterConfig { max_batch: 1, window: 4, ..WriterConfig::default() };
+    let mut writer = Writer::new(Epoch(7), config, StdRng::seed_from_u64(1));
+    for key in ["app/a", "app/b", "app/c", "app/d", "node"] {
+        put(&mut writer, key, json!({"x": 1}));
+    }
+    writer.link_up(START);
+    let lost = Message::Hello(Hello { epoch: Epoch(7), seq: Seq(0), window: 4 });
+    writer.receive(START, &lost);
+    assert_eq!(drain(&mut writer).len(), 4);
+    fetch(&mut writer, 0, &["app/a"]);
+    assert_eq!(drain(&mut writer), [r#"0..1 app/a =1 {"x":1}"#]);
+    for _ in 0..3 {
+        writer.receive(START, &lost);
+    }
+    assert_eq!(drain(&mut writer), [""; 0]);
+    ack(&mut writer, 1);
+    assert_eq!(drain(&mut writer).len(), 4);
+}
+
+/// Found by the simulation: each part of a manifest that came too late made the reader say that it
+/// was lost, and each time all parts were sent again.
+#[test]
+fn a_manifest_on_its_way_is_not_sent_again_before_the_retry() {
+    let mut writer = writer();
+    put(&mut writer, "node", json!({"a": 1}));
+    drain(&mut writer);
+    writer.link_up(START);
+    hello(&mut writer, 99, 5);
+    assert_eq!(drain(&mut writer), ["manifest 0 of 1 node"]);
+    hello(&mut writer, 99, 5);
+    assert_eq!(drain(&mut writer), [""; 0]);
+    hello(&mut writer, 98, 5);
+    assert_eq!(drain(&mut writer), ["manifest 0 of 1 node"]);
+    let (due, _) = writer.poll_timeout().unwrap();
+    writer.handle_timeout(due);
+    assert_eq!(drain(&mut writer), ["manifest 0 of 1 node"]);
+}
+
+/// Found by the simulation: a reader that took over a manifest had dropped what was deleted then,
+/// and was sent a patch from what it had held before.
+#[test]
+fn a_half_deleted_before_a_manifest_and_made_after_it_goes_in_full() {
+    let mut writer = connected();
+    let long = "long enough for a patch to be worth it";
+    put(&mut writer, "node", json!({"a": 1, "t": long}));
+    drain(&mut writer);
+    ack(&mut writer, 1);
+    writer.link_down();
+    writer.delete(START, &ShadowKey::Node);
+    writer.link_up(START);
+    hello(&mut writer, 99, 5);
+    assert_eq!(drain(&mut writer), ["manifest 0 of 1 "]);
+    put(&mut writer, "node", json!({"a": 2, "t": long}));
+    ack(&mut writer, 2);
+    let sent = drain(&mut writer);
+    assert!(sent.len() == 1 && sent[0].starts_with("2..3 node =3 "), "{sent:?}");
+}
+
 #[test]
 fn a_deleted_half_made_anew_goes_on_counting() {
     let mut writer = connected();

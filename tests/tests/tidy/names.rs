@@ -47,6 +47,9 @@ const IMPURE: [(&str, &str); 12] = [
 /// Here maps are only looked into: clippy's `iter_over_hash_type` sees to that.
 const LOOKED_UP: &str = "broker/src/index";
 
+/// It shares a level of states among threads; what it does with each state is pure.
+const EXPLORER: &str = "simulators/src/world/explore.rs";
+
 fn sources() -> Vec<(String, String)> {
     let mut all = files(".", &[".rs"]);
     all.retain(|(path, _)| !is_test(path));
@@ -92,6 +95,9 @@ fn pure_parts_reach_nothing_and_read_no_clock() {
         seen += 1;
         for (at, line) in code_lines(&text) {
             let looked_up = |name: &str| name == "HashMap" && path.starts_with(LOOKED_UP);
+            if path == EXPLORER && line.contains("std::thread") {
+                continue;
+            }
             let named = IMPURE.iter().filter(|(name, _)| line.contains(name));
             for (name, why) in named.filter(|(name, _)| !looked_up(name)) {
                 findings.push(format!("{path}:{at} names {name}: {why}"));
