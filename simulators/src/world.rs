@@ -43,12 +43,14 @@ pub use setup::Options;
 pub use tally::Tally;
 pub use violation::{Invariant, Violation};
 
-/// A process: when it was started, how far its clock is ahead, whether its disk is full.
+/// A process: when it was started, how far its clock is ahead, whether its disk is full, whether
+/// someone has a copy of it.
 #[derive(Debug, Default)]
 struct Process {
     started: u64,
     ahead: u64,
     full: bool,
+    backed_up: bool,
 }
 
 /// One site, with its two streams and what lies between it and the cloud.

@@ -230,6 +230,7 @@ impl World {
     }
 
     fn back_up(&mut self, node: Node) {
+        self.process(node).backed_up = true;
         for site in self.sites_of(node) {
             for Machine { stream, role, .. } in self.machines(node, site) {
                 self.site(site).channel_mut(stream).back_up(role);
@@ -238,6 +239,9 @@ impl World {
     }
 
     fn restore_backup(&mut self, node: Node) -> Result<(), Violation> {
+        if !self.process(node).backed_up {
+            return Ok(());
+        }
         self.tally.restores += 1;
         self.stop(node);
         for site in self.sites_of(node) {

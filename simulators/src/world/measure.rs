@@ -18,6 +18,9 @@ const BATCH_BYTES: usize = 50;
 /// Bytes of a change of one small field.
 const CHANGE_BYTES: usize = 80;
 
+/// How many messages one misfit among six changes may cost.
+const MISFIT_MESSAGES: usize = 40;
+
 /// The messages of the down stream that were sent, counted by kind.
 #[derive(Debug, PartialEq, Eq)]
 struct Bill {
@@ -29,13 +32,17 @@ struct Bill {
 }
 
 impl World {
-    /// Measures a site that is in sync.
+    /// Measures a site, once it is in sync.
     pub(super) fn measure(&mut self, site: u16, rng: &mut StdRng) -> Result<(), Violation> {
+        self.settle(site, rng, true)?;
         self.check_quiet_reconnect(site, rng)?;
         self.check_changes(site, rng)?;
         self.check_tombstones(site)?;
         self.check_lost_ack_and_crash(site, rng)?;
-        self.check_restored_reader(site, rng)
+        self.check_restored_reader(site, rng)?;
+        self.check_one_misfit(site, rng)?;
+        self.check_manifest(site, rng)?;
+        if self.setup.many { self.check_many(site, rng) } else { Ok(()) }
     }
 
     /// Remembers what is sent, while someone counts.
@@ -118,6 +125,56 @@ impl World {
         self.happen(Event::RestoreBackup(Node::Site(site)))?;
         let log = self.logged_settle(site, rng)?;
         Bill::of(&log).is_plain("a reader from a backup")
+    }
+
+    /// One change that does not fit costs its own repair, and not that of all others.
+    fn check_one_misfit(&mut self, site: u16, rng: &mut StdRng) -> Result<(), Violation> {
+        self.disconnect(site)?;
+        for key in 0..6 {
+            let value = rng.random_range(1..=255);
+            self.happen(Event::Set { site, stream: Stream::Down, key, field: 0, value })?;
+        }
+        self.connect_and_greet(site)?;
+        self.happen(Event::Damage(Pick { site, heading: Heading::ToSite, at: 0 }))?;
+        let log = self.logged_settle(site, rng)?;
+        let bill = Bill::of(&log);
+        let total = log.iter().filter(|packet| packet.stream == Stream::Down).count();
+        ensure(total <= MISFIT_MESSAGES, Invariant::Cost, || format!("one misfit cost {bill:?}"))
+    }
+
+    /// A half that is deleted before a manifest is sent and made anew after it needs no repair.
+    fn check_manifest(&mut self, site: u16, rng: &mut StdRng) -> Result<(), Violation> {
+        self.disconnect(site)?;
+        self.happen(Event::Backup(Node::Cloud))?;
+        self.happen(Event::RestoreBackup(Node::Cloud))?;
+        self.happen(Event::Delete { site, stream: Stream::Down, key: 0 })?;
+        self.connect_and_greet(site)?;
+        let value = rng.random_range(1..=255);
+        self.happen(Event::Set { site, stream: Stream::Down, key: 0, field: 0, value })?;
+        let bill = Bill::of(&self.logged_settle(site, rng)?);
+        ensure(bill.fetches == 0, Invariant::Cost, || {
+            format!("a half made anew after a manifest cost {bill:?}")
+        })
+    }
+
+    /// Many documents are made and deleted, each time with the reader at hand.
+    fn check_many(&mut self, site: u16, rng: &mut StdRng) -> Result<(), Violation> {
+        for _ in 0..2 {
+            let (stream, from, count) = (Stream::Down, 1_000, 300);
+            self.happen(Event::Churn { site, stream, from, count })?;
+            self.settle(site, rng, false)?;
+            self.check_equal(site, false)?;
+        }
+        Ok(())
+    }
+
+    /// The site connects, and its hello arrives at the cloud, which answers.
+    fn connect_and_greet(&mut self, site: u16) -> Result<(), Violation> {
+        self.happen(Event::SiteHangsUp(site))?;
+        self.happen(Event::Connect { site, heard: true })?;
+        self.drain(site)?;
+        self.happen(Event::Arrive(Pick { site, heading: Heading::FromSite, at: 0 }))?;
+        self.drain(site)
     }
 
     fn set_some(&mut self, site: u16, rng: &mut StdRng) -> Result<(), Violation> {

@@ -61,6 +61,8 @@ pub(super) struct Setup {
     /// Whether messages of dead connections may still arrive; no shell lets that happen, and the
     /// machines must bear it all the same.
     pub(super) strays: bool,
+    /// Whether the world ends with many documents.
+    pub(super) many: bool,
     pub(super) rates: Rates,
 }
 
@@ -92,6 +94,7 @@ impl Setup {
             padding: [0, 64][rng.random_range(0..2)],
             in_order: rng.random_bool(0.3),
             strays: rng.random_bool(0.4),
+            many: rng.random_bool(0.1),
             rates: Rates::draw(&mut rng),
         }
     }
