@@ -2,6 +2,11 @@
 #![expect(clippy::unwrap_used, reason = "test code")]
 #![expect(clippy::format_collect, reason = "hex of a few bytes")]
 
+#[path = "vectors/files.rs"]
+mod files;
+#[path = "vectors/limits.rs"]
+mod limits;
+
 use gnomon_schemas::document::{Document, Patch};
 use gnomon_schemas::topic::MessageKind;
 use gnomon_schemas::version::{Digest, Epoch, Seq, Version};

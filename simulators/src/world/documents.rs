@@ -43,6 +43,13 @@ pub(super) fn report(desired: &Document) -> Document {
     checked(object)
 }
 
+/// Whether this is the report of that.
+pub(super) fn follows(reported: &Document, desired: &Document) -> bool {
+    let object = reported.as_object();
+    let is = object.get("is").and_then(Value::as_object);
+    object.len() == 1 && is == Some(desired.as_object())
+}
+
 /// Whether a document is such a report.
 pub(super) fn is_report(document: &Document) -> bool {
     document.as_object().contains_key("is")

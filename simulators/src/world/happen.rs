@@ -133,14 +133,14 @@ impl World {
             .filter(|key| !view.contains_key(*key) && is(key).is_some_and(documents::is_report));
         let due: Vec<_> = view
             .iter()
-            .map(|(key, desired)| (key, Some(documents::report(desired))))
-            .filter(|(key, report)| is(key) != report.as_ref())
+            .filter(|(key, desired)| !is(key).is_some_and(|it| documents::follows(it, desired)))
+            .map(|(key, desired)| (key, Some(desired)))
             .chain(stale.map(|key| (key, None)))
             .collect();
-        let Some((key, report)) = due.get(usize::from(pick) % due.len().max(1)).cloned() else {
+        let Some((key, desired)) = due.get(usize::from(pick) % due.len().max(1)) else {
             return Ok(());
         };
-        let key = key.clone();
+        let (key, report) = ((*key).clone(), desired.map(|it| documents::report(it)));
         self.ask(site, Stream::Up, &key, report)
     }
 
@@ -152,7 +152,7 @@ impl World {
         let same = site.down.follower.view.iter().all(|(key, desired)| {
             reports
                 .next()
-                .is_some_and(|(reported, is)| reported == key && *is == documents::report(desired))
+                .is_some_and(|(reported, is)| reported == key && documents::follows(is, desired))
         });
         same && reports.next().is_none()
     }

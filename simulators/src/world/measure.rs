@@ -157,10 +157,10 @@ impl World {
         })
     }
 
-    /// Many documents are made and deleted, each time with the reader at hand.
+    /// Many documents are made and deleted, each time with the reader at hand, and one is made anew.
     fn check_many(&mut self, site: u16, rng: &mut StdRng) -> Result<(), Violation> {
-        for _ in 0..2 {
-            let (stream, from, count) = (Stream::Down, 1_000, 300);
+        for count in [300, 300, 1] {
+            let (stream, from) = (Stream::Down, 1_000);
             self.happen(Event::Churn { site, stream, from, count })?;
             self.settle(site, rng, false)?;
             self.check_equal(site, false)?;

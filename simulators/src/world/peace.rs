@@ -175,7 +175,7 @@ impl World {
         let site = self.site(site);
         for (key, desired) in &site.down.follower.view {
             let reported = site.up.follower.view.get(key);
-            let follows = reported.is_some_and(|it| **it == super::documents::report(desired));
+            let follows = reported.is_some_and(|it| super::documents::follows(it, desired));
             ensure(follows, Invariant::Convergence, || {
                 format!("the cloud's `reported` of {key} does not follow its `desired`")
             })?;

@@ -94,7 +94,7 @@ impl Setup {
             padding: [0, 64][rng.random_range(0..2)],
             in_order: rng.random_bool(0.3),
             strays: rng.random_bool(0.4),
-            many: rng.random_bool(0.1),
+            many: rng.random_bool(0.04),
             rates: Rates::draw(&mut rng),
         }
     }
