@@ -174,14 +174,17 @@ impl Reader {
         }
     }
 
+    /// A manifest that tells nothing new, or is not meant for where this reader stands, is answered
+    /// once, and not for each of its parts: the writer sends them all together, also again.
     fn on_manifest(&mut self, manifest: &Manifest) {
+        let is_first = manifest.part == 0;
         if manifest.epoch == self.epoch && manifest.seq <= self.seq {
             self.counters.duplicates += 1;
-            return self.answer();
+            return if is_first { self.answer() };
         }
         if manifest.answers != self.epoch {
             self.counters.strangers += 1;
-            return self.announce();
+            return if is_first { self.announce() };
         }
         if let Some(entries) = Collection::add(&mut self.collection, manifest) {
             self.counters.adopted += 1;

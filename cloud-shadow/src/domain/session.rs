@@ -23,6 +23,7 @@ impl Node {
         self.lose_link();
         self.latest = Some(session);
         self.link = Link::Silent(session);
+        self.writer.link_up(now.moment);
         let mut effects = self.come_or_go(now, true);
         effects.extend(close);
         Ok(Done { answer: Answer::Nothing, effects })
@@ -77,11 +78,11 @@ impl Node {
         Ok(())
     }
 
-    /// Counts a message; the first of a session brings the link up.
+    /// Counts a message; the first of a session shows that the node can hear the reader. The writer
+    /// needs no such proof: it waits for the node to speak, and asks it if that takes too long.
     pub(super) fn note_traffic(&mut self, now: Now, session: Session, bytes: usize) {
         if self.link == Link::Silent(session) {
             self.link = Link::Up(session);
-            self.writer.link_up(now.moment);
             self.reader.link_up(now.moment);
         }
         self.presence.last_seen_ms = Some(now.unix_ms);
@@ -120,10 +121,8 @@ impl Node {
     }
 
     fn lose_link(&mut self) {
-        if matches!(self.link, Link::Up(_)) {
-            self.writer.link_down();
-            self.reader.link_down();
-        }
+        self.writer.link_down();
+        self.reader.link_down();
         self.link = Link::Down;
     }
 

@@ -276,6 +276,7 @@ impl World {
         let link = &self.site(site).link;
         let up = match machine.end() {
             Heading::ToSite => link.site.is_some(),
+            Heading::FromSite if role == Role::Writer => link.broker.is_some(),
             Heading::FromSite => link.cloud.is_some(),
         };
         if up { self.site(site).channel_mut(stream).link_up(role, now) } else { Ok(()) }

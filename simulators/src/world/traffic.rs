@@ -1,6 +1,6 @@
 //! Messages and connections: what leaves, what arrives, who believes in which connection.
 
-use gnomon_schemas::topic::Heading;
+use gnomon_schemas::topic::{Heading, Stream};
 use gnomon_schemas::wire::Message;
 
 use super::channel::Item;
@@ -102,7 +102,7 @@ impl World {
     }
 
     /// Whether a shell gives the message to its machine; the first message of a new connection
-    /// tells the cloud that the link is up.
+    /// tells the cloud's reader that the link is up, as only then it can be heard.
     fn accepts(&mut self, pick: Pick, packet: &Packet) -> Result<bool, Violation> {
         let strays = self.setup.strays;
         let link = &self.site(pick.site).link;
@@ -113,9 +113,8 @@ impl World {
             return Ok(strays && link.cloud.is_some());
         }
         if link.cloud != Some(packet.session) {
-            self.lower(pick.site, Heading::FromSite)?;
             self.site(pick.site).link.cloud = Some(packet.session);
-            self.raise(pick.site, Heading::FromSite)?;
+            self.raise(pick.site, (Stream::Up, Role::Reader))?;
         }
         Ok(true)
     }
@@ -125,13 +124,19 @@ impl World {
         if link.site.is_some() || !link.is_whole() {
             return Ok(());
         }
+        link.cloud = None;
         let session = link.connect();
         self.tally.connections += 1;
+        self.lower(site, Heading::FromSite)?;
+        self.raise(site, (Stream::Down, Role::Writer))?;
         if !heard {
             return Ok(());
         }
         self.site(site).link.site = Some(session);
-        self.raise(site, Heading::ToSite)
+        for machine in Site::machines_at(Heading::ToSite) {
+            self.raise(site, machine)?;
+        }
+        Ok(())
     }
 
     pub(super) fn site_hangs_up(&mut self, site: u16) -> Result<(), Violation> {
@@ -162,26 +167,16 @@ impl World {
         Ok(())
     }
 
-    /// Tells the machines at one end that the link is up.
-    fn raise(&mut self, site: u16, end: Heading) -> Result<(), Violation> {
-        for (stream, role) in Site::machines_at(end) {
-            let now = self.clock(Machine { site, stream, role }.node());
-            self.site(site).channel_mut(stream).link_up(role, now)?;
-        }
-        Ok(())
+    /// Tells a machine that the link is up.
+    fn raise(&mut self, site: u16, (stream, role): (Stream, Role)) -> Result<(), Violation> {
+        let now = self.clock(Machine { site, stream, role }.node());
+        self.site(site).channel_mut(stream).link_up(role, now)
     }
 
-    /// Tells the machines at one end that the link is down, if they believe that it is up.
+    /// Tells the machines at one end that the link is down.
     fn lower(&mut self, site: u16, end: Heading) -> Result<(), Violation> {
-        let link = &self.site(site).link;
-        let believed = match end {
-            Heading::ToSite => link.site,
-            Heading::FromSite => link.cloud,
-        };
-        if believed.is_some() {
-            for (stream, role) in Site::machines_at(end) {
-                self.site(site).channel_mut(stream).link_down(role)?;
-            }
+        for (stream, role) in Site::machines_at(end) {
+            self.site(site).channel_mut(stream).link_down(role)?;
         }
         Ok(())
     }

@@ -202,6 +202,20 @@ fn a_manifest_that_answers_an_older_self_is_stale() {
     assert_eq!(reader.epoch(), EPOCH);
 }
 
+/// World, seed 16452: each of 188 stale parts was answered, and each late answer brought a manifest.
+#[test]
+fn a_manifest_of_no_use_is_answered_once_and_not_for_each_part() {
+    let mut reader = reader();
+    let part = |epoch, part| {
+        let (seq, answers, parts, entries) = (Seq(0), Epoch::NONE, 4, Vec::new());
+        Message::Manifest(Manifest { epoch, seq, answers, part, parts, entries })
+    };
+    for (epoch, answer) in [(Epoch(3), "hello 1"), (EPOCH, "ack 1")] {
+        (0..4).for_each(|number| reader.receive(NOW, &part(epoch, number)));
+        assert_eq!(drain(&mut reader), [answer]);
+    }
+}
+
 #[test]
 fn a_manifest_in_parts_counts_only_when_whole() {
     let mut reader = Reader::new(ReaderConfig::default());
