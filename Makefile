@@ -25,10 +25,11 @@ demo: build ## watch Gnomon work: a cloud, two sites on bad 4G, an app, a cut li
 test: setup build ## everything: lints, laws, scenarios, simulation, contracts, end-to-end on real Docker
 	@SEEDS=$(SEEDS) sh tests/run.sh
 
-sim: ## the deterministic world: make sim SEEDS=20000, or SEED=n to replay one
+sim: ## the deterministic worlds: make sim SEEDS=20000, or WORLD=protocol|system SEED=n to replay one
 	$(CARGO) build --locked --release --package gnomon-sim
-	@if [ -n "$(SEED)" ]; then target/release/gnomon-sim sim --seed $(SEED) --trace; \
-	else target/release/gnomon-sim sim --seeds $(SEEDS); fi
+	@if [ -n "$(SEED)" ]; then target/release/gnomon-sim sim --world $(or $(WORLD),protocol) --seed $(SEED) --trace; \
+	else for world in $(or $(WORLD),protocol system); do \
+	target/release/gnomon-sim sim --world $$world --seeds $(SEEDS) || exit 1; done; fi
 
 pair: ## Writer against Reader under faults, many cases: make pair CASES=100000
 	PROPTEST_CASES=$(or $(CASES),100000) $(CARGO) test --locked --release --package gnomon-sync --test pair

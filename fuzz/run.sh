@@ -12,7 +12,7 @@ if ! command -v cargo-fuzz >/dev/null 2>&1; then
     echo "fuzz: needs cargo-fuzz: cargo install cargo-fuzz" >&2
     exit 1
 fi
-for target in message document patch topic compose; do
+for target in message document patch topic compose mqtt_codec mqtt_session; do
     printf '\n== %s\n' "$target" >&2
     mkdir -p "../target/fuzz-found/$target"
     # New finds go to target/; the corpus here is what is worth keeping.

@@ -34,7 +34,17 @@ sh tests/docker/image.sh
 stage "unit tests, laws, scenarios, contract suites, end-to-end tests on $started"
 cargo test --locked --workspace
 
+stage "the API against its description"
+GNOMON_CLOUD=target/debug/gnomon-cloud sh tests/api/run.sh
+
+stage "public MQTT clients against the broker"
+sh tests/conformance/run.sh
+
 stage "simulation: ${SEEDS:-200} seeds"
 cargo run --locked --quiet --package gnomon-sim -- sim --seeds "${SEEDS:-200}"
+cargo run --locked --quiet --package gnomon-sim -- sim --world system --seeds "${SEEDS:-200}"
+
+stage "every state of a small world"
+cargo run --locked --quiet --package gnomon-sim -- explore --shadows 2 --changes 1
 
 stage "all passed"

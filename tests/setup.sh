@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs what the tests need beyond a Rust toolchain: a Docker engine and a static busybox for
-# its images. With --optional nothing is fatal: what is missing is said, and the demo does without.
+# Installs what the tests need beyond a Rust toolchain: a Docker engine, a static busybox for its
+# images, and public MQTT clients. With --optional nothing is fatal: what is missing is said, and
+# the demo does without; then the clients are not asked for.
 set -eu
 
 optional=${1:-}
@@ -13,6 +14,13 @@ have() {
 have dockerd && have docker && have containerd && have runc || missing="$missing docker.io"
 have busybox && busybox --list | grep -qx httpd || missing="$missing busybox-static"
 have iptables || missing="$missing iptables"
+if [ "$optional" != --optional ]; then
+    # The public MQTT clients that the broker is tested with.
+    have mosquitto_pub && have mosquitto_rr || missing="$missing mosquitto-clients"
+    have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"
+    have node || missing="$missing nodejs"
+    have npm || missing="$missing npm"
+fi
 [ -z "$missing" ] && exit 0
 
 if [ "$optional" = --optional ]; then

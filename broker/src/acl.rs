@@ -7,8 +7,11 @@ use crate::filter::{self, Level, TopicFilter};
 use crate::principal::{Principal, Role};
 use crate::topic::{TopicError, TopicName};
 
+mod file;
 #[cfg(test)]
 mod tests;
+
+pub use file::AclFileError;
 
 /// The client that asks: its identity and the client id that it chose.
 #[derive(Debug, Clone, Copy)]
@@ -77,26 +80,60 @@ impl Rule {
 /// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Acl {
-    rules: Vec<Rule>,
+    rules: Vec<Scoped>,
+}
+
+/// A rule, and of which of its role it holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Scoped {
+    /// `None`: all.
+    only: Option<Box<str>>,
+    rule: Rule,
+}
+
+impl Scoped {
+    fn holds_for(&self, principal: &Principal) -> bool {
+        self.rule.role == principal.role
+            && self.only.as_ref().is_none_or(|name| *name == principal.name)
+    }
 }
 
 impl Acl {
     /// The rules of a broker; what none of them allows is denied.
     pub fn new(rules: Vec<Rule>) -> Self {
-        Self { rules }
+        Self { rules: rules.into_iter().map(|rule| Scoped { only: None, rule }).collect() }
+    }
+
+    /// Reads rules from a TOML text:
+    ///
+    /// ```
+    /// # use gnomon_broker::Acl;
+    /// let acl = Acl::from_toml(
+    ///     r#"
+    ///     [[rule]]
+    ///     role = "device"
+    ///     publish = ["telemetry/{name}/#"]
+    ///     subscribe = ["commands/{name}/+"]
+    ///
+    ///     [[rule]]
+    ///     role = "service"
+    ///     name = "backend" # only this one of the role
+    ///     subscribe = ["telemetry/#"]
+    ///     "#,
+    /// );
+    /// assert!(acl.is_ok());
+    /// ```
+    pub fn from_toml(text: &str) -> Result<Self, AclFileError> {
+        file::parse(text)
     }
 
     /// Decides whether the client may do it.
     pub fn authorize(&self, subject: Subject<'_>, action: Action<'_>) -> Decision {
-        let allowed =
-            self.rules.iter().filter(|rule| rule.role == subject.principal.role).any(|rule| {
-                match action {
-                    Action::Publish(name) => rule.publish.iter().any(|p| p.matches(subject, name)),
-                    Action::Subscribe(wanted) => {
-                        rule.subscribe.iter().any(|p| p.includes(subject, wanted))
-                    }
-                }
-            });
+        let mut rules = self.rules.iter().filter(|rule| rule.holds_for(subject.principal));
+        let allowed = rules.any(|Scoped { rule, .. }| match action {
+            Action::Publish(name) => rule.publish.iter().any(|p| p.matches(subject, name)),
+            Action::Subscribe(wanted) => rule.subscribe.iter().any(|p| p.includes(subject, wanted)),
+        });
         if allowed { Decision::Allow } else { Decision::Deny }
     }
 }

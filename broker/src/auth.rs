@@ -1,4 +1,4 @@
-//! Who a client is, from its certificate or from its user name and password.
+//! Who a client is, from its certificate, its password or its token.
 
 use std::fmt;
 
@@ -7,49 +7,49 @@ use x509_parser::prelude::{AttributeTypeAndValue, FromDer, X509Certificate};
 
 use crate::principal::{Principal, Role};
 
+mod certificates;
+mod chain;
+mod file;
+mod passwords;
 #[cfg(test)]
 mod tests;
+mod tokens;
+pub(crate) mod turns;
 
-/// The subject of a client's verified certificate: the parts that name a principal.
-#[derive(Debug, Clone, PartialEq, Eq)]
+pub use certificates::{CertificateNames, CertificateRule, NameFrom};
+pub use chain::{Anonymous, Chain};
+pub use file::AuthFileError;
+pub use passwords::{HashError, Passwords, hash_password};
+pub use tokens::{TokenKey, TokenKeyError, Tokens};
+
+/// A client's verified certificate: the parts that name a principal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CertificateSubject {
-    /// The common name (CN).
+    /// The common name (CN); empty if there is none or more than one.
     pub common_name: String,
-    /// The organizational unit (OU).
+    /// The organizational unit (OU); empty if there is none or more than one.
     pub unit: String,
     /// The serial number of the certificate, as in the certificate.
     pub serial: Vec<u8>,
+    /// The whole certificate, in DER form.
+    pub der: Vec<u8>,
 }
 
-/// Why the subject of a certificate could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SubjectError {
-    /// Not an X.509 certificate.
-    #[error("the client certificate cannot be parsed")]
-    Certificate,
-    /// Not exactly one of an attribute.
-    #[error(
-        "the subject of a client certificate needs exactly one {attribute}, this one has {found}"
-    )]
-    Attribute {
-        /// Which attribute.
-        attribute: &'static str,
-        /// How many there are.
-        found: usize,
-    },
-}
+/// Not an X.509 certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the client certificate cannot be parsed")]
+pub struct SubjectError;
 
 impl CertificateSubject {
-    /// Reads the subject of a certificate in DER form; more than one CN or OU is ambiguous,
-    /// so it is refused.
+    /// Reads the subject of a certificate in DER form.
     pub fn from_der(der: &[u8]) -> Result<Self, SubjectError> {
-        let (_, certificate) =
-            X509Certificate::from_der(der).map_err(|_| SubjectError::Certificate)?;
+        let (_, certificate) = X509Certificate::from_der(der).map_err(|_| SubjectError)?;
         let subject = certificate.subject();
         Ok(Self {
-            common_name: only("CN", subject.iter_common_name())?,
-            unit: only("OU", subject.iter_organizational_unit())?,
+            common_name: only(subject.iter_common_name()),
+            unit: only(subject.iter_organizational_unit()),
             serial: certificate.raw_serial().to_vec(),
+            der: der.to_vec(),
         })
     }
 }
@@ -57,7 +57,7 @@ impl CertificateSubject {
 /// What a client shows at its CONNECT.
 #[derive(Clone, Copy)]
 pub struct Credentials<'a> {
-    /// The subject of its certificate, already verified against the client CA.
+    /// Its certificate, already verified against the client authorities.
     pub certificate: Option<&'a CertificateSubject>,
     /// Its user name, if it sent one.
     pub username: Option<&'a str>,
@@ -65,6 +65,16 @@ pub struct Credentials<'a> {
     pub password: Option<&'a str>,
     /// The client id that it chose; empty if it leaves the choice to the server.
     pub client_id: &'a str,
+}
+
+impl<'a> Credentials<'a> {
+    /// The user name and the password, if it sent both. What AWS device SDKs append to a user
+    /// name (`?SDK=...&Version=...`) does not belong to it.
+    pub fn login(&self) -> Option<(&'a str, &'a str)> {
+        let username = self.username?;
+        let name = username.find("?SDK=").and_then(|at| username.get(..at)).unwrap_or(username);
+        self.password.filter(|_| !name.is_empty()).map(|password| (name, password))
+    }
 }
 
 impl fmt::Debug for Credentials<'_> {
@@ -103,12 +113,37 @@ pub enum AuthError {
     /// The authenticator refuses the client for a reason of its own.
     #[error("the client is not authorized")]
     NotAuthorized,
+    /// These credentials are nothing that the authenticator knows about; another may.
+    #[error("nobody here knows credentials of this kind")]
+    Unknown,
 }
 
-/// Tells who a client is. Called on the connection's task: it must not block.
+impl AuthError {
+    /// Its name in the metrics.
+    pub(crate) fn label(&self) -> &'static str {
+        match self {
+            Self::BadCredentials => "bad_credentials",
+            Self::UnknownUnit { .. } => "unknown_unit",
+            Self::BadName { .. } => "bad_name",
+            Self::NotAuthorized => "not_authorized",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// Tells who a client is.
 pub trait Authenticator: Send + Sync + fmt::Debug {
     /// The principal that the credentials prove, or why they prove none.
     fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Principal, AuthError>;
+
+    /// Whether [`authenticate`](Self::authenticate) takes long for these credentials, as the
+    /// hash of a password does. Then it is called where it may block, for a few clients at a
+    /// time ([`Limits::password_checks`](crate::Limits::password_checks)) and for each address
+    /// in turn. Otherwise it is called on the connection's task and must not block.
+    fn is_costly(&self, credentials: &Credentials<'_>) -> bool {
+        let _ = credentials;
+        false
+    }
 }
 
 /// Knows clients by their certificate: OU `node`, `device` or `service`, CN their name.
@@ -143,13 +178,11 @@ fn of_subject(subject: &CertificateSubject) -> Result<Principal, AuthError> {
     }
 }
 
-fn only<'a>(
-    attribute: &'static str,
-    values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>,
-) -> Result<String, SubjectError> {
+/// The one value that there is.
+fn only<'a>(values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>) -> String {
     let texts: Vec<_> = values.map(AttributeTypeAndValue::as_str).collect();
     match texts.as_slice() {
-        [Ok(text)] => Ok((*text).to_owned()),
-        all => Err(SubjectError::Attribute { attribute, found: all.len() }),
+        [Ok(text)] => (*text).to_owned(),
+        _ => String::new(),
     }
 }

@@ -17,8 +17,10 @@ use crate::auth::Authenticator;
 use crate::hub::{Hub, keep};
 use crate::limits::Limits;
 use crate::listener::{Acceptor, Endpoint, Room, Tls, Transport};
+use crate::metrics::{PREFIX, Queues};
 use crate::revocation::Revocation;
 use crate::session::Policy;
+use crate::socket::Watch;
 
 /// What a broker is started with.
 #[derive(Debug)]
@@ -66,6 +68,9 @@ pub enum StartError {
         #[source]
         source: io::Error,
     },
+    /// The system watches no sockets for us.
+    #[error("the system lets nobody wait for sockets; are there file descriptors left?")]
+    Watch(#[source] io::Error),
 }
 
 /// Why a TLS configuration was not replaced.
@@ -91,6 +96,7 @@ pub enum ReloadError {
 pub struct Broker {
     hub: Arc<Hub>,
     room: Room,
+    watch: Arc<Watch>,
     addrs: Vec<BoundListener>,
     /// The TLS of each, in the same order.
     tls: Vec<Option<Tls>>,
@@ -103,22 +109,37 @@ impl Broker {
     /// Opens all listeners and begins to serve them; if one cannot be opened, none is.
     pub async fn start(config: BrokerConfig) -> Result<Self, StartError> {
         let BrokerConfig { listeners, limits, acl, authenticator } = config;
-        if listeners.is_empty() {
+        let endpoint = |ListenerConfig { addr, tls }| {
+            let transport = Transport::Plain;
+            Endpoint { addr, tls, transport, proxy_protocol: false }
+        };
+        let endpoints = listeners.into_iter().map(endpoint).collect();
+        Self::open(endpoints, limits, acl, authenticator).await
+    }
+
+    /// Like [`start`](Self::start), with everything that can be said about a listener.
+    pub async fn open(
+        endpoints: Vec<Endpoint>,
+        limits: Limits,
+        acl: Acl,
+        authenticator: Arc<dyn Authenticator>,
+    ) -> Result<Self, StartError> {
+        if endpoints.is_empty() {
             return Err(StartError::NoListener);
         }
         let stop = CancellationToken::new();
         let room = Room::new(&limits);
         let hub = Arc::new(Hub::new(Policy { acl, limits }, authenticator));
+        let watch = Arc::new(Watch::start().map_err(StartError::Watch)?);
         let mut opened = Vec::new();
-        for ListenerConfig { addr, tls } in listeners {
-            let plain = Transport::Plain;
-            let endpoint = Endpoint { addr, tls, transport: plain, proxy_protocol: false };
-            opened.push((bind(addr).await?, endpoint));
+        for endpoint in endpoints {
+            opened.push((bind(endpoint.addr).await?, endpoint));
         }
         let keeper = tokio::spawn(keep(Arc::clone(&hub), stop.clone()));
         let mut broker = Self {
             hub,
             room,
+            watch,
             addrs: Vec::new(),
             tls: Vec::new(),
             acceptors: Vec::new(),
@@ -153,6 +174,7 @@ impl Broker {
             transport,
             proxy_protocol,
             room: self.room.clone(),
+            watch: Arc::clone(&self.watch),
             stop: self.stop.clone(),
         };
         self.acceptors.push(tokio::spawn(acceptor.run()));
@@ -199,6 +221,8 @@ impl Broker {
     /// Names the broker's metrics in `registry`.
     pub fn register(&self, registry: &mut Registry) {
         self.hub.metrics.register(registry);
+        let queues = Queues(Arc::downgrade(&self.hub));
+        registry.sub_registry_with_prefix(PREFIX).register_collector(Box::new(queues));
     }
 
     /// Closes the listeners, says goodbye to every client and waits for them to go, at most

@@ -5,13 +5,14 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Sleep;
 
 use crate::attachment::{Attached, AttachmentEvent};
-use crate::codec::{self, EncodeError};
+use crate::codec::{self, Dialect, EncodeError};
 use crate::hub::{Attachments, Departure, Hub, Registration};
 use crate::mailbox::Next;
 use crate::metrics::{Denial, Drop as DropReason};
@@ -34,6 +35,12 @@ const MESSAGES_AHEAD: usize = 32 * 1024;
 /// do not count: a client that writes much before it reads must not block itself.
 const ANSWERS_AHEAD: usize = 32 * 1024;
 
+/// Packets, in and out, after which other connections have their turn.
+const PACKETS_A_TURN: u16 = 256;
+
+/// Reads and writes after which other connections have their turn.
+const STEPS_A_TURN: u8 = 32;
+
 /// One connected client.
 struct Connection<S> {
     hub: Arc<Hub>,
@@ -43,7 +50,9 @@ struct Connection<S> {
     peer: SocketAddr,
     /// The attachments that were told of this session.
     announced: Attachments,
-    gate: Option<Gate>,
+    gate: Option<Box<Gate>>,
+    /// Wakes the task for keep-alive and such, once it has been needed.
+    timer: Option<Pin<Box<Sleep>>>,
     /// Since when bytes wait for the peer to take the first of them.
     writing_since: Option<Instant>,
     /// Bytes of answers in the output since it was empty last.
@@ -51,43 +60,64 @@ struct Connection<S> {
     has_logged_denial: bool,
     /// A search for retained messages goes on once others had their turn.
     is_searching: bool,
+    /// Packets that were taken and messages that were sent since others had their turn.
+    packets_of_turn: u16,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Serves the client until its session ends.
-    async fn serve(&mut self) -> DisconnectReason {
-        let mut timer = std::pin::pin!(tokio::time::sleep_until(now().into()));
-        loop {
-            if let Err(reason) = self.step() {
-                return reason;
-            }
-            if std::mem::take(&mut self.is_searching) {
-                self.registration.outlet.wake();
-                tokio::task::yield_now().await;
-            }
-            let wants_input = self.wants_input();
-            let has_deadline = self.arm(timer.as_mut(), wants_input);
-            let outcome = tokio::select! {
-                progress = self.wire.progress(wants_input) => self.moved(progress),
-                () = self.registration.outlet.woken() => Ok(()),
-                then = gate::opened(&mut self.gate) => then.map_or(Ok(()), |packet| self.send(packet)),
-                () = timer.as_mut(), if has_deadline => self.check_time(),
-            };
-            if let Err(reason) = outcome {
-                return reason;
+    /// Serves the client until its session ends; others have their turn in between.
+    fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectReason> {
+        self.packets_of_turn = 0;
+        for _ in 0..STEPS_A_TURN {
+            match self.poll_step(cx, now()) {
+                Ok(Poll::Ready(())) if self.packets_of_turn < PACKETS_A_TURN => {}
+                Ok(Poll::Ready(())) => break,
+                Ok(Poll::Pending) => return Poll::Pending,
+                Err(reason) => return Poll::Ready(reason),
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Does what there is to do, and then one thing that may have to wait.
+    fn poll_step(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Result<Poll<()>, DisconnectReason> {
+        self.step(now)?;
+        if std::mem::take(&mut self.is_searching) {
+            self.packets_of_turn = PACKETS_A_TURN;
+            cx.waker().wake_by_ref();
+        }
+        let wants_input = self.wants_input();
+        let has_deadline = self.arm(wants_input, now)?;
+        if let Poll::Ready(progress) = self.wire.poll_progress(cx, wants_input) {
+            return self.moved(progress, now).map(Poll::Ready);
+        }
+        if self.registration.outlet.poll_woken(cx).is_ready() {
+            return Ok(Poll::Ready(()));
+        }
+        if let Poll::Ready(then) = gate::poll_opened(&mut self.gate, cx) {
+            return then.map_or(Ok(()), |packet| self.send(packet)).map(Poll::Ready);
+        }
+        let timer = self.timer.as_mut().filter(|_| has_deadline);
+        Ok(timer.map_or(Poll::Pending, |timer| timer.as_mut().poll(cx)))
     }
 
     /// Does everything that needs no waiting.
-    fn step(&mut self) -> Result<(), DisconnectReason> {
+    fn step(&mut self, now: Instant) -> Result<(), DisconnectReason> {
         self.registration.outlet.mailbox().check()?;
         self.greet_attachments(None)?;
-        while self.wants_input() {
+        while self.wire.has_input() && self.wants_input() {
             let protocol = self.session.agreement.dialect.protocol;
             let limit = self.hub.policy.limits.packet;
-            match codec::decode(protocol, &mut self.wire.input, limit) {
-                Ok(Some(packet)) => self.take(packet)?,
+            match codec::decode(protocol, self.wire.input(), limit) {
+                Ok(Some(packet)) => {
+                    self.packets_of_turn = self.packets_of_turn.saturating_add(1);
+                    self.take(packet, now)?;
+                }
                 Ok(None) => break,
                 Err(error) => {
                     let client = &self.session.agreement.client_id;
@@ -97,38 +127,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         self.wire.release_input();
-        while self.wire.output.len() < MESSAGES_AHEAD {
+        let mut is_relieved = false;
+        while self.wire.unwritten() < MESSAGES_AHEAD {
             let (next, has_feed) = {
                 let mut mailbox = self.registration.outlet.mailbox();
-                (mailbox.next(now())?, mailbox.feed().is_some())
+                let next = mailbox.next(now)?;
+                is_relieved |= mailbox.is_relieved();
+                (next, mailbox.feed().is_some())
             };
             match next {
                 Next::Send(packet) => {
                     self.send(packet)?;
                     // However many live messages there are, retained ones have their turn.
                     if has_feed {
-                        self.feed_retained()?;
+                        self.feed_retained(now)?;
                     }
                 }
                 Next::Expired => self.hub.metrics.drop(DropReason::Expired),
-                Next::Idle if self.feed_retained()? => {}
+                Next::Idle if has_feed && self.feed_retained(now)? => {}
                 Next::Idle => break,
             }
         }
-        if self.registration.outlet.mailbox().is_relieved() {
+        if is_relieved {
             self.registration.outlet.relieve();
         }
         Ok(())
     }
 
     /// Sends one retained message; `false` if there is none for now.
-    fn feed_retained(&mut self) -> Result<bool, DisconnectReason> {
+    fn feed_retained(&mut self, now: Instant) -> Result<bool, DisconnectReason> {
         let packet = {
             let mut mailbox = self.registration.outlet.mailbox();
             let Some(feed) = mailbox.feed() else { return Ok(false) };
-            let step = self.hub.retained().next(feed, now());
+            let step = self.hub.retained().next(feed, now);
             match step {
-                Fed::Message(queued) => mailbox.send(queued, now()),
+                Fed::Message(queued) => mailbox.send(queued, now),
                 Fed::End => {
                     mailbox.end_feed();
                     return Ok(true);
@@ -148,11 +181,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn wants_input(&self) -> bool {
         self.gate.is_none()
             && self.unsent_answers < ANSWERS_AHEAD
-            && self.session.throttled_until(now()).is_none()
+            && self.throttled_until().is_none()
     }
 
-    fn take(&mut self, packet: Incoming) -> Result<(), DisconnectReason> {
-        match self.session.handle(packet, now())? {
+    fn throttled_until(&self) -> Option<Instant> {
+        if self.session.has_rate() { self.session.throttled_until(now()) } else { None }
+    }
+
+    fn take(&mut self, packet: Incoming, now: Instant) -> Result<(), DisconnectReason> {
+        match self.session.handle(packet, now)? {
             Effect::Send(packet) => self.send(packet),
             Effect::Acknowledge(ack) => {
                 let answer = self.registration.outlet.mailbox().acknowledge(ack)?;
@@ -204,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match told {
             Told::Now(then) => then.map_or(Ok(()), |packet| self.send(packet)),
             Told::Later(gate) => {
-                self.gate = Some(gate);
+                self.gate = Some(Box::new(gate));
                 Ok(())
             }
         }
@@ -249,14 +286,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn send(&mut self, packet: Outgoing) -> Result<(), DisconnectReason> {
         let agreement = &self.session.agreement;
         let message = packet.message_pkid();
-        let before = self.wire.output.len();
-        match (codec::encode(agreement.dialect, packet, &mut self.wire.output), message) {
+        let before = self.wire.unwritten();
+        match (codec::encode(agreement.dialect, packet, self.wire.output()), message) {
             (Ok(()), Some(_)) => {
+                self.packets_of_turn = self.packets_of_turn.saturating_add(1);
                 self.hub.metrics.messages.outgoing.inc();
                 Ok(())
             }
             (Ok(()), None) => {
-                self.unsent_answers += self.wire.output.len() - before;
+                self.unsent_answers += self.wire.unwritten() - before;
                 Ok(())
             }
             // The standard: the server goes on as if it had sent the message.
@@ -272,17 +310,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    fn moved(&mut self, progress: io::Result<Progress>) -> Result<(), DisconnectReason> {
+    fn moved(
+        &mut self,
+        progress: io::Result<Progress>,
+        now: Instant,
+    ) -> Result<(), DisconnectReason> {
         match progress {
             Ok(Progress::Read(count)) => {
                 self.hub.metrics.bytes.incoming.inc_by(count as u64);
-                self.session.received(now());
+                self.session.received(now);
                 Ok(())
             }
             Ok(Progress::Wrote(count)) => {
                 self.hub.metrics.bytes.outgoing.inc_by(count as u64);
                 self.writing_since = None;
-                if self.wire.output.is_empty() {
+                if self.wire.unwritten() == 0 {
                     self.unsent_answers = 0;
                 }
                 Ok(())
@@ -295,9 +337,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Sets the timer no later than the next deadline; `false` if there is none.
-    fn arm(&mut self, timer: Pin<&mut Sleep>, wants_input: bool) -> bool {
-        let now = now();
+    /// Sets the timer no later than the next deadline; `false` if there is none. Fails if it has
+    /// passed.
+    fn arm(&mut self, wants_input: bool, now: Instant) -> Result<bool, DisconnectReason> {
         if !wants_input {
             // The client may well be sending: it is us who do not listen.
             self.session.received(now);
@@ -305,24 +347,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.wire.is_writing() {
             self.writing_since.get_or_insert(now);
         }
-        let Some(deadline) = self.deadline().map(tokio::time::Instant::from_std) else {
-            return false;
-        };
-        // Moving the timer with each packet would cost more than an early wake-up now and then.
-        if timer.is_elapsed() || deadline < timer.deadline() {
-            timer.reset(deadline);
+        let Some(deadline) = self.deadline() else { return Ok(false) };
+        if deadline <= now {
+            self.check_time(now)?;
         }
-        true
+        let deadline = tokio::time::Instant::from_std(deadline);
+        match &mut self.timer {
+            // Moving it with each packet would cost more than an early wake-up now and then.
+            Some(timer) if !timer.is_elapsed() && timer.deadline() <= deadline => {}
+            Some(timer) => timer.as_mut().reset(deadline),
+            none => *none = Some(Box::pin(tokio::time::sleep_until(deadline))),
+        }
+        Ok(true)
     }
 
     fn deadline(&self) -> Option<Instant> {
         let write = self.writing_since.map(|since| since + self.hub.policy.limits.write_timeout);
-        let throttled = self.session.throttled_until(now());
-        [self.session.deadline(), write, throttled].into_iter().flatten().min()
+        [self.session.deadline(), write, self.throttled_until()].into_iter().flatten().min()
     }
 
-    fn check_time(&self) -> Result<(), DisconnectReason> {
-        let now = now();
+    fn check_time(&self, now: Instant) -> Result<(), DisconnectReason> {
         self.session.check_time(now)?;
         let limit = self.hub.policy.limits.write_timeout;
         match self.writing_since {
@@ -353,7 +397,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Ends the session: out of the table, goodbye to the client, will and farewell to the
     /// attachments, which may make us wait.
     async fn finish(self: Box<Self>, reason: DisconnectReason) {
-        let Self { hub, mut wire, mut session, registration, announced, gate, .. } = *self;
+        let Self { hub, wire, mut session, registration, announced, gate, .. } = *self;
         let id = registration.id;
         let dialect = session.agreement.dialect;
         let principal = Arc::clone(&session.agreement.principal);
@@ -365,6 +409,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         });
         hub.metrics.session_ended(dialect.protocol, reason);
         tracing::debug!(session = %id, %principal, %reason, "a session ended");
+        let wire = Some(wire).filter(|_| reason.code().is_some());
         let farewell = async {
             if let Some(gate) = gate {
                 gate.wait().await;
@@ -383,17 +428,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     .await;
             }
         };
-        let limit = hub.policy.limits.close_timeout;
-        let goodbye = async {
-            if reason.code().is_some() {
-                let packet = Outgoing::Disconnect(reason);
-                if codec::encode(dialect, packet, &mut wire.output).is_ok() {
-                    wire.close(limit).await;
-                }
-            }
-            drop(wire);
-        };
-        tokio::join!(farewell, goodbye);
+        tokio::join!(farewell, say_goodbye(wire, dialect, reason, hub.policy.limits.close_timeout));
+    }
+}
+
+/// Tells the client why, if it can be told.
+async fn say_goodbye<S: AsyncRead + AsyncWrite + Unpin>(
+    wire: Option<Wire<S>>,
+    dialect: Dialect,
+    reason: DisconnectReason,
+    limit: Duration,
+) {
+    let Some(mut wire) = wire else { return };
+    if codec::encode(dialect, Outgoing::Disconnect(reason), wire.output()).is_ok() {
+        wire.close(limit).await;
     }
 }
 

@@ -10,9 +10,10 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::attachment::{Attached, AttachmentEvent, PublishError};
 use crate::auth::Authenticator;
+use crate::auth::turns::Turns;
 use crate::filter::TopicFilter;
-use crate::mailbox::Offer;
-use crate::metrics::{Drop as DropReason, Metrics, Rejection};
+use crate::mailbox::{Offer, Room};
+use crate::metrics::{Depths, Drop as DropReason, Metrics, Rejection};
 use crate::outlet::Outlet;
 use crate::packet::Message;
 use crate::principal::{Principal, Role};
@@ -22,6 +23,7 @@ use crate::retained::Retained;
 use crate::revocation::DenyList;
 use crate::session::Policy;
 use crate::session_id::SessionId;
+use crate::stored::Store;
 use crate::table::Table;
 
 mod keeper;
@@ -40,6 +42,8 @@ pub(crate) type Attachments = Arc<[Arc<Attached>]>;
 pub(crate) struct Hub {
     pub(crate) policy: Arc<Policy>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
+    /// For authenticators that take long.
+    pub(crate) turns: Turns,
     pub(crate) metrics: Metrics,
     pub(crate) denial_log: Quiet,
     pub(crate) rejection_log: Quiet,
@@ -55,6 +59,10 @@ pub(crate) struct Hub {
     attachments: RwLock<Attachments>,
     /// A lock around a list that is read once per CONNECT.
     denied: RwLock<DenyList>,
+    /// What mailboxes may hold, shared by all.
+    rooms: [Arc<Room>; 2],
+    /// What waits for clients that are away.
+    store: Store,
     next_session: AtomicU64,
     next_attachment: AtomicU64,
     stopping: AtomicBool,
@@ -75,16 +83,23 @@ impl Hub {
     pub(crate) fn new(policy: Policy, authenticator: Arc<dyn Authenticator>) -> Self {
         let limits = &policy.limits;
         let retained = Retained::new(limits.retained_messages, limits.retained_bytes);
+        let metrics = Metrics::default();
+        let store = Store::new(limits.away_total_bytes, metrics.away_bytes.clone());
+        let rooms = registration::rooms(limits);
+        let turns = Turns::new(limits.password_checks);
         Self {
             policy: Arc::new(policy),
             authenticator,
-            metrics: Metrics::default(),
+            turns,
+            metrics,
             denial_log: Quiet::new(Instant::now()),
             rejection_log: Quiet::new(Instant::now()),
             table: RwLock::default(),
             retained: Mutex::new(retained),
             attachments: RwLock::new(Arc::from([])),
             denied: RwLock::default(),
+            rooms,
+            store,
             next_session: AtomicU64::new(1),
             next_attachment: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
@@ -198,6 +213,18 @@ impl Hub {
         }
     }
 
+    /// How much waits in the queues of all sessions, and in the longest one.
+    pub(crate) fn depths(&self) -> Depths {
+        let mut depths = Depths::default();
+        for (_, entry) in self.table().entries() {
+            let (messages, bytes) = entry.outlet.mailbox().depth();
+            depths.messages += messages;
+            depths.bytes += bytes;
+            depths.longest = depths.longest.max(messages);
+        }
+        depths
+    }
+
     /// Counts what became of an offer; whether it waits now.
     fn note(&self, offer: Offer) -> bool {
         match offer {
@@ -209,6 +236,7 @@ impl Hub {
             Offer::Dropped => self.metrics.drop(DropReason::QueueFull),
             Offer::CutOff => self.metrics.drop(DropReason::CutOff),
             Offer::Away => self.metrics.drop(DropReason::Away),
+            Offer::AwayRefused(older) => self.metrics.drops(DropReason::AwayFull, older + 1),
             Offer::Closed => {}
         }
         false

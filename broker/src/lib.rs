@@ -11,6 +11,8 @@ mod broker;
 mod codec;
 mod connection;
 mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod groups;
 mod hub;
 mod index;
@@ -30,6 +32,8 @@ mod retained;
 mod revocation;
 mod session;
 mod session_id;
+mod socket;
+mod stored;
 mod table;
 mod tls;
 mod topic;
@@ -37,18 +41,19 @@ mod websocket;
 mod window;
 mod wire;
 
-pub use acl::{Acl, Action, Decision, ParsePatternError, Pattern, Rule, Subject};
+pub use acl::{Acl, AclFileError, Action, Decision, ParsePatternError, Pattern, Rule, Subject};
 pub use attachment::{AttachConfig, Attachment, AttachmentEvent, PublishError, Publisher};
 pub use auth::{
-    AuthError, Authenticator, CertificateAuthenticator, CertificateSubject, Credentials,
-    SubjectError,
+    Anonymous, AuthError, AuthFileError, Authenticator, CertificateAuthenticator, CertificateNames,
+    CertificateRule, CertificateSubject, Chain, Credentials, HashError, NameFrom, Passwords,
+    SubjectError, TokenKey, TokenKeyError, Tokens, hash_password,
 };
 pub use broker::{BoundListener, Broker, BrokerConfig, ListenerConfig, ReloadError, StartError};
 pub use filter::{Level, TopicFilter};
 pub use limits::Limits;
 pub use listener::{Endpoint, Transport};
 pub use packet::{Protocol, Qos};
-pub use principal::{Principal, Role};
+pub use principal::{ParseRoleError, Principal, Role};
 pub use reason::DisconnectReason;
 pub use revocation::Revocation;
 pub use session_id::SessionId;

@@ -2,10 +2,14 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Deserializer, de};
+
 use crate::topic::TopicLimits;
 
-/// The bounds that hold per client, per session and for the whole broker.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The bounds that hold per client, per session and for the whole broker. In a file, times are
+/// numbers of seconds, and what is not there has its default.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Connections of one broker at once; one more is closed as soon as it is accepted.
     pub connections: usize,
@@ -21,6 +25,7 @@ pub struct Limits {
     /// Bytes of payload a second that are read from one client; zero is without a limit.
     pub publish_bytes_rate: u64,
     /// How often the broker publishes its own figures below `$SYS/broker/`; zero is never.
+    #[serde(deserialize_with = "seconds")]
     pub sys_interval: Duration,
     /// Connected sessions of one principal at once.
     pub connections_per_principal: usize,
@@ -28,12 +33,19 @@ pub struct Limits {
     pub pending_connections: usize,
     /// The time for each of: the header of a load balancer, a TLS handshake, the request for
     /// a WebSocket.
+    #[serde(deserialize_with = "seconds")]
     pub handshake_timeout: Duration,
     /// The time from the handshake to a complete CONNECT.
+    #[serde(deserialize_with = "seconds")]
     pub connect_timeout: Duration,
+    /// Passwords that are checked at the same time; others wait, each address in turn, for at
+    /// most the time that a CONNECT has.
+    pub password_checks: usize,
     /// The time in which a client must accept at least one byte that waits for it.
+    #[serde(deserialize_with = "seconds")]
     pub write_timeout: Duration,
     /// The time for the last packets (and the client's end of the connection) at a close.
+    #[serde(deserialize_with = "seconds")]
     pub close_timeout: Duration,
     /// The largest CONNECT, in bytes.
     pub connect_packet: usize,
@@ -52,10 +64,13 @@ pub struct Limits {
     pub queue_bytes: usize,
     /// How long a publisher is not read from, at most, per message to a session whose queue is
     /// more than half full.
+    #[serde(deserialize_with = "seconds")]
     pub congestion_pause: Duration,
     /// The longest that an MQTT 5 session is kept whose client is away; zero keeps none.
+    #[serde(deserialize_with = "seconds")]
     pub session_expiry: Duration,
     /// How long an MQTT 3.1.1 session without `clean session` is kept; zero keeps none.
+    #[serde(deserialize_with = "seconds")]
     pub session_expiry_v4: Duration,
     /// Sessions that are kept whose clients are away; one more is not kept.
     pub away_sessions: usize,
@@ -66,6 +81,9 @@ pub struct Limits {
     pub away_messages: usize,
     /// Bytes that may wait for a client that is away; a single message may always wait.
     pub away_bytes: usize,
+    /// Bytes that may wait for all clients together that are away. While there is no room, nothing
+    /// more waits for them, and a session is not kept that has more in flight than fits.
+    pub away_total_bytes: usize,
     /// Retained messages of the broker; zero switches them off. One more is delivered, but
     /// not kept.
     pub retained_messages: usize,
@@ -82,6 +100,7 @@ pub struct Limits {
     /// Topic aliases that an MQTT 5 client may set.
     pub topic_aliases: u16,
     /// The longest keep-alive of an MQTT 5 client; one that asks for more, or for none, gets this.
+    #[serde(deserialize_with = "seconds")]
     pub keep_alive: Duration,
 }
 
@@ -99,6 +118,7 @@ impl Default for Limits {
             pending_connections: 10_000,
             handshake_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
+            password_checks: 2,
             write_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(1),
             connect_packet: 16 * 1024,
@@ -115,6 +135,7 @@ impl Default for Limits {
             away_per_principal: 100,
             away_messages: 1_000,
             away_bytes: 256 * 1024,
+            away_total_bytes: 256 * 1024 * 1024,
             retained_messages: 10_000,
             retained_bytes: 64 * 1024 * 1024,
             inflight: 100,
@@ -122,6 +143,44 @@ impl Default for Limits {
             received_v4: 4_096,
             topic_aliases: 16,
             keep_alive: Duration::from_mins(20),
+        }
+    }
+}
+
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let seconds = f64::deserialize(deserializer)?;
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| de::Error::custom(format_args!("{seconds} is no number of seconds")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_from_a_file_and_the_others_have_their_defaults() {
+        let text = "connections = 7\ncongestion_pause = 0.5\nkeep_alive = 60\n\
+                    topic = { bytes = 9, levels = 2 }";
+        let limits: Limits = toml::from_str(text).unwrap();
+        let expected = Limits {
+            connections: 7,
+            congestion_pause: Duration::from_millis(500),
+            keep_alive: Duration::from_mins(1),
+            topic: TopicLimits { bytes: 9, levels: 2 },
+            ..Limits::default()
+        };
+        assert_eq!(limits, expected);
+    }
+
+    #[test]
+    fn a_limit_that_there_is_not_and_a_time_that_is_none_are_refused() {
+        for (text, wanted) in [
+            ("conections = 7", "unknown field `conections`"),
+            ("keep_alive = -1", "-1 is no number of seconds"),
+            ("keep_alive = 1e300", "is no number of seconds"),
+        ] {
+            let error = toml::from_str::<Limits>(text).unwrap_err().to_string();
+            assert!(error.contains(wanted), "{error}");
         }
     }
 }

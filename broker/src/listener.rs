@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connection::opening::Newcomer;
 use crate::hub::Hub;
+use crate::socket::{Socket, Watch};
 
 mod arriving;
 mod room;
@@ -71,6 +72,7 @@ pub(crate) struct Acceptor {
     pub(crate) transport: Transport,
     pub(crate) proxy_protocol: bool,
     pub(crate) room: Room,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) stop: CancellationToken,
 }
 
@@ -107,10 +109,13 @@ impl Acceptor {
                 return;
             }
         };
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::trace!(%peer, %error, "the connection is gone already");
-            return;
-        }
+        let stream = match self.watched(stream) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::trace!(%peer, %error, "the connection is gone already");
+                return;
+            }
+        };
         let newcomer = Newcomer { stream, peer, certificate: Ok(None), pending };
         let arriving = Arriving {
             hub: Arc::clone(&self.hub),
@@ -124,6 +129,11 @@ impl Acceptor {
         } else {
             arriving.start(connections, tls, self.transport, newcomer);
         }
+    }
+
+    fn watched(&self, stream: TcpStream) -> io::Result<Socket> {
+        stream.set_nodelay(true)?;
+        self.watch.socket(stream.into_std()?)
     }
 
     /// Waits before the next accept when the system has no room, such as file descriptors;

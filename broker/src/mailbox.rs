@@ -3,12 +3,14 @@
 //! shares it between publishers and the connection.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::outbox::{Bounds, Outbox, Queued};
 use crate::packet::{Ack, Delivery, Message, Outgoing, Qos};
 use crate::reason::DisconnectReason;
 use crate::retained::Feed;
+use crate::stored::{Store, Stored};
 use crate::window::{Resend, Window};
 
 #[cfg(test)]
@@ -31,6 +33,8 @@ pub(crate) enum Offer {
     Away,
     /// It waits for a client that is away; so many older ones had to go for it.
     Displaced(usize),
+    /// No more bytes may wait for clients that are away: it is gone, and so many older ones.
+    AwayRefused(usize),
     /// The session is ending.
     Closed,
 }
@@ -55,36 +59,46 @@ pub(crate) struct Room {
     pub(crate) received: usize,
 }
 
+/// What few sessions have, and few at a time.
+#[derive(Debug, Default)]
+struct Rare {
+    /// The packet ids of the client's `QoS` 2 messages that it has not released, sorted.
+    received: Vec<u16>,
+    feeds: VecDeque<Feed>,
+}
+
 /// The mailbox of one session.
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     outbox: Outbox,
     window: Window,
-    /// The packet ids of the client's `QoS` 2 messages that it has not released, sorted.
-    received: Vec<u16>,
-    feeds: VecDeque<Feed>,
-    room: Room,
+    /// Most sessions have none of it.
+    rare: Option<Box<Rare>>,
+    room: Arc<Room>,
     /// Why the connection must end or has ended.
     closed: Option<DisconnectReason>,
     /// Whether it outlives the connection.
     durable: bool,
     was_handed_over: bool,
     is_congested: bool,
+    /// What it takes of the store for clients that are away, while its client is.
+    stored: Option<Box<Stored>>,
 }
 
 impl Mailbox {
     /// An empty one for a client that takes `inflight` messages at once.
-    pub(crate) fn new(room: Room, inflight: u16, durable: bool) -> Self {
+    pub(crate) fn new(room: impl Into<Arc<Room>>, inflight: u16, durable: bool) -> Self {
+        let room = room.into();
         Self {
             outbox: Outbox::new(room.present),
             window: Window::new(inflight),
-            received: Vec::new(),
-            feeds: VecDeque::new(),
+            rare: None,
             room,
             closed: None,
             durable,
             was_handed_over: false,
             is_congested: false,
+            stored: None,
         }
     }
 
@@ -118,8 +132,20 @@ impl Mailbox {
         while !self.outbox.has_room_for(&queued.message) && self.outbox.pop().is_some() {
             displaced += 1;
         }
+        let bytes = self.outbox.held() + queued.message.size();
+        if self.stored.as_ref().is_some_and(|stored| !stored.can_be(bytes)) {
+            self.settle_stored();
+            return Offer::AwayRefused(displaced);
+        }
         self.outbox.push(queued);
+        self.settle_stored();
         Offer::Displaced(displaced)
+    }
+
+    fn settle_stored(&mut self) {
+        if let Some(stored) = &mut self.stored {
+            stored.set(self.outbox.held());
+        }
     }
 
     /// Whether a member of a group would take a message without losing anything.
@@ -184,11 +210,8 @@ impl Mailbox {
                 Ok(Some(Outgoing::PubRel { pkid, found }))
             }
             Ack::Release { pkid } => {
-                let at = self.received.binary_search(&pkid);
-                if let Ok(at) = at {
-                    self.received.remove(at);
-                }
-                Ok(Some(Outgoing::PubComp { pkid, found: at.is_ok() }))
+                let found = self.release(pkid);
+                Ok(Some(Outgoing::PubComp { pkid, found }))
             }
             Ack::Complete { pkid } => {
                 self.window.completed(pkid)?;
@@ -200,15 +223,35 @@ impl Mailbox {
     /// Notes a `QoS` 2 message of the client; `false` if it was sent before.
     pub(crate) fn receive(&mut self, pkid: u16) -> Result<bool, DisconnectReason> {
         self.check()?;
-        match self.received.binary_search(&pkid) {
+        let received = &mut self.rare.get_or_insert_default().received;
+        match received.binary_search(&pkid) {
             Ok(_) => Ok(false),
-            Err(_) if self.received.len() >= self.room.received => {
+            Err(_) if received.len() >= self.room.received => {
                 Err(DisconnectReason::ReceiveMaximumExceeded)
             }
             Err(at) => {
-                self.received.insert(at, pkid);
+                received.insert(at, pkid);
                 Ok(true)
             }
+        }
+    }
+
+    /// Forgets a `QoS` 2 message of the client; `false` if it is not known.
+    fn release(&mut self, pkid: u16) -> bool {
+        let Some(rare) = &mut self.rare else { return false };
+        let at = rare.received.binary_search(&pkid);
+        if let Ok(at) = at {
+            rare.received.remove(at);
+            self.tidy();
+        }
+        at.is_ok()
+    }
+
+    /// Gives the memory back of what there is none of any more.
+    fn tidy(&mut self) {
+        let is_needed = |rare: &Rare| !(rare.received.is_empty() && rare.feeds.is_empty());
+        if !self.rare.as_deref().is_some_and(is_needed) {
+            self.rare = None;
         }
     }
 
@@ -235,26 +278,34 @@ impl Mailbox {
 
     /// Adds retained messages that the client is to get.
     pub(crate) fn add_feed(&mut self, feed: Feed) {
-        self.feeds.retain(|earlier| earlier.filter != feed.filter);
-        self.feeds.push_back(feed);
+        let feeds = &mut self.rare.get_or_insert_default().feeds;
+        feeds.retain(|earlier| earlier.filter != feed.filter);
+        feeds.push_back(feed);
     }
 
     /// Ends a subscription's retained messages.
     pub(crate) fn remove_feed(&mut self, filter: &str) {
-        self.feeds.retain(|feed| feed.filter.as_str() != filter);
+        if let Some(rare) = &mut self.rare {
+            rare.feeds.retain(|feed| feed.filter.as_str() != filter);
+            self.tidy();
+        }
     }
 
     /// The retained messages to go on with, if the client takes one more.
     pub(crate) fn feed(&mut self) -> Option<&mut Feed> {
         let is_open = self.window.is_open();
-        self.feeds.front_mut().filter(|feed| is_open || feed.options.qos == Qos::AtMostOnce)
+        self.rare
+            .as_mut()?
+            .feeds
+            .front_mut()
+            .filter(|feed| is_open || feed.options.qos == Qos::AtMostOnce)
     }
 
     /// The first feed has come to its end.
     pub(crate) fn end_feed(&mut self) {
-        self.feeds.pop_front();
-        if self.feeds.is_empty() {
-            self.feeds = VecDeque::new();
+        if let Some(rare) = &mut self.rare {
+            rare.feeds.pop_front();
+            self.tidy();
         }
     }
 
@@ -273,24 +324,38 @@ impl Mailbox {
     }
 
     /// The client is away. Returns how many messages had to go.
-    pub(crate) fn leave(&mut self, reason: DisconnectReason) -> usize {
+    pub(crate) fn leave(&mut self, reason: DisconnectReason, store: &Store) -> usize {
         self.closed.get_or_insert(reason);
         self.is_congested = false;
         self.outbox.set_bounds(self.room.away);
         let mut dropped = 0;
-        while self.outbox.is_over() && self.outbox.pop().is_some() {
+        while (self.outbox.is_over() || !store.has_room_for(self.outbox.held()))
+            && self.outbox.pop().is_some()
+        {
             dropped += 1;
         }
+        self.stored = Some(Box::new(store.part(self.outbox.held())));
         dropped
+    }
+
+    /// The messages that wait and the bytes of those and of what is in flight.
+    pub(crate) fn depth(&self) -> (usize, usize) {
+        (self.outbox.len(), self.outbox.held())
+    }
+
+    /// The bytes that the client has not acknowledged.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.outbox.in_flight()
     }
 
     /// Gives the content to a connection that takes the session over; what stays is closed.
     pub(crate) fn hand_over(&mut self, inflight: u16, durable: bool) -> Self {
-        let mut husk = Self::new(self.room, 0, false);
+        let mut husk = Self::new(Arc::clone(&self.room), 0, false);
         husk.closed = Some(self.closed.unwrap_or(DisconnectReason::TakenOver));
         husk.was_handed_over = true;
         let mut taken = std::mem::replace(self, husk);
         taken.closed = None;
+        taken.stored = None;
         taken.durable = durable;
         taken.outbox.set_bounds(taken.room.present);
         taken.window.resume(inflight);
@@ -314,6 +379,7 @@ impl Mailbox {
             self.outbox.free(&queued.message);
         }
         shared.extend(self.outbox.take_shared());
+        self.settle_stored();
         shared
     }
 }

@@ -1,10 +1,17 @@
 //! The broker's instruments: each is named here and nowhere else.
 
+use std::time::Duration;
+
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
+
+mod depths;
+
+pub(crate) use depths::{Depths, Queues};
 
 use crate::packet::Protocol;
 use crate::reason::DisconnectReason;
@@ -22,6 +29,32 @@ struct ReasonLabel {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ProtocolLabel {
     protocol: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabel {
+    stage: &'static str,
+}
+
+/// What the name of every instrument begins with.
+pub(crate) const PREFIX: &str = "gnomon_broker";
+
+/// A step of a client's way in, which is timed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// The TLS handshake.
+    Tls,
+    /// From there to a complete CONNECT, which is up to the client.
+    Connect,
+    /// The question who it is.
+    Authentication,
+}
+
+type Times = Family<StageLabel, Histogram, fn() -> Histogram>;
+
+/// From half a millisecond to eight seconds.
+fn times() -> Histogram {
+    Histogram::new((0..15).map(|power| 0.0005 * f64::from(1 << power)))
 }
 
 /// A pair of counters, one per direction, found without a lookup.
@@ -87,7 +120,7 @@ pub(crate) enum Rejection {
 }
 
 /// The counters and gauges of one broker.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     sessions: Family<ProtocolLabel, Gauge>,
@@ -96,14 +129,40 @@ pub(crate) struct Metrics {
     drops: Family<ReasonLabel, Counter>,
     denials: Family<ReasonLabel, Counter>,
     rejections: Family<ReasonLabel, Counter>,
-    pub(crate) auth_failures: Counter,
+    auth_failures: Family<ReasonLabel, Counter>,
     pub(crate) takeovers: Counter,
     /// Sessions that are kept whose clients are away.
     pub(crate) away: Gauge,
+    /// What waits for them.
+    pub(crate) away_bytes: Gauge,
     pub(crate) sessions_not_kept: Counter,
+    handshakes: Times,
     pub(crate) retained: Gauge,
     disconnects: Family<ReasonLabel, Counter>,
     pub(crate) accept_errors: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            connections: Gauge::default(),
+            sessions: Family::default(),
+            messages: Traffic::default(),
+            bytes: Traffic::default(),
+            drops: Family::default(),
+            denials: Family::default(),
+            rejections: Family::default(),
+            auth_failures: Family::default(),
+            takeovers: Counter::default(),
+            away: Gauge::default(),
+            away_bytes: Gauge::default(),
+            sessions_not_kept: Counter::default(),
+            handshakes: Family::new_with_constructor(times),
+            retained: Gauge::default(),
+            disconnects: Family::default(),
+            accept_errors: Counter::default(),
+        }
+    }
 }
 
 impl Metrics {
@@ -154,6 +213,21 @@ impl Metrics {
         self.rejections.get_or_create(&ReasonLabel { reason }).inc();
     }
 
+    /// How long a step of a client's way in took.
+    pub(crate) fn took(&self, stage: Stage, time: Duration) {
+        let stage = match stage {
+            Stage::Tls => "tls",
+            Stage::Connect => "connect",
+            Stage::Authentication => "authentication",
+        };
+        self.handshakes.get_or_create(&StageLabel { stage }).observe(time.as_secs_f64());
+    }
+
+    /// A client that is not who it says, or nobody.
+    pub(crate) fn auth_failure(&self, reason: &'static str) {
+        self.auth_failures.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
     pub(crate) fn session_started(&self, protocol: Protocol) {
         self.sessions.get_or_create(&protocol_label(protocol)).inc();
     }
@@ -180,7 +254,7 @@ impl Metrics {
 
     /// Names every instrument in `registry`.
     pub(crate) fn register(&self, registry: &mut Registry) {
-        let broker = registry.sub_registry_with_prefix("gnomon_broker");
+        let broker = registry.sub_registry_with_prefix(PREFIX);
         broker.register("connections", "Open connections", self.connections.clone());
         broker.register("sessions", "Connected sessions", self.sessions.clone());
         broker.register("messages", "Messages, by direction", self.messages.family.clone());
@@ -214,6 +288,16 @@ impl Metrics {
             "away_sessions",
             "Sessions that are kept whose clients are away",
             self.away.clone(),
+        );
+        broker.register(
+            "away_bytes",
+            "Bytes that wait for clients that are away",
+            self.away_bytes.clone(),
+        );
+        broker.register(
+            "handshake_seconds",
+            "How long clients take to come in, by stage",
+            self.handshakes.clone(),
         );
         broker.register(
             "sessions_not_kept",

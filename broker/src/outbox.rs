@@ -36,7 +36,7 @@ pub(crate) struct Bounds {
 }
 
 /// The room that an empty queue keeps.
-const KEPT_CAPACITY: usize = 16;
+const KEPT_CAPACITY: usize = 4;
 
 /// The queue of one session.
 #[derive(Debug)]
@@ -106,9 +106,19 @@ impl Outbox {
     }
 
     /// The bytes that count.
-    #[cfg(test)]
     pub(crate) fn held(&self) -> usize {
         self.bytes
+    }
+
+    /// Of these, the bytes that are counted and do not wait.
+    pub(crate) fn in_flight(&self) -> usize {
+        let waiting: usize = self.queue.iter().map(|queued| queued.message.size()).sum();
+        self.bytes.saturating_sub(waiting)
+    }
+
+    /// How many wait.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
     }
 
     /// Takes out what is meant for one member of a group, for another.

@@ -1,6 +1,8 @@
 //! A mailbox as the tasks of a broker share it: a lock around it, and the ways to be woken.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -15,27 +17,67 @@ use crate::reason::DisconnectReason;
 pub(crate) struct Outlet {
     /// A lock, since any publisher adds to the queue while the connection takes from it; each
     /// holds it for one operation.
-    mailbox: Mutex<Mailbox>,
-    wake: Notify,
-    relief: Notify,
+    shared: Mutex<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    mailbox: Mailbox,
+    /// The connection's task, once it waits.
+    waker: Option<Waker>,
+    /// There may be something to do.
+    is_woken: bool,
+    /// Publishers that were slowed down, once there are any.
+    relief: Option<Arc<Notify>>,
+}
+
+impl Shared {
+    /// Whom to wake, if it was not done already.
+    fn wake(&mut self) -> Option<Waker> {
+        if std::mem::replace(&mut self.is_woken, true) { None } else { self.waker.take() }
+    }
+}
+
+/// The mailbox of an outlet, for one operation.
+pub(crate) struct Opened<'a>(MutexGuard<'a, Shared>);
+
+impl Deref for Opened<'_> {
+    type Target = Mailbox;
+    fn deref(&self) -> &Mailbox {
+        &self.0.mailbox
+    }
+}
+
+impl DerefMut for Opened<'_> {
+    fn deref_mut(&mut self) -> &mut Mailbox {
+        &mut self.0.mailbox
+    }
 }
 
 impl Outlet {
     pub(crate) fn new(mailbox: Mailbox) -> Arc<Self> {
-        let mailbox = Mutex::new(mailbox);
-        Arc::new(Self { mailbox, wake: Notify::new(), relief: Notify::new() })
+        let shared = Shared { mailbox, waker: None, is_woken: false, relief: None };
+        Arc::new(Self { shared: Mutex::new(shared) })
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The mailbox, for one operation.
-    pub(crate) fn mailbox(&self) -> MutexGuard<'_, Mailbox> {
-        self.mailbox.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn mailbox(&self) -> Opened<'_> {
+        Opened(self.shared())
     }
 
     /// Offers a message and wakes the connection.
     pub(crate) fn offer(&self, queued: Queued) -> Offer {
-        let offer = self.mailbox().offer(queued);
-        if matches!(offer, Offer::Queued | Offer::Congested | Offer::CutOff) {
-            self.wake();
+        let mut shared = self.shared();
+        let offer = shared.mailbox.offer(queued);
+        let waits = matches!(offer, Offer::Queued | Offer::Congested | Offer::CutOff);
+        let waker = if waits { shared.wake() } else { None };
+        drop(shared);
+        if let Some(waker) = waker {
+            waker.wake();
         }
         offer
     }
@@ -49,22 +91,36 @@ impl Outlet {
 
     /// Wakes the connection.
     pub(crate) fn wake(&self) {
-        self.wake.notify_one();
+        let waker = self.shared().wake();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
-    /// Waits until there may be something to do.
-    pub(crate) async fn woken(&self) {
-        self.wake.notified().await;
+    /// Ready when there may be something to do; the task of the connection alone asks.
+    pub(crate) fn poll_woken(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut shared = self.shared();
+        if std::mem::take(&mut shared.is_woken) {
+            return Poll::Ready(());
+        }
+        if shared.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
+            shared.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// Lets publishers go on that were slowed down.
     pub(crate) fn relieve(&self) {
-        self.relief.notify_waiters();
+        let relief = self.shared().relief.take();
+        if let Some(relief) = relief {
+            relief.notify_waiters();
+        }
     }
 
     /// Slows a publisher down until the client has caught up, but not for longer than `most`.
     pub(crate) async fn relieved(&self, most: Duration) {
-        if timeout(most, self.relief.notified()).await.is_err() {
+        let relief = Arc::clone(self.shared().relief.get_or_insert_default());
+        if timeout(most, relief.notified()).await.is_err() {
             tracing::trace!("a subscriber is slow; its publishers go on");
         }
     }

@@ -1,6 +1,7 @@
 //! Who is at the other end of a connection.
 
 use std::fmt;
+use std::str::FromStr;
 
 /// What kind of client a principal is; the access rules are written per role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,6 +24,24 @@ impl fmt::Display for Role {
             Self::Service => "service",
             Self::Anonymous => "anonymous",
         })
+    }
+}
+
+/// A text that is not the name of a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a role is 'node', 'device', 'service' or 'anonymous'")]
+pub struct ParseRoleError;
+
+impl FromStr for Role {
+    type Err = ParseRoleError;
+    fn from_str(text: &str) -> Result<Self, ParseRoleError> {
+        match text {
+            "node" => Ok(Self::Node),
+            "device" => Ok(Self::Device),
+            "service" => Ok(Self::Service),
+            "anonymous" => Ok(Self::Anonymous),
+            _ => Err(ParseRoleError),
+        }
     }
 }
 

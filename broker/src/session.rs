@@ -83,14 +83,20 @@ pub(crate) struct Session {
     pub(crate) agreement: Agreement,
     policy: Arc<Policy>,
     last_received: Instant,
-    aliases: Vec<Option<TopicName>>,
+    #[expect(clippy::box_collection, reason = "few clients have any, and each pays for it")]
+    aliases: Option<Box<Vec<Option<TopicName>>>>,
     throttle: Option<Box<Throttle>>,
 }
 
 impl Session {
     pub(crate) fn new(agreement: Agreement, policy: Arc<Policy>, now: Instant) -> Self {
         let throttle = Throttle::new(&policy.limits, now);
-        Self { agreement, policy, last_received: now, aliases: Vec::new(), throttle }
+        Self { agreement, policy, last_received: now, aliases: None, throttle }
+    }
+
+    /// Whether there is a bound to how fast the client may publish.
+    pub(crate) fn has_rate(&self) -> bool {
+        self.throttle.is_some()
     }
 
     /// When the client may be read from again, if it published too fast.
@@ -215,17 +221,19 @@ impl Session {
         }
         match name {
             Some(name) => {
-                if self.aliases.len() <= slot {
-                    self.aliases.resize(slot + 1, None);
+                let aliases = self.aliases.get_or_insert_default();
+                if aliases.len() <= slot {
+                    aliases.resize(slot + 1, None);
                 }
-                if let Some(entry) = self.aliases.get_mut(slot) {
+                if let Some(entry) = aliases.get_mut(slot) {
                     *entry = Some(name.clone());
                 }
                 Ok(name)
             }
             None => self
                 .aliases
-                .get(slot)
+                .as_ref()
+                .and_then(|aliases| aliases.get(slot))
                 .and_then(Clone::clone)
                 .ok_or(DisconnectReason::TopicAliasInvalid),
         }

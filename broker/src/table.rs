@@ -286,6 +286,11 @@ impl<O> Table<O> {
         })
     }
 
+    /// The principal as its sessions hold it, if it has any.
+    pub(crate) fn known(&self, principal: &Principal) -> Option<Arc<Principal>> {
+        self.counts.get_key_value(principal).map(|(known, _)| Arc::clone(known))
+    }
+
     /// Whose a session is.
     pub(crate) fn principal(&self, id: SessionId) -> Option<Arc<Principal>> {
         self.sessions.get(&id).map(|entry| Arc::clone(&entry.key.principal))

@@ -20,6 +20,8 @@ pub enum ClientCertificates {
     /// A certificate of one of these authorities, or none: then the client is who its
     /// password says, or anonymous.
     Optional(Vec<CertificateDer<'static>>),
+    /// Nothing.
+    NotAsked,
 }
 
 /// The certificate, the key and the client authorities of a TLS listener.
@@ -84,10 +86,15 @@ impl TlsConfig {
     /// The configuration for [`crate::ListenerConfig`]: TLS 1.2 and 1.3 on ring, with stateless
     /// tickets, so that a returning client is cheap whatever their number.
     pub fn build(self) -> Result<Arc<ServerConfig>, TlsError> {
+        let verifier = match self.clients {
+            ClientCertificates::Required(authorities) => verifier(authorities, true)?,
+            ClientCertificates::Optional(authorities) => verifier(authorities, false)?,
+            ClientCertificates::NotAsked => WebPkiClientVerifier::no_client_auth(),
+        };
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(TlsError::Server)?
-            .with_client_cert_verifier(verifier(self.clients)?)
+            .with_client_cert_verifier(verifier)
             .with_single_cert(self.chain, self.key)
             .map_err(TlsError::Server)?;
         config.ticketer = ring::Ticketer::new().map_err(TlsError::Server)?;
@@ -103,11 +110,10 @@ fn certificates(what: &'static str, pem: &[u8]) -> Result<Vec<CertificateDer<'st
     if found.is_empty() { Err(TlsError::Missing { what }) } else { Ok(found) }
 }
 
-fn verifier(clients: ClientCertificates) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
-    let (authorities, required) = match clients {
-        ClientCertificates::Required(authorities) => (authorities, true),
-        ClientCertificates::Optional(authorities) => (authorities, false),
-    };
+fn verifier(
+    authorities: Vec<CertificateDer<'static>>,
+    required: bool,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut roots = RootCertStore::empty();
     for authority in authorities {
         roots.add(authority).map_err(TlsError::ClientAuthority)?;

@@ -5,7 +5,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 /// How long and how deep a topic name or a topic filter may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TopicLimits {
     /// The most bytes of the whole text.
     pub bytes: usize,

@@ -28,19 +28,45 @@ pub(crate) enum Progress {
 #[derive(Debug)]
 pub(crate) struct Wire<S> {
     stream: S,
-    pub(crate) input: BytesMut,
-    pub(crate) output: BytesMut,
+    /// None while nothing is under way.
+    buffers: Option<Box<Buffers>>,
     needs_flush: bool,
+}
+
+#[derive(Debug, Default)]
+struct Buffers {
+    input: BytesMut,
+    output: BytesMut,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, input: BytesMut::new(), output: BytesMut::new(), needs_flush: false }
+        Self { stream, buffers: None, needs_flush: false }
+    }
+
+    /// What was read.
+    pub(crate) fn input(&mut self) -> &mut BytesMut {
+        &mut self.buffers.get_or_insert_default().input
+    }
+
+    /// Whether there is something to decode.
+    pub(crate) fn has_input(&self) -> bool {
+        self.buffers.as_ref().is_some_and(|buffers| !buffers.input.is_empty())
+    }
+
+    /// What is to be written.
+    pub(crate) fn output(&mut self) -> &mut BytesMut {
+        &mut self.buffers.get_or_insert_default().output
+    }
+
+    /// Bytes that are to be written.
+    pub(crate) fn unwritten(&self) -> usize {
+        self.buffers.as_ref().map_or(0, |buffers| buffers.output.len())
     }
 
     /// Whether bytes wait for the peer to take them.
     pub(crate) fn is_writing(&self) -> bool {
-        !self.output.is_empty() || self.needs_flush
+        self.unwritten() > 0 || self.needs_flush
     }
 
     /// Reads (if wanted) or writes (if there is something), whichever is possible first. May
@@ -51,8 +77,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// Gives the memory of an input buffer back that was read to its end.
     pub(crate) fn release_input(&mut self) {
-        if self.input.is_empty() && self.input.capacity() > 0 {
-            self.input = BytesMut::new();
+        let Some(buffers) = &mut self.buffers else { return };
+        if buffers.input.is_empty() && buffers.output.is_empty() {
+            self.buffers = None;
+        } else if buffers.input.is_empty() && buffers.input.capacity() > 0 {
+            buffers.input = BytesMut::new();
         }
     }
 
@@ -65,7 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             }
             std::future::poll_fn(|cx| Pin::new(&mut self.stream).poll_shutdown(cx)).await?;
             while self.progress(true).await? != Progress::Closed {
-                self.input.clear();
+                self.input().clear();
             }
             Ok::<_, io::Error>(())
         };
@@ -74,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         }
     }
 
-    fn poll_progress(
+    pub(crate) fn poll_progress(
         &mut self,
         cx: &mut Context<'_>,
         want_read: bool,
@@ -86,14 +115,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     }
 
     fn poll_output(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if !self.output.is_empty() {
-            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.output))?;
+        let output = self.buffers.as_mut().map(|buffers| &mut buffers.output);
+        if let Some(output) = output.filter(|output| !output.is_empty()) {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, output))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
-            self.output.advance(written);
-            if self.output.is_empty() {
-                self.output = BytesMut::new();
+            output.advance(written);
+            if output.is_empty() {
+                *output = BytesMut::new();
             }
             self.needs_flush = true;
             return Poll::Ready(Ok(written));
@@ -112,7 +142,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         let mut buffer = ReadBuf::uninit(&mut scratch);
         ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buffer))?;
         let read = buffer.filled();
-        self.input.extend_from_slice(read);
+        self.input().extend_from_slice(read);
         Poll::Ready(Ok(if read.is_empty() { Progress::Closed } else { Progress::Read(read.len()) }))
     }
 }

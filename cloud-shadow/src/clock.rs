@@ -32,6 +32,11 @@ impl Clock {
     }
 }
 
+/// The date in milliseconds since 1970.
+pub fn unix_ms() -> u64 {
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
+}
+
 /// The date; 1970 if the machine believes to be before that.
 pub fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()

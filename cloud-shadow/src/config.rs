@@ -60,6 +60,8 @@ struct File {
     limits: FileLimits,
     #[serde(default)]
     sync: FileSync,
+    #[serde(default)]
+    history: FileHistory,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -78,6 +80,13 @@ struct FileLimits {
 struct FileSync {
     window: Option<std::num::NonZeroU8>,
     max_batch_bytes: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileHistory {
+    versions: Option<NonZeroUsize>,
+    days: Option<std::num::NonZeroU32>,
 }
 
 /// Everything that is configured.
@@ -159,6 +168,7 @@ impl Config {
         };
         file.limits.apply(&mut config);
         file.sync.apply(&mut config.core.domain);
+        file.history.apply(&mut config.core.domain.history);
         Ok(config)
     }
 }
@@ -195,6 +205,17 @@ impl FileSync {
         }
         if let Some(bytes) = self.max_batch_bytes {
             config.writer.max_batch = bytes.get();
+        }
+    }
+}
+
+impl FileHistory {
+    fn apply(self, limits: &mut crate::domain::HistoryLimits) {
+        if let Some(versions) = self.versions {
+            limits.versions = versions.get();
+        }
+        if let Some(days) = self.days {
+            limits.age_ms = u64::from(days.get()) * 24 * 60 * 60 * 1000;
         }
     }
 }

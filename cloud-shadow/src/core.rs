@@ -9,15 +9,23 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 mod handle;
+mod history;
+mod migrate;
 mod round;
+mod sessions;
 mod start;
+mod sweep;
 #[cfg(test)]
 mod tests;
 mod watch;
 
 pub use handle::{CoreHandle, Refusal};
-pub use start::{StartError, load};
-pub use watch::{WatchEvent, WatchFilter, Watching};
+pub use history::Past;
+pub(crate) use start::read_nodes;
+pub use start::{StartError, Stored, load, read_all, read_node};
+pub use watch::{
+    ParsePositionError, Placed, Position, WatchEvent, WatchFilter, WatchStart, Watching,
+};
 
 use self::handle::Input;
 use self::round::Rounds;
@@ -37,11 +45,18 @@ pub struct CoreConfig {
     pub watchers: usize,
     /// The most changes that may wait for one watcher before it is cut off.
     pub watch_queue: usize,
+    /// The most changes that are remembered for watchers that come back.
+    pub watch_memory: usize,
 }
 
 impl Default for CoreConfig {
     fn default() -> Self {
-        Self { domain: DomainConfig::default(), watchers: 1000, watch_queue: 4 * ROUND }
+        Self {
+            domain: DomainConfig::default(),
+            watchers: 1000,
+            watch_queue: 4 * ROUND,
+            watch_memory: 16 * ROUND,
+        }
     }
 }
 
@@ -76,8 +91,11 @@ impl Core {
     /// Starts the owner task of a domain that [`load`] has read from the same store.
     pub fn start(domain: Domain, parts: CoreParts, config: CoreConfig) -> Self {
         let (sender, inputs) = mpsc::channel(INPUTS);
-        let watchers = Watchers::new(config.watchers, config.watch_queue);
+        let watchers = Watchers::new(&config, rand::random());
         let stop = CancellationToken::new();
+        let handle = CoreHandle::new(sender, Arc::clone(&parts.store));
+        let sweep = sweep::run(handle.clone(), config.domain.history, parts.clock, stop.clone());
+        drop(tokio::spawn(sweep));
         let rounds = Rounds::new(domain, watchers, parts);
         let ended = CancellationToken::new();
         let (running, stopping) = (ended.clone().drop_guard(), stop.clone());
@@ -85,7 +103,7 @@ impl Core {
             run(rounds, inputs, stopping).await;
             drop(running);
         });
-        Self { handle: CoreHandle::new(sender), task, stop, ended }
+        Self { handle, task, stop, ended }
     }
 
     /// The way to talk to the core.

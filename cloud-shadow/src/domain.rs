@@ -9,28 +9,41 @@ use gnomon_sync::{Moment, ReaderConfig, WriterConfig};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+mod acks;
 mod command;
 mod enrolment;
+mod history;
 mod labels;
 #[cfg(test)]
 mod laws;
 mod load;
 mod node;
+mod pointer;
 mod rejection;
+mod search;
 pub mod secrets;
 mod session;
 mod shadows;
+mod tags;
 #[cfg(test)]
 mod tests;
+mod times;
 mod view;
 mod write;
 
+pub use acks::{Ack, acks};
 pub use command::{
-    Action, Answer, Change, Command, Created, Done, Effect, Notice, Now, Precondition, Session,
+    Action, Answer, Author, Change, Command, Created, Done, Effect, Notice, Now, Precondition,
+    Session, ShadowChange, Write,
 };
+pub use history::{Entry, HistoryLimits, Revision, unfold};
 pub use load::LoadError;
 pub use node::Node;
+pub use pointer::{FieldCondition, Found, ParsePointerError, Pointer, project};
 pub use rejection::{BadLabel, Rejection};
+pub use search::{Found as SearchFound, Place, Search};
+pub use session::SESSIONS;
+pub use times::{Stamp, Stamps, Times};
 pub use view::{DownView, HalfView, NodeView, ShadowView, UpView};
 
 use crate::identity::TokenHash;
@@ -59,6 +72,8 @@ impl Default for Limits {
 pub struct DomainConfig {
     /// The bounds.
     pub limits: Limits,
+    /// How much of the past is kept.
+    pub history: HistoryLimits,
     /// How the streams to the nodes behave.
     pub writer: WriterConfig,
     /// How the streams from the nodes behave.
@@ -107,9 +122,9 @@ impl Domain {
 
     /// Takes one command: all of it, or nothing and the reason why.
     pub fn handle(&mut self, command: Command, now: Now) -> Result<Done, Rejection> {
-        let Command { node: name, action } = command;
+        let Command { node: name, action, by } = command;
         self.unsettle(&name);
-        let result = self.act(&name, action, now);
+        let result = self.act(&name, action, &by, now);
         self.settle(&name);
         result
     }
@@ -142,13 +157,43 @@ impl Domain {
         self.census
     }
 
+    /// How much of the past is kept.
+    pub const fn history_limits(&self) -> HistoryLimits {
+        self.config.history
+    }
+
+    /// Gives every half of a node that has no history yet one that begins with what it is.
+    pub fn begin_history(&mut self, name: &NodeName, now: Now) -> Vec<Op> {
+        self.nodes.get_mut(name).map(|node| node.begin_history(now)).unwrap_or_default()
+    }
+
+    /// Begins a new history of the stream to a node, over what is there.
+    pub fn begin_epoch(&mut self, name: &NodeName, now: Now) -> Vec<Op> {
+        let Some(node) = self.nodes.get_mut(name) else { return Vec::new() };
+        node.writer.begin_epoch();
+        let effects = node.drain(now, Vec::new()).into_iter();
+        effects
+            .filter_map(|effect| match effect {
+                Effect::Persist(ops) => Some(ops),
+                Effect::Send(..) | Effect::Close(_) | Effect::Admit(..) | Effect::Notify(_) => None,
+            })
+            .flatten()
+            .collect()
+    }
+
     /// The node that may join with this token.
     pub fn token_owner(&self, hash: TokenHash, now: Now) -> Option<&NodeName> {
         let name = self.tokens.get(&hash)?;
         self.nodes.get(name)?.has_token(hash, now).then_some(name)
     }
 
-    fn act(&mut self, name: &NodeName, action: Action, now: Now) -> Result<Done, Rejection> {
+    fn act(
+        &mut self,
+        name: &NodeName,
+        action: Action,
+        by: &Author,
+        now: Now,
+    ) -> Result<Done, Rejection> {
         if let Action::PutNode { labels } = action {
             return self.put_node(name, labels);
         }
@@ -171,11 +216,10 @@ impl Domain {
                 self.tokens.remove(&hash);
                 Ok(done)
             }
-            Action::Write { key, change, when } => {
-                node.write(now, &key, change, when, limits.shadows_per_node)
-            }
+            Action::Write(write) => node.write(now, by, write, limits.shadows_per_node),
+            Action::Tag { key, tags } => node.tag(key, tags),
             Action::Connected(session) => node.connected(now, session),
-            Action::Disconnected(session) => node.disconnected(now, session),
+            Action::Disconnected(session, reason) => node.disconnected(now, session, &reason),
             Action::Received { session, stream, message, bytes } => {
                 node.check_message(session, stream, &message, limits.shadows_per_node)?;
                 node.note_traffic(now, session, bytes);
@@ -208,8 +252,12 @@ impl Domain {
     fn delete_node(&mut self, name: &NodeName) -> Done {
         let session = self.nodes.get(name).and_then(Node::session);
         self.unload(name);
-        let ops =
-            vec![Op::Delete { key: rows::node(name) }, Op::DeletePrefix { prefix: rows::at(name) }];
+        let ops = vec![
+            Op::Delete { key: rows::node(name) },
+            Op::DeletePrefix { prefix: rows::at(name) },
+            Op::DeletePrefix { prefix: rows::history::of_node(name) },
+            Op::DeletePrefix { prefix: rows::session::of_node(name) },
+        ];
         let close = session.map(Effect::Close);
         let refuse = Effect::Admit(name.clone(), Vec::new());
         let effects = [Some(Effect::Persist(ops)), Some(refuse), close];

@@ -6,28 +6,37 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{Method, Uri};
 use axum::middleware;
-use axum::routing::{get, post, put};
+use axum::routing::{MethodRouter, get, post, put};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
 mod apps;
 mod auth;
+mod backup;
+mod batch;
 mod body;
 mod enroll;
 mod error;
 mod health;
+mod history;
 mod nodes;
+mod openapi;
 mod path;
 mod patience;
 mod precondition;
 mod query;
+mod search;
 mod server;
+mod sessions;
 mod shadows;
 mod shape;
+mod tags;
 mod tokens;
 mod watch;
 
+pub(crate) use backup::BACKUP;
 pub use error::ApiError;
+pub use openapi::description;
 pub use server::{HttpConfig, serve};
 
 use crate::core::CoreHandle;
@@ -50,23 +59,41 @@ pub struct Api {
 
 /// The whole API.
 pub fn router(api: Api) -> Router {
-    let shadow = get(shadows::read).put(shadows::put).patch(shadows::patch).delete(shadows::delete);
-    Router::new()
-        .route("/healthz", get(health::alive))
-        .route("/readyz", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .route("/v1/nodes", get(nodes::list))
-        .route("/v1/nodes/{node}", put(nodes::put).get(nodes::read).delete(nodes::delete))
-        .route("/v1/nodes/{node}/join-tokens", post(tokens::create))
-        .route("/v1/nodes/{node}/shadows", get(shadows::list))
-        .route("/v1/nodes/{node}/shadows/{*key}", shadow)
-        .route("/v1/apps", get(apps::list))
-        .route("/v1/watch", get(watch::watch))
-        .route(auth::ENROLL, post(enroll::enroll))
+    let routes = routes().into_iter();
+    routes
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(api.clone(), auth::require_token))
         .with_state(api)
+}
+
+/// Every path and what it takes.
+fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
+    let shadow = get(shadows::read).put(shadows::put).patch(shadows::patch).delete(shadows::delete);
+    vec![
+        ("/healthz", get(health::alive)),
+        ("/readyz", get(health::ready)),
+        ("/metrics", get(health::metrics)),
+        ("/openapi.json", get(openapi::document)),
+        ("/v1/nodes", get(nodes::list)),
+        ("/v1/nodes/{node}", put(nodes::put).get(nodes::read).delete(nodes::delete)),
+        ("/v1/nodes/{node}/join-tokens", post(tokens::create)),
+        ("/v1/nodes/{node}/sessions", get(sessions::list)),
+        ("/v1/nodes/{node}/shadows", get(shadows::list)),
+        ("/v1/nodes/{node}/shadows/{*key}", shadow),
+        ("/v1/nodes/{node}/history/{*key}", get(history::list)),
+        ("/v1/nodes/{node}/versions/{*key}", get(history::read)),
+        ("/v1/nodes/{node}/diff/{*key}", get(history::diff)),
+        ("/v1/nodes/{node}/rollback/{*key}", post(history::roll_back)),
+        ("/v1/nodes/{node}/tags/{*key}", put(tags::put)),
+        (BACKUP, get(backup::read)),
+        ("/v1/batch", post(batch::write)),
+        ("/v1/search", get(search::search)),
+        ("/v1/apps", get(apps::list)),
+        ("/v1/watch", get(watch::watch)),
+        (auth::ENROLL, post(enroll::enroll)),
+    ]
 }
 
 async fn not_found(uri: Uri) -> ApiError {

@@ -39,6 +39,20 @@ pub struct Identity {
     pub tls: Arc<rustls::ServerConfig>,
 }
 
+impl Identity {
+    /// The names of its files in the data folder.
+    pub(crate) const FILES: [&str; 5] =
+        [file::ADMIN_TOKEN, file::CA, file::CA_KEY, file::SERVER, file::SERVER_KEY];
+
+    /// The file that holds the operator's token.
+    pub(crate) const ADMIN_TOKEN: &str = file::ADMIN_TOKEN;
+
+    /// Writes one of its files from a backup.
+    pub(crate) fn put_back(path: &Path, content: &[u8]) -> Result<(), FileError> {
+        files::write_private(path, content)
+    }
+}
+
 /// Why the identity could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {

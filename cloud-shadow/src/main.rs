@@ -1,10 +1,14 @@
 //! The binary `gnomon-cloud`.
 
+mod commands;
+
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use commands::broker::BrokerArgs;
+use commands::keep::{BackupArgs, CheckArgs, RestoreArgs};
 use gnomon_cloud::chain;
 use gnomon_cloud::config::{Config, LogFormat, ServeArgs};
 use gnomon_cloud::server::Server;
@@ -23,12 +27,26 @@ struct Cli {
 enum Command {
     /// Run the cloud until it is told to stop (SIGTERM or SIGINT).
     Serve(Box<ServeArgs>),
+    /// Run the MQTT broker alone, for clients of any kind.
+    Broker(BrokerArgs),
+    /// Copy the store and the keys into a file, also while the cloud runs.
+    Backup(BackupArgs),
+    /// Put a backup into a data folder that no cloud uses.
+    Restore(RestoreArgs),
+    /// Check the store of a data folder that no cloud uses.
+    Check(CheckArgs),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let Command::Serve(args) = Cli::parse().command;
-    match serve(*args).await {
+    let done = match Cli::parse().command {
+        Command::Serve(args) => serve(*args).await,
+        Command::Broker(args) => commands::broker::run(args).await,
+        Command::Backup(args) => commands::keep::backup(args).await,
+        Command::Restore(args) => commands::keep::restore(&args),
+        Command::Check(args) => commands::keep::check(&args),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // With stderr gone there is nobody left to tell.

@@ -13,7 +13,7 @@ use gnomon_schemas::topic::{FROM_ALL_NODES, NODE_PUBLISHES, NODE_SUBSCRIBES, Top
 use gnomon_schemas::wire::Message;
 
 use crate::core::CoreHandle;
-use crate::domain::{Action, Command, Session};
+use crate::domain::{Action, Author, Command, Session};
 use crate::identity::Roll;
 use crate::link::Link;
 use crate::metrics::{Direction, Metrics};
@@ -132,13 +132,16 @@ impl Intake {
                 let node = node_of(&principal)?;
                 tracing::debug!(%node, %session, %peer, "a node connected");
                 self.link.sessions().insert(Session(session.get()), session);
-                Some(Command { node, action: Action::Connected(Session(session.get())) })
+                Some(command(node, Action::Connected(Session(session.get()))))
             }
             AttachmentEvent::Disconnected { session, principal, reason } => {
                 let node = node_of(&principal)?;
                 tracing::debug!(%node, %session, %reason, "a node disconnected");
                 self.link.sessions().remove(&Session(session.get()));
-                Some(Command { node, action: Action::Disconnected(Session(session.get())) })
+                Some(command(
+                    node,
+                    Action::Disconnected(Session(session.get()), reason.to_string()),
+                ))
             }
             AttachmentEvent::Publish { session, principal, topic, payload, .. } => {
                 let session = Session(session?.get());
@@ -168,7 +171,7 @@ impl Intake {
         self.metrics.message(Direction::Received, topic.kind, payload.len());
         let message = Message::decode(topic.kind, payload)?;
         let (stream, bytes) = (topic.stream(), payload.len());
-        Ok(Command { node, action: Action::Received { session, stream, message, bytes } })
+        Ok(command(node, Action::Received { session, stream, message, bytes }))
     }
 
     fn complain(&mut self, principal: &Principal, topic: &TopicName, bad: &BadMessage) {
@@ -179,6 +182,12 @@ impl Intake {
             tracing::warn!(%principal, topic, unsaid, error, "a message was dropped");
         }
     }
+}
+
+/// What a node does, it does itself.
+fn command(node: NodeName, action: Action) -> Command {
+    let by = Author::node(&node);
+    Command { node, action, by }
 }
 
 fn node_of(principal: &Principal) -> Option<NodeName> {

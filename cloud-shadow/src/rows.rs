@@ -3,7 +3,9 @@
 //!
 //! `node/<node>` says that a node exists. Below `at/<node>/` are `p` (presence), `f` (the version
 //! that no new shadow starts below), `v/<shadow>` (a shadow's own counters), `t/<hash>` (join
-//! tokens), `c/<serial>` (certificates), `d/…` and `u/…` (the machines of the two streams).
+//! tokens), `c/<serial>` (certificates), `d/…` and `u/…` (the machines of the two streams). What
+//! is read only when someone asks is not below it: versions ([`history`]) and sessions
+//! ([`session`]). `restored` says that a backup was put back and the streams have to begin anew.
 
 use std::collections::BTreeMap;
 
@@ -13,8 +15,12 @@ use gnomon_schemas::topic::Stream;
 use gnomon_schemas::version::Version;
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Times;
 use crate::identity::TokenHash;
 use crate::store::Op;
+
+pub mod history;
+pub mod session;
 
 /// The prefix of the rows that list the nodes.
 pub const NODES: &[u8] = b"node/";
@@ -38,14 +44,37 @@ pub struct Presence {
 }
 
 /// What a shadow has beside its two halves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ShadowRecord {
     /// How many updates of either half were accepted.
     #[serde(rename = "v")]
     pub version: Version,
-    /// When `reported` last changed here, in milliseconds since 1970.
+    /// Of `desired`.
+    #[serde(rename = "d", default)]
+    pub desired: HalfRecord,
+    /// Of `reported`.
+    #[serde(rename = "r", default)]
+    pub reported: HalfRecord,
+    /// What operators note about it; no site ever sees it.
+    #[serde(rename = "g", default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// When `reported` last changed, as schema 1 has it.
+    #[serde(rename = "t", default, skip_serializing)]
+    pub(crate) reported_ms: Option<u64>,
+}
+
+/// What a half has beside its document.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct HalfRecord {
+    /// When it last changed, in milliseconds since 1970.
     #[serde(rename = "t", default, skip_serializing_if = "Option::is_none")]
-    pub reported_ms: Option<u64>,
+    pub changed_ms: Option<u64>,
+    /// When each of its fields was last written.
+    #[serde(rename = "m", default, skip_serializing_if = "Times::is_empty")]
+    pub times: Times,
+    /// How many versions went into the history since it was last cut.
+    #[serde(rename = "n", default)]
+    pub uncut: u8,
 }
 
 /// A join token that was not used yet.
@@ -64,6 +93,14 @@ pub struct CertificateRecord {
     pub serial: String,
     /// When it runs out, in seconds since 1970.
     pub not_after_s: u64,
+}
+
+/// That a backup was put back, and the streams have not begun anew yet.
+pub(crate) const RESTORED: &[u8] = b"restored";
+
+/// Says that a backup was put back.
+pub(crate) fn restored(now_ms: u64) -> Op {
+    Op::Put { key: RESTORED.to_vec(), value: now_ms.to_string().into_bytes() }
 }
 
 /// A row of a node, taken apart. The bytes are relative to their machine.

@@ -1,10 +1,11 @@
 //! The whole cloud, from a data folder to open ports and back.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+mod lock;
+
+pub use lock::{DataLock, LockError};
+
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,27 +34,15 @@ pub struct Server {
     listener: JoinHandle<()>,
     stop: CancellationToken,
     /// Held as long as the data folder is ours.
-    _lock: File,
+    _lock: DataLock,
 }
 
 /// Why the cloud did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The data folder cannot be made or written to.
-    #[error("the data folder {path} cannot be used; check that it may be written to")]
-    Data {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        #[source]
-        source: io::Error,
-    },
-    /// Another process uses the data folder.
-    #[error("the data folder {path} is in use by another gnomon-cloud")]
-    Locked {
-        /// The folder.
-        path: PathBuf,
-    },
+    /// The data folder cannot be had.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// Keys, certificates or tokens cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -83,11 +72,11 @@ const GRACE: Duration = Duration::from_secs(5);
 impl Server {
     /// Makes what is missing in the data folder, reads the rest, and opens the ports.
     pub async fn start(config: Config) -> Result<Self, ServeError> {
-        let lock = lock(&config.data)?;
+        let lock = DataLock::take(&config.data)?;
         let was_used = Identity::is_in(&config.data);
         let host = config.advertise.as_ref().map(Advertise::host);
         let identity = Arc::new(Identity::open(&config.data, host, clock::since_1970())?);
-        let store_path = config.data.join("store.redb");
+        let store_path = config.data.join(crate::backup::STORE);
         if was_used && std::fs::metadata(&store_path).map_or(0, |file| file.len()) == 0 {
             let path = store_path.display();
             tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
@@ -97,6 +86,7 @@ impl Server {
         let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
 
         let (listener, http_addr) = bind(config.http).await?;
+        lock.announce(http_addr)?;
         let roll = Roll::default();
         domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
         let broker = start_broker(&config, &identity, roll.clone()).await?;
@@ -190,22 +180,5 @@ fn advertised(advertise: Option<Advertise>, bound: SocketAddr) -> String {
             addr
         }
         None => bound.to_string(),
-    }
-}
-
-/// Makes the data folder, for its owner only, and claims it.
-fn lock(data: &Path) -> Result<File, ServeError> {
-    let failed = |source| ServeError::Data { path: data.to_owned(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(data.join("lock"))
-        .map_err(failed)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(ServeError::Locked { path: data.to_owned() }),
-        Err(TryLockError::Error(source)) => Err(failed(source)),
     }
 }

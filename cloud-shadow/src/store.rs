@@ -11,7 +11,7 @@ mod schema;
 
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
-pub use schema::{SCHEMA_VERSION, SchemaError, check_schema};
+pub use schema::{SCHEMA_VERSION, SchemaError, check_schema, schema_row};
 
 /// A row: its key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -36,13 +36,20 @@ pub enum Op {
         /// The prefix.
         prefix: Vec<u8>,
     },
+    /// Of the keys that begin with the prefix, all but the last ones go away.
+    Trim {
+        /// The prefix.
+        prefix: Vec<u8>,
+        /// How many stay.
+        keep: usize,
+    },
 }
 
 /// Keeps rows through crashes and power cuts.
 ///
 /// Every call may block on a disk; callers in async code go through a blocking thread. One store
 /// has one caller that commits.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Makes the changes in their order: all of them, durably, or none.
     fn commit(&self, ops: &[Op]) -> Result<(), StoreError>;
 
@@ -51,6 +58,19 @@ pub trait Store: Send + Sync + 'static {
 
     /// The rows whose keys begin with the prefix, in the order of their keys.
     fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError>;
+
+    /// At most `limit` of the rows whose keys begin with the prefix: those that follow on the key
+    /// `after`, or the first ones.
+    fn page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>, StoreError>;
+
+    /// Shows every row as it is at one moment, in the order of the keys, while commits go on;
+    /// until `each` says that it has seen enough.
+    fn export(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError>;
 }
 
 /// Why the store could not do what it was asked for. Nothing of a failed commit is in the store.
@@ -68,8 +88,9 @@ pub enum StoreError {
     },
     /// The file is not what was written.
     #[error(
-        "the store {path} is damaged ({reason}); put back a copy, or move the file away to start \
-         with an empty store"
+        "the store {path} is damaged ({reason}) and was left as it is; put back a backup with \
+         `gnomon-cloud restore FILE --data DIR --replace`, or move the file away to start with an \
+         empty store"
     )]
     Damaged {
         /// The store's file.

@@ -1,9 +1,15 @@
 //! The subcommands, one file each. stdout is data, stderr is talk.
 
+pub(crate) mod apply;
+pub(crate) mod apps;
+pub(crate) mod diag;
+pub(crate) mod exec;
 pub(crate) mod join;
 pub(crate) mod logs;
+pub(crate) mod orders;
 pub(crate) mod run;
 pub(crate) mod status;
+mod table;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;
@@ -19,12 +25,28 @@ pub(crate) struct DataArg {
     pub(crate) data: PathBuf,
 }
 
+/// What is said of an answer that this program does not expect.
+const OTHER_VERSION: &str = "the agent answered something else; is it of another version?";
+
 /// Asks the running agent; a refusal is an error.
 async fn ask(data: &DataArg, request: &Request) -> Result<Response> {
-    match local::ask(&data.data, request).await? {
-        Response::Refused(refusal) => bail!(refusal),
-        response @ (Response::Status(_) | Response::Logs(_)) => Ok(response),
+    let response = local::ask(&data.data, request).await?;
+    if let Response::Refused(refusal) = response {
+        bail!(refusal);
     }
+    Ok(response)
+}
+
+/// Orders something and says what the agent does about it.
+async fn order(data: &DataArg, request: &Request) -> Result<()> {
+    let Response::Done(told) = ask(data, request).await? else { bail!(OTHER_VERSION) };
+    talk(&format!("{told}\n"));
+    Ok(())
+}
+
+/// Writes text to stderr.
+fn talk(text: &str) {
+    drop(io::stderr().lock().write_all(text.as_bytes()));
 }
 
 /// Writes text to stdout; a reader that has gone is no error.

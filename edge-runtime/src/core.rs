@@ -1,7 +1,7 @@
 //! What the agent decides: inputs in, effects out. It owns both ends of the sync protocol at this
 //! site, what should run, and what is being done about it; it has no socket, clock or thread.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use gnomon_schemas::app::AppStatus;
@@ -14,27 +14,44 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::backoff::Backoff;
+use crate::local::{Refusal, RefusalCode, Response};
 use crate::orchestrator::Capabilities;
-use crate::reconcile::{Attempts, Desired};
+use crate::reconcile::model::Slot;
+use crate::reconcile::{Attempts, Desired, DesiredApp, Trials};
 use crate::store::Contents;
 
+mod allowance;
 mod ask;
+mod budget;
 mod gate;
 mod input;
+mod ledger;
 mod machines;
+mod measured;
+mod meter;
+mod orders;
 mod pass;
 mod pulls;
+mod redact;
 mod report;
+mod revisions;
+mod schedules;
 mod watching;
 mod work;
 
 #[cfg(test)]
 mod tests;
 
+pub use allowance::Limits;
+pub use budget::Budgets;
 pub use input::{Effect, Input, StepFailure, Ticket};
 
+use allowance::Allowance;
 use gate::Gate;
+use ledger::Ledger;
 use machines::{After, Machines};
+use measured::Measured;
+use meter::Meter;
 use pulls::Pulls;
 use watching::Watching;
 use work::Work;
@@ -51,6 +68,8 @@ pub struct CoreConfig {
     pub capabilities: Capabilities,
     /// The longest time between two looks at what runs.
     pub observe_every: Duration,
+    /// What may be written and sent.
+    pub budgets: Budgets,
 }
 
 /// The decisions of a site agent.
@@ -68,7 +87,13 @@ pub struct Core {
     /// What waits for the commit that is under way.
     after_commit: Vec<After>,
     link: LinkState,
+    /// What the cloud wishes, as far as it was heard.
+    cloud: BTreeMap<AppName, DesiredApp>,
+    /// What was decided here.
+    ledger: Ledger,
+    /// What follows from both: what the planner is given.
     desired: Desired,
+    trials: Trials,
     /// Whether `desired` is all that should run. It is not before the cloud was first heard, nor
     /// while parts of it are on their way: then what is not in it is left alone.
     settled: bool,
@@ -77,6 +102,19 @@ pub struct Core {
     work: Work,
     pulls: Pulls,
     statuses: BTreeMap<AppName, AppStatus>,
+    /// The slots that somebody asked to restart, until they are stopped.
+    restarts: BTreeSet<Slot>,
+    /// The scheduled slots of which this run of the agent wrote something down.
+    noted: BTreeSet<Slot>,
+    meter: Meter,
+    /// The bytes of the commit that is under way.
+    writing: u64,
+    measured: Measured,
+    /// When each app's report last changed.
+    told: BTreeMap<AppName, Moment>,
+    allowance: Allowance,
+    /// Whether reports wait because the link's allowance is spent.
+    muted: bool,
     effects: VecDeque<Effect>,
 }
 
@@ -94,18 +132,29 @@ impl Core {
         Self {
             gate: Gate::new(backoff(&mut rng)),
             watching: Watching::new(backoff(&mut rng)),
-            config,
             rng,
             machines: None,
             after_commit: Vec::new(),
             link: LinkState::default(),
+            cloud: BTreeMap::new(),
+            ledger: Ledger::default(),
             desired: Desired::default(),
+            trials: Trials::default(),
             settled: false,
             attempts: Attempts::default(),
             work: Work::default(),
             pulls: Pulls::default(),
             statuses: BTreeMap::new(),
+            restarts: BTreeSet::new(),
+            noted: BTreeSet::new(),
+            meter: Meter::default(),
+            writing: 0,
+            measured: Measured::default(),
+            told: BTreeMap::new(),
+            allowance: Allowance::new(config.budgets.link),
+            muted: false,
             effects: VecDeque::new(),
+            config,
         }
     }
 
@@ -121,8 +170,11 @@ impl Core {
                     machines.receive(now, stream, &message);
                 }
             }
+            Input::Carried { bytes, wall_s } => self.on_carried(now, bytes, wall_s),
             Input::Hint => self.watching.hint(now),
-            Input::Observed { observed, version } => self.on_observed(now, observed, version),
+            Input::Observed { observed, version, wall_s } => {
+                self.on_observed(now, observed, version, wall_s);
+            }
             Input::Unreachable { reason } => self.on_unreachable(now, reason),
             Input::Found { image, is_here } => self.on_found(now, &image, is_here),
             Input::Done { step, outcome } => self.on_done(now, &step, outcome),
@@ -145,14 +197,17 @@ impl Core {
             return Some(Effect::Load);
         }
         if let Some(machines) = &mut self.machines {
-            let batch = machines.drain();
+            let mut batch = machines.drain();
+            batch.ops.extend(self.ledger.take());
+            self.weigh(&mut batch.ops);
             if !batch.ops.is_empty() {
                 self.after_commit = batch.after;
                 self.gate.begin_commit();
                 return Some(Effect::Commit(batch.ops));
             }
-            if !batch.after.is_empty() {
+            if !batch.after.is_empty() || self.ledger.has_answers() {
                 self.carry_out(now, batch.after);
+                self.on_decided(now);
                 return self.poll_effect(now);
             }
         }
@@ -175,8 +230,10 @@ impl Core {
 
     fn on_link_up(&mut self, now: Moment) {
         self.link = LinkState { up: true, since: now, reason: None };
+        self.attempts.link_came_back(now);
+        self.watching.want(now, "the link is back");
         if let Some(machines) = &mut self.machines {
-            machines.link_up(now);
+            Self::open_link(machines, now, self.muted);
         }
     }
 
@@ -190,12 +247,18 @@ impl Core {
 
     fn on_loaded(&mut self, now: Moment, contents: Contents) {
         self.gate.loaded();
+        self.ledger.load(&contents.entries);
+        self.load_spent(&contents.entries);
         let mut machines = Machines::restore(contents, &mut self.rng);
         if self.link.up {
-            machines.link_up(now);
+            Self::open_link(&mut machines, now, self.muted);
         }
         self.settled = false;
         self.machines = Some(machines);
+        let decided: Vec<_> = self.ledger.apps().cloned().collect();
+        for app in &decided {
+            self.choose(app);
+        }
         self.settle(now);
         self.watching.want(now, "the store was read");
     }
@@ -204,8 +267,10 @@ impl Core {
         if self.gate.committed() {
             tracing::info!("the store works again");
         }
+        self.meter.add(now, std::mem::take(&mut self.writing));
         let after = std::mem::take(&mut self.after_commit);
         self.carry_out(now, after);
+        self.on_decided(now);
         if !self.settled {
             self.settle(now);
         }
@@ -215,7 +280,25 @@ impl Core {
     fn on_store_failed(&mut self, now: Moment, full: bool, reason: String) {
         self.after_commit.clear();
         self.machines = None;
+        for ticket in self.ledger.failed() {
+            let refusal = Refusal::new(
+                RefusalCode::Unavailable,
+                format!("the store takes no changes: {reason}"),
+            );
+            self.effects.push_back(Effect::Answer(ticket, Response::Refused(refusal)));
+        }
         self.gate.failed(now, full, reason);
+    }
+
+    /// What was decided here is durable: it counts from now on.
+    fn on_decided(&mut self, now: Moment) {
+        let (apps, answers) = self.ledger.committed();
+        for app in &apps {
+            self.choose(app);
+            self.watching.want(now, "something was decided here");
+        }
+        let answers = answers.into_iter().map(|(ticket, answer)| Effect::Answer(ticket, answer));
+        self.effects.extend(answers);
     }
 
     fn carry_out(&mut self, now: Moment, after: Vec<After>) {
@@ -237,12 +320,31 @@ impl Core {
         };
         tracing::info!(%app, version = %delivery.version, gone = delivery.document.is_none(),
             "desired state changed");
-        match &delivery.document {
-            Some(document) => self.desired.insert(app.clone(), delivery.version, document),
-            None => self.desired.remove(app),
+        if let Some(document) = &delivery.document {
+            self.cloud.insert(app.clone(), DesiredApp::read(delivery.version, document));
+            self.drop_local(app);
+        } else {
+            self.cloud.remove(app);
+            self.ledger.forget(app);
         }
-        self.work.forget_waiting(app);
+        self.choose(app);
         self.watching.want(now, "desired state changed");
+    }
+
+    /// A crash may have come between the cloud's word and what follows from it here.
+    fn tidy_ledger(&mut self) {
+        for app in self.ledger.apps().cloned().collect::<Vec<_>>() {
+            self.drop_local(&app);
+            self.choose(&app);
+        }
+    }
+
+    /// The cloud's next version of an app ends what was applied here over an earlier one.
+    fn drop_local(&mut self, app: &AppName) {
+        let version = self.cloud.get(app).map(|cloud| cloud.version);
+        if self.ledger.get(app).local.as_ref().is_some_and(|local| local.base != version) {
+            self.ledger.decide(app, ledger::Decision::Local(None));
+        }
     }
 
     /// Makes `desired` what the reader holds, as far as the reader knows.
@@ -261,14 +363,21 @@ impl Core {
         self.settled = !reader.is_incomplete();
         let mut changed = self.settled;
         for (app, (version, document)) in &held {
-            if self.desired.apps.get(app).is_none_or(|known| known.version != *version) {
-                self.desired.insert(app.clone(), *version, document);
+            if self.cloud.get(app).is_none_or(|known| known.version != *version) {
+                self.cloud.insert(app.clone(), DesiredApp::read(*version, document));
+                self.drop_local(app);
+                self.choose(app);
                 changed = true;
             }
         }
         if self.settled {
-            let gone = self.desired.apps.keys().filter(|app| !held.contains_key(*app)).cloned();
-            gone.collect::<Vec<_>>().iter().for_each(|app| self.desired.remove(app));
+            let gone = self.cloud.keys().filter(|app| !held.contains_key(*app)).cloned();
+            for app in gone.collect::<Vec<_>>() {
+                self.cloud.remove(&app);
+                self.ledger.forget(&app);
+                self.choose(&app);
+            }
+            self.tidy_ledger();
         }
         if changed {
             self.watching.want(now, "desired state is known");

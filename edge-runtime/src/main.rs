@@ -12,7 +12,7 @@ use gnomon_edge::orchestrator::process::shim;
 use gnomon_edge::settings::LogFormat;
 use tracing_subscriber::EnvFilter;
 
-use commands::{join, logs, run, status};
+use commands::{apply, apps, diag, exec, join, logs, orders, run, status};
 
 /// What may still be at work when the agent stops gets this long.
 const LAST_WORK: Duration = Duration::from_secs(1);
@@ -30,7 +30,15 @@ enum Command {
     Join(join::JoinArgs),
     Run(run::RunArgs),
     Status(status::StatusArgs),
+    Apps(apps::AppsArgs),
     Logs(logs::LogsArgs),
+    Exec(exec::ExecArgs),
+    Restart(orders::RestartArgs),
+    Hold(orders::HoldArgs),
+    Release(orders::ReleaseArgs),
+    Apply(apply::ApplyArgs),
+    Report(orders::ReportArgs),
+    Diag(diag::DiagArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,7 +47,7 @@ fn main() -> ExitCode {
     }
     let args = Args::parse();
     match execute(&args.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tell(&args.command, &error);
             ExitCode::FAILURE
@@ -47,34 +55,42 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(command: &Command) -> Result<()> {
+fn execute(command: &Command) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("starting the runtime")?;
-    let result = match command {
-        Command::Join(args) => {
-            start_logging(LogFormat::Text);
-            runtime.block_on(join::execute(args))
-        }
-        Command::Run(args) => {
-            let settings = args.settings();
-            let format = settings.as_ref().map(|settings| settings.log_format);
-            start_logging(format.unwrap_or_default());
-            settings.and_then(|settings| runtime.block_on(run::execute(&settings)))
-        }
-        Command::Status(args) => {
-            start_logging(LogFormat::Text);
-            runtime.block_on(status::execute(args))
-        }
-        Command::Logs(args) => {
-            start_logging(LogFormat::Text);
-            runtime.block_on(logs::execute(args))
-        }
+    let result = if let Command::Run(args) = command {
+        let settings = args.settings();
+        let format = settings.as_ref().map(|settings| settings.log_format);
+        start_logging(format.unwrap_or_default());
+        let run = settings.and_then(|settings| runtime.block_on(run::execute(&settings)));
+        run.map(|()| ExitCode::SUCCESS)
+    } else {
+        start_logging(LogFormat::Text);
+        runtime.block_on(execute_local(command))
     };
     runtime.shutdown_timeout(LAST_WORK);
     result
+}
+
+async fn execute_local(command: &Command) -> Result<ExitCode> {
+    let done = match command {
+        Command::Run(_) => Ok(()),
+        Command::Exec(args) => return exec::execute(args).await,
+        Command::Join(args) => join::execute(args).await,
+        Command::Status(args) => status::execute(args).await,
+        Command::Apps(args) => apps::execute(args).await,
+        Command::Logs(args) => logs::execute(args).await,
+        Command::Restart(args) => orders::restart(args).await,
+        Command::Hold(args) => orders::hold(args).await,
+        Command::Release(args) => orders::release(args).await,
+        Command::Apply(args) => apply::execute(args).await,
+        Command::Report(args) => orders::report(args).await,
+        Command::Diag(args) => diag::execute(args).await,
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 /// Says why a command failed: the agent in its log, the others to the person who called them.

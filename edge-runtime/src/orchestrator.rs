@@ -14,6 +14,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
 
 pub use capabilities::{Capabilities, Unsupported};
@@ -21,7 +22,8 @@ pub use error::OrchestratorError;
 pub use watch::Watch;
 
 /// One of the ways to run apps. Steps of different apps may be applied at the same time, and pulls
-/// of different images; the other steps of one app one after the other.
+/// of different images, and stops beside whatever is done in other slots; the other steps of one
+/// app one after the other.
 #[derive(Debug, Clone)]
 pub enum Orchestrator {
     /// Containers of a Docker daemon.
@@ -130,6 +132,19 @@ impl Orchestrator {
             Self::Docker(docker) => Ok(docker.logs(slot, tail).await?),
             Self::Process(process) => Ok(process.logs(slot, tail).await?),
             Self::Fake(fake) => Ok(fake.logs(slot, tail)?),
+        }
+    }
+
+    /// Runs a command where the running instance of a slot runs, to its end.
+    pub async fn exec(
+        &self,
+        slot: &Slot,
+        command: &[String],
+    ) -> Result<ExecOutput, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.exec(slot, command).await?),
+            Self::Process(process) => Ok(process.exec(slot, command).await?),
+            Self::Fake(fake) => Ok(fake.exec(slot, command)?),
         }
     }
 }

@@ -21,6 +21,7 @@
 //! | `restart` | The restart policy decides whether an end is final. |
 //! | `update` | Old instances are replaced one at a time, and no further than the new ones are well. |
 //! | `retire` | What is not wanted is stopped, then removed. |
+//! | `trial` | A revision that is as desired for its settle time is good; one that fails is bad. |
 //! | `backoff` | How long each kind of trying again waits. |
 //! | `report` | The worst copy speaks for its service, the worst service for the app. |
 //!
@@ -57,6 +58,7 @@ mod report;
 mod restart;
 mod retire;
 mod text;
+mod trial;
 mod update;
 mod verdict;
 mod view;
@@ -72,3 +74,4 @@ pub use attempts::Attempts;
 pub use desired::{Desired, DesiredApp};
 pub use plan::Plan;
 pub use planner::plan;
+pub use trial::{Case, Outcome, Trials};

@@ -14,6 +14,7 @@ use tokio::time::sleep;
 
 use crate::core::{Core, Effect, Input, Ticket};
 use crate::link::{Link, LinkEvent};
+use crate::local::http::{At, HttpServer};
 use crate::local::{self, Asked, Response, Server};
 use crate::orchestrator::{Orchestrator, Watch};
 use crate::reconcile::model::Step;
@@ -44,6 +45,8 @@ pub struct Parts<L> {
     pub store: StoreHandle,
     /// What runs apps.
     pub orchestrator: Orchestrator,
+    /// Where workloads may ask over HTTP, if anywhere.
+    pub http: Option<At>,
 }
 
 /// Runs the agent of a data directory until `stop` is ready; `ready` is called once, when the
@@ -55,9 +58,16 @@ pub async fn run<L: Link>(
     stop: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
     let (asks, asked) = mpsc::channel(REQUESTS);
-    let server = Server::start(&local::socket(data), asks)?;
+    let server = Server::start(&local::socket(data), asks.clone())?;
+    let http = match parts.http.clone() {
+        Some(at) => Some(HttpServer::start(at, asks).await?),
+        None => None,
+    };
+    if let Some(http) = &http {
+        tracing::info!(at = %http.at(), "workloads may ask over HTTP");
+    }
     let (results, done) = mpsc::channel(RESULTS);
-    let Parts { core, link, store, orchestrator } = parts;
+    let Parts { core, link, store, orchestrator, http: _ } = parts;
     let watch = orchestrator.watch();
     let shell = Shell {
         core,
@@ -72,7 +82,7 @@ pub async fn run<L: Link>(
         ready: Some(ready),
     };
     shell.run(Sources { watch, done, asked }, stop).await;
-    drop(server);
+    drop((server, http));
     Ok(())
 }
 
@@ -167,15 +177,20 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
                     self.handle(input);
                 }
                 Effect::Publish(topic, message) => self.link.publish(&topic, message.encode()),
-                Effect::Observe { version } => drop(self.errand(move |orchestrator, results| {
-                    errands::observe(orchestrator, version, results)
-                })),
+                Effect::Observe { version } => self.observe(version),
                 Effect::Find { image } => drop(self.errand(move |orchestrator, results| {
                     errands::find(orchestrator, image, results)
                 })),
                 Effect::Apply(step) => self.apply(step),
                 Effect::GiveUp { image } => self.give_up(&image),
                 Effect::Answer(ticket, response) => self.answer(ticket, response),
+                Effect::Exec { ticket, slot, command, timeout } => {
+                    if let Some(answer) = self.waiting.take(ticket) {
+                        let orchestrator = self.orchestrator.clone();
+                        let work = errands::exec(orchestrator, slot, command, timeout, answer);
+                        self.errands.spawn(work);
+                    }
+                }
                 Effect::Logs { ticket, slots, tail } => {
                     if let Some(answer) = self.waiting.take(ticket) {
                         let orchestrator = self.orchestrator.clone();
@@ -184,6 +199,17 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
                 }
             }
         }
+    }
+
+    fn observe(&mut self, version: bool) {
+        let traffic = self.link.traffic();
+        let bytes = traffic.bytes_in.saturating_add(traffic.bytes_out);
+        self.handle(Input::Carried { bytes, wall_s: errands::wall_s() });
+        drop(
+            self.errand(move |orchestrator, results| {
+                errands::observe(orchestrator, version, results)
+            }),
+        );
     }
 
     async fn load(&mut self) {

@@ -1,6 +1,7 @@
 //! How the agent is set up: a TOML file, below the environment, below flags. The data directory
 //! holds everything that the agent owns.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,7 +10,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::core::{Budgets, Limits};
 use crate::link::mqtt::Address;
+use crate::local::http::{At, ParseAtError};
 use crate::orchestrator::Kind;
 
 /// The data directory of an agent that was not told another.
@@ -18,9 +21,11 @@ pub const DATA: &str = "/var/lib/gnomon-edge";
 const KEEP_ALIVE_S: u64 = 30;
 const OBSERVE_EVERY_S: u64 = 30;
 const MIN_FREE_MIB: u64 = 16;
+const WRITE_KIB_PER_HOUR: u64 = 512;
+const MOST_KIB: u64 = 1 << 30;
 
 /// A complete, checked setup.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// The data directory.
     pub data: PathBuf,
@@ -38,6 +43,10 @@ pub struct Settings {
     pub bind_prefixes: Vec<PathBuf>,
     /// Below this much free space nothing is stored.
     pub min_free_bytes: u64,
+    /// What may be written and sent.
+    pub budgets: Budgets,
+    /// Where workloads may ask over HTTP; `None`: nowhere.
+    pub http: Option<At>,
     /// How logs look.
     pub log_format: LogFormat,
 }
@@ -64,7 +73,7 @@ pub enum LogFormat {
 }
 
 /// The parts of a setup that were given; in the file, the environment or flags.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Given {
     /// See [`Settings::data`].
@@ -83,6 +92,16 @@ pub struct Given {
     pub bind_prefixes: Option<Vec<PathBuf>>,
     /// See [`Settings::min_free_bytes`], in MiB.
     pub min_free_mib: Option<u64>,
+    /// See [`Budgets::write_bytes_per_hour`], in KiB.
+    pub write_kib_per_hour: Option<u64>,
+    /// See [`Budgets::link`], in KiB.
+    pub link_kib_per_day: Option<u64>,
+    /// See [`Budgets::link`], in KiB.
+    pub link_kib_per_month: Option<u64>,
+    /// See [`Budgets::dead_bands`].
+    pub dead_bands: Option<BTreeMap<String, f64>>,
+    /// See [`Settings::http`].
+    pub http: Option<String>,
     /// See [`Settings::log_format`].
     pub log_format: Option<LogFormat>,
 }
@@ -114,6 +133,9 @@ pub enum SettingsError {
     /// It is planned and not there.
     #[error("the k3s orchestrator is not part of this version yet; use `docker` or `process`")]
     NoK3s,
+    /// The local HTTP may not listen there.
+    #[error(transparent)]
+    Http(#[from] ParseAtError),
     /// A number is out of its range.
     #[error("{name} must be between {min} and {max}, not {given}")]
     OutOfRange {
@@ -150,6 +172,11 @@ impl Given {
             observe_every_s: self.observe_every_s.or(lower.observe_every_s),
             bind_prefixes: self.bind_prefixes.or(lower.bind_prefixes),
             min_free_mib: self.min_free_mib.or(lower.min_free_mib),
+            write_kib_per_hour: self.write_kib_per_hour.or(lower.write_kib_per_hour),
+            link_kib_per_day: self.link_kib_per_day.or(lower.link_kib_per_day),
+            link_kib_per_month: self.link_kib_per_month.or(lower.link_kib_per_month),
+            dead_bands: self.dead_bands.or(lower.dead_bands),
+            http: self.http.or(lower.http),
             log_format: self.log_format.or(lower.log_format),
         }
     }
@@ -179,9 +206,27 @@ impl Given {
                 0,
                 1 << 20,
             )? << 20,
+            budgets: Budgets {
+                write_bytes_per_hour: within(
+                    "write_kib_per_hour",
+                    self.write_kib_per_hour.unwrap_or(WRITE_KIB_PER_HOUR),
+                    16,
+                    MOST_KIB,
+                )? << 10,
+                link: Limits {
+                    day: kib("link_kib_per_day", self.link_kib_per_day)?,
+                    month: kib("link_kib_per_month", self.link_kib_per_month)?,
+                },
+                dead_bands: self.dead_bands.unwrap_or_default(),
+            },
+            http: self.http.as_deref().map(str::parse).transpose()?,
             log_format: self.log_format.unwrap_or_default(),
         })
     }
+}
+
+fn kib(name: &'static str, given: Option<u64>) -> Result<Option<u64>, SettingsError> {
+    given.map(|given| Ok(within(name, given, 1, MOST_KIB)? << 10)).transpose()
 }
 
 fn within(name: &'static str, given: u64, min: u64, max: u64) -> Result<u64, SettingsError> {
@@ -236,7 +281,9 @@ mod tests {
         assert!(data.is_some() && orchestrator.is_some() && docker_socket.is_some());
         assert!(broker.is_some() && keep_alive_s.is_some() && given.observe_every_s.is_some());
         assert!(given.bind_prefixes.is_some() && given.min_free_mib.is_some());
-        assert!(given.log_format.is_some());
+        assert!(given.log_format.is_some() && given.http.is_some());
+        assert!(given.write_kib_per_hour.is_some() && given.link_kib_per_day.is_some());
+        assert!(given.link_kib_per_month.is_some() && given.dead_bands.is_some());
         let plain = Given::read(&example).unwrap().settle().unwrap();
         assert_eq!(plain, Given::default().settle().unwrap());
     }
@@ -258,5 +305,6 @@ mod tests {
         assert!(matches!(settle("keep_alive_s = 1"), Err(SettingsError::OutOfRange { .. })));
         assert!(matches!(settle("orchestrator = \"k3s\""), Err(SettingsError::NoK3s)));
         assert!(settle("orchestrator = \"podman\"").is_err());
+        assert!(matches!(settle("http = \"0.0.0.0:80\""), Err(SettingsError::Http(_))));
     }
 }

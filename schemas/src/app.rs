@@ -9,9 +9,11 @@ mod mount;
 mod port;
 mod problem;
 mod revision;
+mod schedule;
 mod secret;
 mod service;
 mod status;
+mod trial;
 mod validate;
 
 use std::collections::BTreeMap;
@@ -26,12 +28,14 @@ pub use mount::{FileMount, Mount};
 pub use port::{Port, Protocol};
 pub use problem::{DocumentError, InvalidApp, Problem, ProblemKind};
 pub use revision::{ParseRevisionError, Revision};
+pub use schedule::{CronText, Missed, ParseCronError, Schedule};
 pub use secret::SecretText;
 pub use service::{
     Condition, HostProcess, Reservations, ResourceLimits, Resources, RestartPolicy, ServiceSpec,
     StopSignal,
 };
 pub use status::{AppState, AppStatus, ServiceState, ServiceStatus};
+pub use trial::Trial;
 pub use validate::limits;
 
 /// What a node shall run as one app.
@@ -49,6 +53,9 @@ pub struct AppSpec {
     /// The secrets that services may mount.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<ResourceName, SecretSpec>,
+    /// How a new revision shows that it is good.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub trial: Trial,
 }
 
 /// A named volume: it outlives the app's revisions.

@@ -6,6 +6,7 @@
 mod context;
 mod deploy;
 mod error;
+mod gnomon;
 mod health;
 mod interpolate;
 mod mounts;
@@ -111,6 +112,9 @@ fn read_root(root: &Item<'_>, context: &mut Context<'_>) -> Compose {
     }
     if let Some(item) = fields.take("secrets") {
         compose.app.secrets = resources::secrets(&item, context);
+    }
+    if let Some(item) = fields.take("x-gnomon") {
+        compose.app.trial = gnomon::app(&item, context);
     }
     context.finish(fields);
     compose

@@ -322,6 +322,39 @@ const INVALID: &[(&str, &str)] = &[
 ];
 
 const FILES: &[(&str, &str)] = &[
+    (
+        "services: {a: {image: i}}\nx-gnomon: {settle: 3, rollback: maybe}",
+        "f:2:20: x-gnomon.settle must be a duration such as `1m30s` or `500ms`, not `3`\n\
+         f:2:33: x-gnomon.rollback must be `on` or `off`, not `maybe`",
+    ),
+    (
+        "services: {a: {image: i}}\nx-gnomon:\n  settle: 25h",
+        "f:3:11: x-gnomon.settle: is 90000000 ms, must be from 0 to 86400000 ms",
+    ),
+    (
+        "services: {a: {image: i}}\nx-gnomon: {settel: 3s, x-more: 1}",
+        "f:2:12: x-gnomon.settel is not supported\nf:2:24: x-gnomon.x-more is not supported",
+    ),
+    (
+        "services:\n  a:\n    image: i\n    x-gnomon: {schedule: '0 3 * *', missed: twice}",
+        "f:4:26: services.a.x-gnomon.schedule is no schedule: a schedule is five fields of cron \
+         such as `0 3 * * *`, in UTC: it has another number of fields\n\
+         f:4:45: services.a.x-gnomon.missed must be `once` or `skip`, not `twice`",
+    ),
+    (
+        "services:\n  a:\n    image: i\n    x-gnomon: {missed: skip, when: 1}",
+        "f:4:16: services.a.x-gnomon.missed needs `schedule`\n\
+         f:4:30: services.a.x-gnomon.when is not supported",
+    ),
+    (
+        "services:\n  a: {image: i, restart: always, x-gnomon: {schedule: 0 3 * * *}}\n  \
+         b: {image: i, depends_on: [a]}",
+        "f:2:44: services.a.x-gnomon: a schedule is for a service with `restart: no` or \
+         `on-failure`, which ends by itself\n\
+         f:3:30: services.b.depends_on[0]: waits for a, which runs by a schedule; nothing can wait \
+         for that",
+    ),
+    ("services: {a: {image: i}}\nx-gnomon: on", "f:2:11: x-gnomon must be a mapping"),
     ("", "f:1:1: the file is empty; a Compose file needs `services`"),
     ("# nothing\n", "f:1:1: the file is empty; a Compose file needs `services`"),
     ("- a", "f:1:1: the file must be a mapping"),

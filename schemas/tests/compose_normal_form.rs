@@ -276,3 +276,37 @@ fn line_ends_and_a_byte_order_mark_do_not_matter() {
     let dos = format!("\u{feff}{}", text.replace('\n', "\r\n"));
     assert_eq!(compose::read(&dos, &environment, &files).unwrap(), unix);
 }
+
+#[test]
+fn the_trial_of_a_revision_is_part_of_the_app_and_its_default_is_left_out() {
+    for (text, trial) in [
+        ("{}", Value::Null),
+        ("{settle: 30s, rollback: on}", Value::Null),
+        ("{settle: 1m30s, rollback: 'off'}", json!({"settle_ms": 90_000, "rollback": false})),
+        ("{settle: '0'}", json!({"settle_ms": 0})),
+    ] {
+        let text = format!("services: {{a: {{image: i}}}}\nx-gnomon: {text}\nx-other: 1");
+        let app = compose::read(&text, &environment, &files).unwrap().to_value();
+        assert_eq!(app["trial"], trial, "{text}");
+    }
+}
+
+#[test]
+fn a_schedule_belongs_to_its_service_and_not_to_its_containers() {
+    check(&[
+        ("x-gnomon: {schedule: 0 3 * * *}", json!({"schedule": {"cron": "0 3 * * *"}})),
+        (
+            "x-gnomon: {schedule: '*/5 * * * *', missed: skip}",
+            json!({"schedule": {"cron": "*/5 * * * *", "missed": "skip"}}),
+        ),
+        ("x-gnomon: {}", json!({})),
+    ]);
+    let read = |cron: &str| {
+        let text = format!("services: {{a: {{image: i, x-gnomon: {{schedule: '{cron}'}}}}}}");
+        compose::read(&text, &environment, &files).unwrap()
+    };
+    let (one, other) = (read("0 3 * * *"), read("0 4 * * *"));
+    let name = "a".parse().unwrap();
+    assert_eq!(one.service_digest(&name), other.service_digest(&name));
+    assert_ne!(one.revision(), other.revision());
+}

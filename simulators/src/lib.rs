@@ -1,4 +1,5 @@
 //! Placeholder.
 
 pub mod link;
+pub mod system;
 pub mod world;

@@ -38,9 +38,12 @@ use network::Link;
 use setup::Setup;
 
 pub use explore::{Explored, Limits, explore};
+pub(crate) use run::guarded;
 pub use run::{Failure, Outcome, run, story};
 pub use setup::Options;
+pub(crate) use shrink::smaller;
 pub use tally::Tally;
+pub(crate) use violation::ensure;
 pub use violation::{Invariant, Violation};
 
 /// A process: when it was started, how far its clock is ahead, whether its disk is full, whether

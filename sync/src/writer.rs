@@ -279,7 +279,7 @@ impl Writer {
     /// What the reader holds of a half that moves on to the head position: the state that it
     /// leaves, or, where the reader is further behind, what it held before; that may end with the
     /// first batch under way that carries the half.
-    fn base_after(&self, key: &ShadowKey, old: WriterHalf) -> Option<Base> {
+    fn base_after(&self, key: &ShadowKey, old: WriterHalf) -> Option<Box<Base>> {
         if old.seq <= self.position && !self.wanted.contains(key) {
             return old.into_base(self.head);
         }

@@ -8,7 +8,7 @@ fn authenticate(common_name: &str, unit: &str) -> Result<Principal, AuthError> {
     let subject = CertificateSubject {
         common_name: common_name.into(),
         unit: unit.into(),
-        serial: Vec::new(),
+        ..CertificateSubject::default()
     };
     CertificateAuthenticator.authenticate(&Credentials {
         certificate: Some(&subject),
@@ -61,8 +61,20 @@ fn the_subject_is_read_from_the_certificate() {
 }
 
 #[test]
-fn a_subject_without_or_an_unreadable_certificate_names_nobody() {
-    let error = CertificateSubject::from_der(&der(&[(DnType::CommonName, "site-1")])).unwrap_err();
-    assert_eq!(error, SubjectError::Attribute { attribute: "OU", found: 0 });
-    assert_eq!(CertificateSubject::from_der(b"x").unwrap_err(), SubjectError::Certificate);
+fn a_subject_that_is_ambiguous_or_an_unreadable_certificate_names_nobody() {
+    let twice = [(DnType::CommonName, "a"), (DnType::OrganizationalUnitName, "node")];
+    let without = CertificateSubject::from_der(&der(&twice[..1])).unwrap();
+    assert_eq!((&*without.common_name, &*without.unit), ("a", ""));
+    assert_eq!(CertificateSubject::from_der(b"x"), Err(SubjectError));
+}
+
+#[test]
+fn what_an_sdk_appends_to_the_user_name_does_not_belong_to_it() {
+    let shown = |username, password| {
+        Credentials { certificate: None, username, password, client_id: "" }.login()
+    };
+    assert_eq!(shown(Some("u?SDK=PythonV2&Version=1"), Some("p")), Some(("u", "p")));
+    assert_eq!(shown(Some("u?x"), Some("p")), Some(("u?x", "p")));
+    assert_eq!(shown(Some("?SDK=PythonV2&Version=1"), None), None);
+    assert_eq!(shown(Some("?SDK=PythonV2&Version=1"), Some("p")), None);
 }

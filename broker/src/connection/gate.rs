@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::sync::mpsc::error::TrySendError;
@@ -68,11 +69,12 @@ impl Gate {
     }
 }
 
-/// Waits until the gate opens and takes it away; for ever if there is none. May be cancelled.
-pub(super) async fn opened(gate: &mut Option<Gate>) -> Option<Outgoing> {
-    match gate {
-        Some(Gate { waiting, .. }) => waiting.as_mut().await,
-        None => std::future::pending().await,
-    }
-    gate.take().and_then(|gate| gate.then)
+/// Ready when the gate opens, which takes it away; never if there is none.
+pub(super) fn poll_opened(
+    gate: &mut Option<Box<Gate>>,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Outgoing>> {
+    let Some(Gate { waiting, .. }) = gate.as_deref_mut() else { return Poll::Pending };
+    ready!(waiting.as_mut().poll(cx));
+    Poll::Ready(gate.take().and_then(|gate| gate.then))
 }

@@ -1,6 +1,6 @@
 //! From an accepted connection to a session: the CONNECT, who it is, whether it may come in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -9,11 +9,12 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::{Connection, now};
+use crate::addresses::network;
 use crate::admission;
 use crate::auth::{AuthError, CertificateSubject, Credentials, SubjectError};
 use crate::codec::{self, DecodeError, Dialect};
 use crate::hub::{Arrival, Hub, Registration};
-use crate::metrics::Rejection;
+use crate::metrics::{Rejection, Stage};
 use crate::packet::{ConnAck, Connect, Outgoing, Protocol, Refusal, Terms};
 use crate::principal::Principal;
 use crate::reason::DisconnectReason;
@@ -46,6 +47,8 @@ enum OpeningError {
     Certificate(#[source] SubjectError),
     #[error("the client is not who it says")]
     Auth(#[source] AuthError),
+    #[error("the check of the client's password failed")]
+    Check(#[source] tokio::task::JoinError),
     #[error("the CONNECT is refused")]
     Refused(#[source] Refusal),
 }
@@ -57,8 +60,22 @@ impl OpeningError {
             Self::Decode(DecodeError::Version(_)) => Some(Refusal::UnsupportedVersion),
             Self::Timeout | Self::Closed | Self::Interrupted | Self::Decode(_) => None,
             Self::Auth(AuthError::BadCredentials) => Some(Refusal::BadCredentials),
-            Self::Certificate(_) | Self::Auth(_) => Some(Refusal::NotAuthorized),
+            Self::Certificate(_) | Self::Auth(_) | Self::Check(_) => Some(Refusal::NotAuthorized),
             Self::Refused(refusal) => Some(*refusal),
+        }
+    }
+
+    /// Why nobody is known to be there, if that is the reason.
+    fn auth_failure(&self) -> Option<&'static str> {
+        match self {
+            Self::Auth(error) => Some(error.label()),
+            Self::Certificate(_) => Some("certificate"),
+            Self::Check(_) => Some("check"),
+            Self::Timeout
+            | Self::Closed
+            | Self::Interrupted
+            | Self::Decode(_)
+            | Self::Refused(_) => None,
         }
     }
 
@@ -66,7 +83,7 @@ impl OpeningError {
         match self {
             Self::Timeout => Rejection::ConnectTimeout,
             Self::Closed | Self::Decode(_) => Rejection::NoConnect,
-            Self::Certificate(_) | Self::Auth(_) => Rejection::Authentication,
+            Self::Certificate(_) | Self::Auth(_) | Self::Check(_) => Rejection::Authentication,
             Self::Interrupted | Self::Refused(_) => Rejection::Refused,
         }
     }
@@ -82,6 +99,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Newcomer { stream, peer, certificate, pending } = newcomer;
+    let begin = now();
     let mut wire = Wire::new(stream);
     let connect = tokio::select! {
         connect = read_connect(&hub, &mut wire) => connect,
@@ -89,24 +107,37 @@ where
     };
     // A client whose version is not known is answered in words that every version has.
     let protocol = connect.as_ref().map_or(Protocol::V4, |connect| connect.protocol);
-    let admitted = connect.and_then(|connect| admit(&hub, connect, certificate));
+    let admitted = match connect {
+        Ok(connect) => {
+            hub.metrics.took(Stage::Connect, now().saturating_duration_since(begin));
+            tokio::select! {
+            // In a box, so that connections do not hold memory for it while they are served.
+            admitted = Box::pin(admit(&hub, connect, certificate, peer.ip())) => admitted,
+            () = stop.cancelled() => Err(OpeningError::Interrupted),
+            }
+        }
+        Err(error) => Err(error),
+    };
     drop(pending);
     match admitted {
         Ok((session, registration, terms)) => {
-            let connection = Box::new(Connection {
+            let mut connection = Box::new(Connection {
                 announced: Arc::from([]),
                 gate: None,
+                timer: None,
                 writing_since: None,
                 unsent_answers: 0,
                 has_logged_denial: false,
                 is_searching: false,
+                packets_of_turn: 0,
                 hub,
                 wire,
                 session,
                 registration,
                 peer,
             });
-            Some(Opened { connection, terms })
+            let welcomed = connection.welcome(terms);
+            Some(Opened { connection, welcomed })
         }
         Err(error) => {
             turn_away(&hub, &mut wire, peer, protocol, &error).await;
@@ -115,19 +146,18 @@ where
     }
 }
 
-/// A client that was let in and not yet told so. In a box, so that what its opening needed is
-/// gone while it is served.
+/// A client that was let in. In a box, so that what its opening needed is gone while it is served.
 pub(crate) struct Opened<S> {
     connection: Box<Connection<S>>,
-    terms: Terms,
+    welcomed: Result<(), DisconnectReason>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Opened<S> {
     /// Serves the client to the end of its session.
     pub(crate) async fn serve(self) {
-        let Self { mut connection, terms } = self;
-        let reason = match connection.welcome(terms) {
-            Ok(()) => connection.serve().await,
+        let Self { mut connection, welcomed } = self;
+        let reason = match welcomed {
+            Ok(()) => std::future::poll_fn(|cx| connection.poll_serve(cx)).await,
             Err(reason) => reason,
         };
         Box::pin(connection.finish(reason)).await;
@@ -141,7 +171,7 @@ where
     let limits = &hub.policy.limits;
     let complete = async {
         loop {
-            match codec::decode_connect(&mut wire.input, limits.connect_packet) {
+            match codec::decode_connect(wire.input(), limits.connect_packet) {
                 Ok(Some(connect)) => return Ok(connect),
                 Ok(None) => {}
                 Err(error) => return Err(OpeningError::Decode(error)),
@@ -158,17 +188,21 @@ where
     timeout(limits.connect_timeout, complete).await.map_err(|_| OpeningError::Timeout)?
 }
 
-fn admit(
+async fn admit(
     hub: &Arc<Hub>,
     connect: Connect,
     certificate: Result<Option<CertificateSubject>, SubjectError>,
+    address: IpAddr,
 ) -> Result<(Session, Registration, Terms), OpeningError> {
     let policy = &hub.policy;
     admission::check(&connect, &policy.limits).map_err(OpeningError::Refused)?;
     let certificate = certificate.map_err(OpeningError::Certificate)?;
-    let principal = authenticate(hub, &connect, certificate.as_ref())?;
+    let begin = now();
+    let (connect, certificate, principal) =
+        authenticate(hub, connect, certificate, address).await?;
+    hub.metrics.took(Stage::Authentication, now().saturating_duration_since(begin));
     let id = hub.next_session();
-    let (agreement, mut terms) = admission::admit(connect, Arc::new(principal), id, policy)
+    let (agreement, mut terms) = admission::admit(connect, hub.share(principal), id, policy)
         .map_err(OpeningError::Refused)?;
     let Agreement { principal, client_id, .. } = &agreement;
     let arrival = Arrival {
@@ -185,20 +219,44 @@ fn admit(
     Ok((Session::new(agreement, Arc::clone(policy), now()), registration, terms))
 }
 
-fn authenticate(
+/// Asks who the client is, at once or, if that takes long, when it is the client's turn.
+async fn authenticate(
     hub: &Hub,
-    connect: &Connect,
-    certificate: Option<&CertificateSubject>,
-) -> Result<Principal, OpeningError> {
-    let given = |text: &str| !text.is_empty();
+    connect: Connect,
+    certificate: Option<CertificateSubject>,
+    address: IpAddr,
+) -> Result<(Connect, Option<CertificateSubject>, Principal), OpeningError> {
+    let authenticator = &hub.authenticator;
+    if !authenticator.is_costly(&credentials(&connect, certificate.as_ref())) {
+        let shown = credentials(&connect, certificate.as_ref());
+        let principal = authenticator.authenticate(&shown).map_err(OpeningError::Auth)?;
+        return Ok((connect, certificate, principal));
+    }
+    let limit = hub.policy.limits.connect_timeout;
+    let turn = timeout(limit, hub.turns.take(network(address)));
+    let turn = turn.await.map_err(|_| OpeningError::Timeout)?;
+    let authenticator = Arc::clone(authenticator);
+    let check = tokio::task::spawn_blocking(move || {
+        let shown = credentials(&connect, certificate.as_ref());
+        let principal = authenticator.authenticate(&shown);
+        drop(turn);
+        principal.map(|principal| (connect, certificate, principal))
+    });
+    check.await.map_err(OpeningError::Check)?.map_err(OpeningError::Auth)
+}
+
+fn credentials<'a>(
+    connect: &'a Connect,
+    certificate: Option<&'a CertificateSubject>,
+) -> Credentials<'a> {
+    let given = |text: &&str| !text.is_empty();
     let login = connect.login.as_ref();
-    let credentials = Credentials {
+    Credentials {
         certificate,
-        username: login.map(|login| login.username.as_str()).filter(|text| given(text)),
-        password: login.map(|login| login.password.as_str()).filter(|text| given(text)),
+        username: login.map(|login| login.username.as_str()).filter(given),
+        password: login.map(|login| login.password.as_str()).filter(given),
         client_id: &connect.client_id,
-    };
-    hub.authenticator.authenticate(&credentials).map_err(OpeningError::Auth)
+    }
 }
 
 async fn turn_away<S>(
@@ -212,8 +270,8 @@ async fn turn_away<S>(
 {
     let rejection = error.rejection();
     hub.metrics.rejection(rejection);
-    if rejection == Rejection::Authentication {
-        hub.metrics.auth_failures.inc();
+    if let Some(reason) = error.auth_failure() {
+        hub.metrics.auth_failure(reason);
     }
     if let Some(held_back) = hub.rejection_log.allows(now()) {
         let error: &dyn std::error::Error = error;
@@ -221,7 +279,7 @@ async fn turn_away<S>(
     }
     if let Some(refusal) = error.refusal() {
         let packet = Outgoing::ConnAck(Box::new(ConnAck::Refused(refusal)));
-        if codec::encode(Dialect::of(protocol), packet, &mut wire.output).is_ok() {
+        if codec::encode(Dialect::of(protocol), packet, wire.output()).is_ok() {
             wire.close(hub.policy.limits.close_timeout).await;
         }
     }

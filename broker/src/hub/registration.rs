@@ -12,6 +12,7 @@ use crate::metrics::Drop as DropReason;
 use crate::outbox::Bounds;
 use crate::outlet::Outlet;
 use crate::packet::{Protocol, Refusal, RetainHandling, SubscribeAnswer, Subscription, Will};
+use crate::principal::Principal;
 use crate::reason::DisconnectReason;
 use crate::session_id::SessionId;
 use crate::table::{Away, ClientKey};
@@ -40,6 +41,19 @@ pub(crate) struct Registration {
 }
 
 impl Hub {
+    fn room(&self, protocol: Protocol) -> &Arc<Room> {
+        let [v4, v5] = &self.rooms;
+        match protocol {
+            Protocol::V4 => v4,
+            Protocol::V5 => v5,
+        }
+    }
+
+    /// The principal as the client's other sessions hold it, so that they share it.
+    pub(crate) fn share(&self, principal: Principal) -> Arc<Principal> {
+        self.table().known(&principal).unwrap_or_else(|| Arc::new(principal))
+    }
+
     /// Lets a session in, ends the client's earlier connection, and goes on with its session
     /// if it may; says whether it did.
     pub(crate) fn arrive(
@@ -79,7 +93,7 @@ impl Hub {
             outlet.close(DisconnectReason::TakenOver);
         }
         let present = mailbox.is_some();
-        let new = || Mailbox::new(room(limits, protocol), inflight, durable);
+        let new = || Mailbox::new(Arc::clone(self.room(protocol)), inflight, durable);
         let outlet = Outlet::new(mailbox.unwrap_or_else(new));
         match earlier {
             Some((earlier_id, ..)) if present => {
@@ -92,17 +106,16 @@ impl Hub {
     }
 }
 
-fn room(limits: &Limits, protocol: Protocol) -> Room {
-    let received = match protocol {
-        // It cannot be told how many it may send at once.
-        Protocol::V4 => limits.received_v4,
-        Protocol::V5 => limits.receive_maximum,
-    };
-    Room {
-        present: Bounds { messages: limits.queue_messages, bytes: limits.queue_bytes },
-        away: Bounds { messages: limits.away_messages, bytes: limits.away_bytes },
-        received: usize::from(received),
-    }
+/// What a mailbox may hold, of each version of MQTT.
+pub(super) fn rooms(limits: &Limits) -> [Arc<Room>; 2] {
+    // 3.1.1 cannot be told how many it may send at once.
+    [limits.received_v4, limits.receive_maximum].map(|received| {
+        Arc::new(Room {
+            present: Bounds { messages: limits.queue_messages, bytes: limits.queue_bytes },
+            away: Bounds { messages: limits.away_messages, bytes: limits.away_bytes },
+            received: usize::from(received),
+        })
+    })
 }
 
 /// How a connection ends, for its session.
@@ -173,7 +186,9 @@ impl Registration {
         let principal = table.principal(self.id);
         let kept = principal.map_or(0, |principal| table.count_of(&principal).1);
         let durable = self.outlet.mailbox().is_durable() && expiry > Duration::ZERO;
-        let has_room = table.away() < limits.away_sessions && kept < limits.away_per_principal;
+        let has_room = table.away() < limits.away_sessions
+            && kept < limits.away_per_principal
+            && self.hub.store.has_room_for(self.outlet.mailbox().in_flight());
         if durable && !has_room {
             self.hub.metrics.sessions_not_kept.inc();
         }
@@ -186,7 +201,7 @@ impl Registration {
             due_now = soon;
             let late = late.map(|will| (now + will.delay, will));
             table.leave(self.id, Away { ends: now + expiry, will: late });
-            let dropped = self.outlet.mailbox().leave(reason);
+            let dropped = self.outlet.mailbox().leave(reason, &self.hub.store);
             self.hub.metrics.drops(DropReason::AwayFull, dropped);
             self.hub.due_changed.notify_one();
             let shared = self.outlet.mailbox().take_shared();

@@ -20,12 +20,12 @@ impl Hub {
         if message.retain {
             self.retain(message);
         }
-        let own = origin.and_then(|origin| table.outlet(origin));
+        let own = || origin.and_then(|origin| table.outlet(origin));
         let mut routed = Routed::default();
         let mut offer = |outlet: &Arc<Outlet>, queued: Queued| {
             let offer = outlet.offer(queued);
-            let is_other = own.is_none_or(|own| !Arc::ptr_eq(own, outlet));
-            if offer == Offer::Congested && is_other && routed.congested.is_none() {
+            let is_other = || own().is_none_or(|own| !Arc::ptr_eq(own, outlet));
+            if offer == Offer::Congested && routed.congested.is_none() && is_other() {
                 routed.congested = Some(Arc::clone(outlet));
             }
             if self.note(offer) {

@@ -7,10 +7,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
@@ -19,8 +18,9 @@ use super::Transport;
 use super::room::{Room, Visit};
 use crate::connection::opening::{self, Newcomer, Opened};
 use crate::hub::Hub;
-use crate::metrics::Rejection;
+use crate::metrics::{Rejection, Stage};
 use crate::proxy::{self, ProxyError};
+use crate::socket::Socket;
 use crate::tls;
 use crate::websocket::{self, WebSocket};
 
@@ -61,7 +61,7 @@ impl Arriving {
         connections: &mut JoinSet<()>,
         tls: Option<TlsAcceptor>,
         transport: Transport,
-        newcomer: Newcomer<TcpStream>,
+        newcomer: Newcomer<Socket>,
     ) {
         let Some(visit) = self.visit(newcomer.peer) else { return };
         let Self { hub, stop, open, .. } = self;
@@ -87,7 +87,7 @@ impl Arriving {
         self,
         tls: Option<TlsAcceptor>,
         transport: Transport,
-        mut newcomer: Newcomer<TcpStream>,
+        mut newcomer: Newcomer<Socket>,
     ) {
         let limit = self.hub.policy.limits.handshake_timeout;
         let header = timeout(limit, read_proxy_header(&mut newcomer.stream));
@@ -131,18 +131,18 @@ where
 async fn open_tls(
     hub: Arc<Hub>,
     tls: TlsAcceptor,
-    newcomer: Newcomer<TcpStream>,
+    newcomer: Newcomer<Socket>,
     stop: CancellationToken,
-) -> Option<Opened<TlsStream<TcpStream>>> {
+) -> Option<Opened<TlsStream<Socket>>> {
     let newcomer = handshake(&hub, tls, newcomer, &stop).await?;
     opening::open(hub, newcomer, stop).await
 }
 
 async fn open_websocket(
     hub: Arc<Hub>,
-    newcomer: Newcomer<TcpStream>,
+    newcomer: Newcomer<Socket>,
     stop: CancellationToken,
-) -> Option<Opened<WebSocket<TcpStream>>> {
+) -> Option<Opened<WebSocket<Socket>>> {
     let newcomer = upgrade(&hub, newcomer, &stop).await?;
     opening::open(hub, newcomer, stop).await
 }
@@ -150,9 +150,9 @@ async fn open_websocket(
 async fn open_both(
     hub: Arc<Hub>,
     tls: TlsAcceptor,
-    newcomer: Newcomer<TcpStream>,
+    newcomer: Newcomer<Socket>,
     stop: CancellationToken,
-) -> Option<Opened<WebSocket<TlsStream<TcpStream>>>> {
+) -> Option<Opened<WebSocket<TlsStream<Socket>>>> {
     let newcomer = handshake(&hub, tls, newcomer, &stop).await?;
     let newcomer = upgrade(&hub, newcomer, &stop).await?;
     opening::open(hub, newcomer, stop).await
@@ -161,10 +161,11 @@ async fn open_both(
 async fn handshake(
     hub: &Hub,
     tls: TlsAcceptor,
-    newcomer: Newcomer<TcpStream>,
+    newcomer: Newcomer<Socket>,
     stop: &CancellationToken,
-) -> Option<Newcomer<TlsStream<TcpStream>>> {
+) -> Option<Newcomer<TlsStream<Socket>>> {
     let Newcomer { stream, peer, pending, .. } = newcomer;
+    let begin = Instant::now();
     let handshake = timeout(hub.policy.limits.handshake_timeout, tls.accept(stream));
     let outcome = tokio::select! {
         outcome = handshake => outcome,
@@ -172,6 +173,7 @@ async fn handshake(
     };
     let rejection = match outcome {
         Ok(Ok(stream)) => {
+            hub.metrics.took(Stage::Tls, begin.elapsed());
             let certificate = tls::peer_subject(stream.get_ref().1);
             return Some(Newcomer { stream, peer, certificate, pending });
         }
@@ -218,7 +220,7 @@ enum HeaderError {
     Header(#[from] ProxyError),
 }
 
-async fn read_proxy_header(stream: &mut TcpStream) -> Result<Option<SocketAddr>, HeaderError> {
+async fn read_proxy_header(stream: &mut Socket) -> Result<Option<SocketAddr>, HeaderError> {
     let mut fixed = [0; proxy::FIXED];
     stream.read_exact(&mut fixed).await?;
     let mut rest = vec![0; proxy::rest_len(&fixed)?];

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use prometheus_client::metrics::gauge::Gauge;
+
 use super::*;
 
 const ROOM: Room = Room {
@@ -119,7 +121,8 @@ impl World {
     fn reconnect(&mut self, max: u16) {
         self.down.clear();
         self.up.clear();
-        self.mailbox.leave(DisconnectReason::ConnectionLost);
+        let store = Store::new(usize::MAX, Gauge::default());
+        self.mailbox.leave(DisconnectReason::ConnectionLost, &store);
         self.max = max;
         self.mailbox = self.mailbox.hand_over(max, true);
     }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use prometheus_client::metrics::gauge::Gauge;
+
 use super::*;
 
 const ROOM: Room = Room {
@@ -12,6 +14,10 @@ const ROOM: Room = Room {
 
 fn mailbox(durable: bool) -> Mailbox {
     Mailbox::new(ROOM, 2, durable)
+}
+
+fn store() -> Store {
+    Store::new(usize::MAX, Gauge::default())
 }
 
 fn queued(payload: &'static str, qos: Qos) -> Queued {
@@ -148,7 +154,7 @@ fn a_resumed_session_gets_what_it_did_not_acknowledge_and_then_what_waited() {
     offer(&mut first, &["one"]);
     assert_eq!(sent(&mut first), [found("two", 1, false), found("one", 2, false)]);
     first.receive(5).unwrap();
-    assert_eq!(first.leave(DisconnectReason::ConnectionLost), 0);
+    assert_eq!(first.leave(DisconnectReason::ConnectionLost, &store()), 0);
     assert_eq!(first.offer(queued("lost", Qos::AtMostOnce)), Offer::Away);
     assert_eq!(offer(&mut first, &["later"]), [Offer::Displaced(0)]);
 
@@ -169,7 +175,7 @@ fn a_resumed_session_gets_what_it_did_not_acknowledge_and_then_what_waited() {
 fn while_the_client_is_away_the_oldest_goes_first() {
     let mut away = mailbox(true);
     offer(&mut away, &["1", "2", "3"]);
-    assert_eq!(away.leave(DisconnectReason::ConnectionLost), 1);
+    assert_eq!(away.leave(DisconnectReason::ConnectionLost, &store()), 1);
     assert_eq!(offer(&mut away, &["4", "5"]), [Offer::Displaced(1), Offer::Displaced(1)]);
     let mut back = away.hand_over(9, true);
     assert_eq!(sent(&mut back), [found("4", 1, false), found("5", 2, false)]);
@@ -182,4 +188,23 @@ fn a_durable_session_that_is_cut_off_keeps_the_newest() {
     let mut back = mailbox.hand_over(9, true);
     let payloads: Vec<_> = sent(&mut back).into_iter().map(|(payload, ..)| payload).collect();
     assert_eq!(payloads, ["2", "3", "4", "5"]);
+}
+
+#[test]
+fn what_waits_for_all_clients_together_that_are_away_has_a_bound() {
+    let used = Gauge::default();
+    let one = queued("1", Qos::AtLeastOnce).message.size();
+    let store = Store::new(3 * one, used.clone());
+    let [mut first, mut second] = [mailbox(true), mailbox(true)];
+    offer(&mut first, &["1", "2"]);
+    assert_eq!(first.leave(DisconnectReason::ConnectionLost, &store), 0);
+    offer(&mut second, &["1", "2"]);
+    assert_eq!(second.leave(DisconnectReason::ConnectionLost, &store), 1);
+    assert_eq!(used.get(), 3 * i64::try_from(one).unwrap());
+    assert_eq!(offer(&mut second, &["3"]), [Offer::AwayRefused(0)]);
+    let mut back = first.hand_over(9, true);
+    assert_eq!(sent(&mut back).len(), 2);
+    assert_eq!(offer(&mut second, &["4"]), [Offer::Displaced(0)]);
+    drop(second);
+    assert_eq!(used.get(), 0);
 }

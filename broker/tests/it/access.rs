@@ -62,7 +62,7 @@ async fn by_default_a_stranger_may_connect_and_nothing_else() {
     let answer = guess.packet().await;
     assert_eq!((answer.first, &answer.body[..2]), (0x20, &[0, 0x86][..]));
     assert_eq!(guess.next().await, None);
-    running.metric_reaches("auth_failures_total", 1).await;
+    running.metric_reaches("auth_failures_total{reason=\"bad_credentials\"}", 1).await;
 }
 
 #[tokio::test]

@@ -9,9 +9,11 @@
 mod access;
 mod attachments;
 mod clients;
+mod figures;
 mod harness;
 mod hostile;
 mod lifecycle;
+mod logins;
 mod pubsub;
 mod qos2;
 mod raw;

@@ -133,7 +133,8 @@ async fn a_certificate_that_names_nobody_is_refused_at_the_connect() {
         let error = events.failure().await;
         assert!(error.contains("NotAuthorized"), "{error}");
     }
-    running.metric_reaches("auth_failures_total", 2).await;
+    running.metric_reaches("auth_failures_total{reason=\"unknown_unit\"}", 1).await;
+    running.metric_reaches("auth_failures_total{reason=\"bad_name\"}", 1).await;
 }
 
 #[tokio::test]

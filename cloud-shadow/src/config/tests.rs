@@ -7,7 +7,7 @@ const EXAMPLE: &str = include_str!("../../gnomon-cloud.example.toml");
 #[test]
 fn the_example_loads_and_shows_every_option() {
     let file: File = toml::from_str(EXAMPLE).unwrap();
-    let File { data, http, mqtt, advertise, log_format, limits, sync } = file.clone();
+    let File { data, http, mqtt, advertise, log_format, limits, sync, history } = file.clone();
     assert!(data.is_some() && http.is_some() && mqtt.is_some());
     assert!(advertise.is_some() && log_format.is_some());
     let FileLimits {
@@ -22,6 +22,8 @@ fn the_example_loads_and_shows_every_option() {
     assert!(all.iter().all(Option::is_some));
     let FileSync { window, max_batch_bytes } = sync;
     assert!(window.is_some() && max_batch_bytes.is_some());
+    let FileHistory { versions, days } = history;
+    assert!(versions.is_some() && days.is_some());
     Config::merge(ServeArgs::default(), file).unwrap();
 }
 

@@ -1,14 +1,18 @@
 //! How others talk to the core.
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot};
 
-use super::watch::{WatchFilter, Watching};
+use super::watch::{Position, WatchFilter, Watching};
 use crate::domain::{Answer, Command, Domain, Now, Rejection};
+use crate::store::{Op, Store};
 
 /// Talks to the core; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CoreHandle {
     inputs: mpsc::Sender<Input>,
+    store: Arc<dyn Store>,
 }
 
 /// Why the core did not do what it was asked for.
@@ -48,12 +52,23 @@ pub(super) type WatchReply = oneshot::Sender<Result<Watching, Refusal>>;
 pub(super) enum Input {
     Command(Command, Option<Reply>),
     Read(Reader),
-    Watch(WatchFilter, WatchReply),
+    Watch(WatchFilter, Option<Position>, WatchReply),
+    Forget(Vec<Op>),
 }
 
 impl CoreHandle {
-    pub(super) const fn new(inputs: mpsc::Sender<Input>) -> Self {
-        Self { inputs }
+    pub(super) const fn new(inputs: mpsc::Sender<Input>, store: Arc<dyn Store>) -> Self {
+        Self { inputs, store }
+    }
+
+    /// The store, for reading.
+    pub(crate) const fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Has rows of the history deleted, some time.
+    pub(super) async fn forget(&self, ops: Vec<Op>) -> Result<(), Refusal> {
+        self.send(Input::Forget(ops)).await
     }
 
     /// Carries out a command; once this returns `Ok`, it is durable.
@@ -61,6 +76,24 @@ impl CoreHandle {
         let (reply, answer) = oneshot::channel();
         self.send(Input::Command(command, Some(reply))).await?;
         answer.await.unwrap_or(Err(Refusal::Stopping))
+    }
+
+    /// Carries out commands in their order, each for itself.
+    pub async fn execute_all(
+        &self,
+        commands: Vec<Command>,
+    ) -> Result<Vec<Result<Answer, Refusal>>, Refusal> {
+        let mut answers = Vec::with_capacity(commands.len());
+        for command in commands {
+            let (reply, answer) = oneshot::channel();
+            self.send(Input::Command(command, Some(reply))).await?;
+            answers.push(answer);
+        }
+        let mut results = Vec::with_capacity(answers.len());
+        for answer in answers {
+            results.push(answer.await.unwrap_or(Err(Refusal::Stopping)));
+        }
+        Ok(results)
     }
 
     /// Tells of something that has happened and that nobody waits for.
@@ -83,10 +116,14 @@ impl CoreHandle {
         answer.await.unwrap_or(Err(Refusal::Stopping))
     }
 
-    /// Everything that matches, and then every change of it.
-    pub async fn watch(&self, filter: WatchFilter) -> Result<Watching, Refusal> {
+    /// Everything that matches, or what of it was missed since `seen`, and then every change.
+    pub async fn watch(
+        &self,
+        filter: WatchFilter,
+        seen: Option<Position>,
+    ) -> Result<Watching, Refusal> {
         let (reply, answer) = oneshot::channel();
-        self.send(Input::Watch(filter, reply)).await?;
+        self.send(Input::Watch(filter, seen, reply)).await?;
         answer.await.unwrap_or(Err(Refusal::Stopping))
     }
 

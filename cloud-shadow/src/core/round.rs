@@ -9,7 +9,7 @@ use gnomon_schemas::id::NodeName;
 use super::handle::{Input, Refusal, Reply};
 use super::watch::Watchers;
 use super::{CoreParts, RELOAD, start};
-use crate::domain::{Action, Command, Domain, Done, Effect, Now, Rejection, Session};
+use crate::domain::{Action, Author, Command, Domain, Done, Effect, Now, Rejection, Session};
 use crate::metrics::Direction;
 use crate::store::{Op, StoreError};
 
@@ -61,17 +61,19 @@ impl Rounds {
             return self.refuse_all(inputs);
         }
         let now = self.parts.clock.now();
-        let (mut decided, mut looks) = (Vec::new(), Vec::new());
+        let (mut decided, mut looks, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
         for input in inputs {
             match input {
                 Input::Command(command, reply) => decided.push(self.decide(command, reply, now)),
                 look @ (Input::Read(_) | Input::Watch(..)) => looks.push(look),
+                Input::Forget(ops) => forgotten.extend(ops),
             }
         }
         for node in self.domain.due(now.moment) {
-            decided.push(self.decide(Command { node, action: Action::Timeout }, None, now));
+            let command = Command { node, action: Action::Timeout, by: Author::cloud() };
+            decided.push(self.decide(command, None, now));
         }
-        let failure = self.commit(&mut decided).await;
+        let failure = self.commit(&mut decided, forgotten).await;
         for command in decided {
             self.carry_out(command, failure.as_ref());
         }
@@ -93,8 +95,9 @@ impl Rounds {
     }
 
     /// Writes what all the commands want written. On failure their nodes are ahead of the store.
-    async fn commit(&mut self, decided: &mut [Decided]) -> Option<Refusal> {
-        let (mut ops, mut nodes) = (Vec::new(), BTreeSet::new());
+    /// What is forgotten besides may be lost: it is found again.
+    async fn commit(&mut self, decided: &mut [Decided], forgotten: Vec<Op>) -> Option<Refusal> {
+        let (mut ops, mut nodes) = (forgotten, BTreeSet::new());
         let mut commands = 0;
         for command in decided {
             let Ok(done) = &mut command.result else { continue };
@@ -172,10 +175,10 @@ impl Rounds {
 
     fn show(&mut self, look: Input, now: Now) {
         match look {
-            Input::Command(..) => {}
+            Input::Command(..) | Input::Forget(_) => {}
             Input::Read(reader) => reader(Ok((&self.domain, now))),
-            Input::Watch(filter, reply) => {
-                drop(reply.send(self.watchers.add(filter, &self.domain)));
+            Input::Watch(filter, seen, reply) => {
+                drop(reply.send(self.watchers.add(filter, seen, &self.domain)));
             }
         }
     }
@@ -201,7 +204,8 @@ impl Rounds {
                 Input::Command(command, None) => self.miss(command),
                 Input::Command(_, Some(reply)) => drop(reply.send(Err(refusal.clone()))),
                 Input::Read(reader) => reader(Err(refusal.clone())),
-                Input::Watch(_, reply) => drop(reply.send(Err(refusal.clone()))),
+                Input::Watch(_, _, reply) => drop(reply.send(Err(refusal.clone()))),
+                Input::Forget(_) => {}
             }
         }
     }
@@ -211,7 +215,7 @@ impl Rounds {
     fn miss(&mut self, command: Command) {
         let Some(session) = command.action.session() else { return };
         self.parts.link.close(session);
-        if matches!(command.action, Action::Disconnected(_)) {
+        if matches!(command.action, Action::Disconnected(..)) {
             let (node, now) = (command.node.clone(), self.parts.clock.now());
             if self.domain.handle(command, now).is_ok() {
                 self.ahead.insert(node);
@@ -236,13 +240,14 @@ impl Action {
     const fn session(&self) -> Option<Session> {
         match self {
             Self::Connected(session)
-            | Self::Disconnected(session)
+            | Self::Disconnected(session, _)
             | Self::Received { session, .. } => Some(*session),
             Self::PutNode { .. }
             | Self::DeleteNode
             | Self::AddToken { .. }
             | Self::Enrol { .. }
-            | Self::Write { .. }
+            | Self::Write(_)
+            | Self::Tag { .. }
             | Self::Timeout => None,
         }
     }

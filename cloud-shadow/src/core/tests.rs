@@ -11,8 +11,12 @@ use gnomon_schemas::version::{Epoch, Half, Seq, Version};
 use gnomon_schemas::wire::{Hello, Message};
 
 use super::*;
-use crate::domain::{Action, Answer, Change, Command, Notice, Precondition, Session};
+use crate::domain::{
+    Action, Answer, Author, Change, Command, Notice, Precondition, Session, Write,
+};
 use crate::store::MemoryStore;
+
+mod past;
 
 #[derive(Debug, Default)]
 struct FakeLink(Mutex<(Vec<Topic>, Vec<Session>)>);
@@ -87,15 +91,16 @@ impl Bench {
 }
 
 fn command(action: Action) -> Command {
-    Command { node: "site-1".parse().unwrap(), action }
+    Command { node: "site-1".parse().unwrap(), action, by: Author::new("admin") }
 }
 
 fn put(text: &str) -> Action {
-    Action::Write {
+    Action::Write(Write {
         key: "node".parse().unwrap(),
         change: Change::Put(Document::parse(text.as_bytes()).unwrap()),
         when: Precondition::Any,
-    }
+        fields: Vec::new(),
+    })
 }
 
 #[tokio::test]
@@ -117,7 +122,7 @@ async fn a_goodbye_counts_also_while_the_store_does_not_answer() {
     bench.store.fail_reads(true);
     assert_eq!(bench.put("{\"a\":1}").await, Err(Refusal::StoreFailed));
     let handle = bench.core.handle();
-    handle.tell(command(Action::Disconnected(Session(1)))).await.unwrap();
+    handle.tell(command(Action::Disconnected(Session(1), "lost".to_owned()))).await.unwrap();
     assert_eq!(bench.put("{\"a\":2}").await, Err(Refusal::StoreFailed));
     bench.store.fail(None);
     bench.store.fail_reads(false);
@@ -150,7 +155,7 @@ async fn nothing_is_sent_or_told_before_it_is_durable() {
     let message = Message::Hello(Hello { epoch, seq: Seq::ZERO, window: 1 });
     let received = Action::Received { session, stream: Stream::Down, message, bytes: 1 };
     bench.act(received).await.unwrap();
-    let mut watching = bench.core.handle().watch(WatchFilter::default()).await.unwrap();
+    let mut watching = bench.core.handle().watch(WatchFilter::default(), None).await.unwrap();
     let before = bench.link.sent();
 
     bench.store.fail(Some(ErrorKind::Other));
@@ -162,8 +167,10 @@ async fn nothing_is_sent_or_told_before_it_is_durable() {
     bench.put("{\"a\":2}").await.unwrap();
     assert_eq!(bench.desired().await.unwrap(), "{\"a\":2}");
     let event = watching.events.recv().await.unwrap();
-    let WatchEvent::Changed(notice) = event else { panic!("{event:?}") };
-    let Notice::Shadow(view, Half::Desired) = &*notice else { panic!("{notice:?}") };
+    let WatchEvent::Changed((_, notice)) = event else { panic!("{event:?}") };
+    let Notice::Shadow(change) = &*notice else { panic!("{notice:?}") };
+    let view = &change.view;
+    assert_eq!((change.half, change.by.as_str()), (Half::Desired, "admin"));
     assert_eq!((view.version, sent_by_reload), (Version(1), 1), "one hello, no batch");
 }
 
@@ -188,7 +195,7 @@ async fn a_watcher_that_does_not_keep_up_is_told_and_cut_off() {
     let config = CoreConfig { watch_queue: 2, ..CoreConfig::default() };
     let bench = Bench::start(MemoryStore::new(), config).await;
     bench.act(Action::PutNode { labels: BTreeMap::new() }).await.unwrap();
-    let mut watching = bench.core.handle().watch(WatchFilter::default()).await.unwrap();
+    let mut watching = bench.core.handle().watch(WatchFilter::default(), None).await.unwrap();
     for n in 0..5 {
         bench.put(&format!("{{\"n\":{n}}}")).await.unwrap();
     }
@@ -203,11 +210,11 @@ async fn a_watcher_that_does_not_keep_up_is_told_and_cut_off() {
 async fn the_number_of_watchers_is_bounded() {
     let config = CoreConfig { watchers: 1, ..CoreConfig::default() };
     let bench = Bench::start(MemoryStore::new(), config).await;
-    let first = bench.core.handle().watch(WatchFilter::default()).await.unwrap();
-    let second = bench.core.handle().watch(WatchFilter::default()).await;
+    let first = bench.core.handle().watch(WatchFilter::default(), None).await.unwrap();
+    let second = bench.core.handle().watch(WatchFilter::default(), None).await;
     assert_eq!(second.unwrap_err().code(), "limit_reached");
     drop(first);
-    bench.core.handle().watch(WatchFilter::default()).await.unwrap();
+    bench.core.handle().watch(WatchFilter::default(), None).await.unwrap();
 }
 
 #[tokio::test]
@@ -221,7 +228,7 @@ async fn a_session_of_a_node_that_does_not_exist_is_closed() {
 async fn after_the_stop_everyone_is_told_so() {
     let bench = Bench::with_node().await;
     let handle = bench.core.handle();
-    let mut watching = handle.watch(WatchFilter::default()).await.unwrap();
+    let mut watching = handle.watch(WatchFilter::default(), None).await.unwrap();
     bench.core.stop().await;
     assert!(watching.events.recv().await.is_none());
     assert_eq!(handle.execute(command(put("{}"))).await, Err(Refusal::Stopping));
@@ -236,7 +243,8 @@ async fn concurrent_writers_share_commits_and_each_version_has_one_winner() {
         let change =
             Change::Put(Document::parse(format!("{{\"w\":{writer}}}").as_bytes()).unwrap());
         let when = Precondition::Version(Version::ZERO);
-        let action = Action::Write { key: "node".parse().unwrap(), change, when };
+        let action =
+            Action::Write(Write { key: "node".parse().unwrap(), change, when, fields: Vec::new() });
         tasks.spawn(async move { handle.execute(command(action)).await.is_ok() });
     }
     let won = tasks.join_all().await.into_iter().filter(|won| *won).count();

@@ -2,12 +2,17 @@
 //! told so and cut off, since a stream with a hole in it would be worse.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
 use tokio::sync::mpsc;
 
+mod recent;
+
+pub use recent::{ParsePositionError, Placed, Position};
+
+use self::recent::Recent;
+use super::CoreConfig;
 use super::handle::Refusal;
 use crate::domain::{Domain, Node, Notice, Rejection, ShadowView};
 
@@ -23,17 +28,28 @@ pub struct WatchFilter {
 /// What is there, and the changes that follow on it.
 #[derive(Debug)]
 pub struct Watching {
-    /// The shadows at the start.
-    pub snapshot: Vec<ShadowView>,
+    /// How it begins.
+    pub start: WatchStart,
+    /// The position of the last change before those that follow.
+    pub position: Position,
     /// The changes since; ends when the cloud stops.
     pub events: mpsc::Receiver<WatchEvent>,
+}
+
+/// How a watch begins.
+#[derive(Debug)]
+pub enum WatchStart {
+    /// With all shadows that there are.
+    Snapshot(Vec<ShadowView>),
+    /// With what was missed since the watcher was there last.
+    Missed(Vec<Placed>),
 }
 
 /// What a watcher gets.
 #[derive(Debug, Clone)]
 pub enum WatchEvent {
     /// Something changed.
-    Changed(Arc<Notice>),
+    Changed(Placed),
     /// More changed than the queue could take; nothing follows.
     Lagged,
 }
@@ -49,11 +65,14 @@ pub(super) struct Watchers {
     open: Vec<Watcher>,
     limit: usize,
     queue: usize,
+    recent: Recent,
 }
 
 impl Watchers {
-    pub(super) const fn new(limit: usize, queue: usize) -> Self {
-        Self { open: Vec::new(), limit, queue }
+    /// `boot` tells this start of the cloud from all others.
+    pub(super) const fn new(config: &CoreConfig, boot: u64) -> Self {
+        let recent = Recent::new(boot, config.watch_memory);
+        Self { open: Vec::new(), limit: config.watchers, queue: config.watch_queue, recent }
     }
 
     /// How many there are.
@@ -61,10 +80,12 @@ impl Watchers {
         self.open.len()
     }
 
-    /// Adds a watcher that sees the domain as it is, and every change from now on.
+    /// Adds a watcher that sees the domain as it is, or what it missed if that is known, and every
+    /// change from now on.
     pub(super) fn add(
         &mut self,
         filter: WatchFilter,
+        seen: Option<Position>,
         domain: &Domain,
     ) -> Result<Watching, Refusal> {
         self.open.retain(|watcher| !watcher.queue.is_closed());
@@ -72,23 +93,23 @@ impl Watchers {
             let rejection = Rejection::LimitReached { what: "watch streams", limit: self.limit };
             return Err(rejection.into());
         }
-        if let Some(unknown) = filter.nodes.iter().find(|name| domain.node(name).is_none()) {
-            return Err(Rejection::UnknownNode(unknown.clone()).into());
-        }
-        let snapshot = filter.snapshot(domain);
+        let start = match seen.and_then(|seen| self.recent.since(seen)) {
+            Some(missed) => {
+                let missed = missed.filter(|(_, notice)| filter.wants(notice));
+                WatchStart::Missed(missed.cloned().collect())
+            }
+            None => WatchStart::Snapshot(filter.snapshot(domain)?),
+        };
         // One place more, for the word that the queue was full.
         let (queue, events) = mpsc::channel(self.queue.max(1) + 1);
         self.open.push(Watcher { filter, queue });
-        Ok(Watching { snapshot, events })
+        Ok(Watching { start, position: self.recent.head(), events })
     }
 
     /// Tells everyone whom it concerns.
     pub(super) fn tell(&mut self, notice: Notice) {
-        if self.open.is_empty() {
-            return;
-        }
-        let notice = Arc::new(notice);
-        self.open.retain(|watcher| !watcher.filter.wants(&notice) || watcher.offer(&notice));
+        let placed = self.recent.push(notice);
+        self.open.retain(|watcher| !watcher.filter.wants(&placed.1) || watcher.offer(&placed));
     }
 
     /// Ends all streams.
@@ -100,10 +121,9 @@ impl Watchers {
 
 impl Watcher {
     /// Whether the watcher stays.
-    fn offer(&self, notice: &Arc<Notice>) -> bool {
+    fn offer(&self, placed: &Placed) -> bool {
         let has_room = self.queue.capacity() > 1;
-        let event =
-            if has_room { WatchEvent::Changed(Arc::clone(notice)) } else { WatchEvent::Lagged };
+        let event = if has_room { WatchEvent::Changed(placed.clone()) } else { WatchEvent::Lagged };
         self.queue.try_send(event).is_ok() && has_room
     }
 }
@@ -111,7 +131,8 @@ impl Watcher {
 impl WatchFilter {
     fn wants(&self, notice: &Notice) -> bool {
         match notice {
-            Notice::Shadow(view, _) => {
+            Notice::Shadow(change) => {
+                let view = &change.view;
                 self.covers(&view.node) && self.key.as_ref().is_none_or(|key| *key == view.key)
             }
             Notice::Node(view) => self.covers(&view.name),
@@ -123,7 +144,10 @@ impl WatchFilter {
         self.nodes.is_empty() || self.nodes.contains(node)
     }
 
-    fn snapshot(&self, domain: &Domain) -> Vec<ShadowView> {
+    fn snapshot(&self, domain: &Domain) -> Result<Vec<ShadowView>, Rejection> {
+        if let Some(unknown) = self.nodes.iter().find(|name| domain.node(name).is_none()) {
+            return Err(Rejection::UnknownNode(unknown.clone()));
+        }
         let nodes: Vec<&Node> = if self.nodes.is_empty() {
             domain.nodes().collect()
         } else {
@@ -136,6 +160,6 @@ impl WatchFilter {
                 None => snapshot.extend(node.shadows()),
             }
         }
-        snapshot
+        Ok(snapshot)
     }
 }

@@ -1,6 +1,8 @@
 //! What the domain is told, and what it answers and wants done.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gnomon_schemas::document::{Document, Patch};
@@ -11,6 +13,7 @@ use gnomon_schemas::version::{Half, Version};
 use gnomon_schemas::wire::Message;
 use gnomon_sync::Moment;
 
+use super::pointer::FieldCondition;
 use super::view::{NodeView, ShadowView};
 use crate::identity::TokenHash;
 use crate::rows::CertificateRecord;
@@ -36,7 +39,44 @@ pub struct Command {
     pub node: NodeName,
     /// What happens.
     pub action: Action,
+    /// Who wants it.
+    pub by: Author,
 }
+
+/// Who wants something done, for the history: `admin`, `node/site-1`, `cloud`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author(Arc<str>);
+
+impl Author {
+    /// An author of this name, or of as much of it as is kept.
+    pub fn new(name: &str) -> Self {
+        let end = name.floor_char_boundary(AUTHOR_BYTES);
+        Self(name.get(..end).unwrap_or_default().into())
+    }
+
+    /// The cloud itself.
+    pub fn cloud() -> Self {
+        Self::new("cloud")
+    }
+
+    /// A node.
+    pub fn node(name: &NodeName) -> Self {
+        Self::new(&format!("node/{name}"))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Author {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+const AUTHOR_BYTES: usize = 128;
 
 /// What happens to a node.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,18 +103,18 @@ pub enum Action {
         certificate: CertificateRecord,
     },
     /// The `desired` half of a shadow is changed.
-    Write {
+    Write(Write),
+    /// A shadow gets other tags.
+    Tag {
         /// Which shadow.
         key: ShadowKey,
-        /// To what.
-        change: Change,
-        /// Under what condition.
-        when: Precondition,
+        /// All of them.
+        tags: BTreeMap<String, String>,
     },
     /// It has connected to the broker.
     Connected(Session),
-    /// Its connection has ended.
-    Disconnected(Session),
+    /// Its connection has ended, for this reason.
+    Disconnected(Session, String),
     /// It has sent a message.
     Received {
         /// Through which session.
@@ -88,6 +128,19 @@ pub enum Action {
     },
     /// A timer of its streams is due.
     Timeout,
+}
+
+/// A change of a `desired` half.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// Which shadow.
+    pub key: ShadowKey,
+    /// To what.
+    pub change: Change,
+    /// Under what condition.
+    pub when: Precondition,
+    /// What must stand at which places of `desired`.
+    pub fields: Vec<FieldCondition>,
 }
 
 /// What becomes of a `desired` half.
@@ -160,11 +213,24 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Notice {
     /// A half of a shadow changed.
-    Shadow(Box<ShadowView>, Half),
+    Shadow(Box<ShadowChange>),
     /// A node was made or relabelled, came or went.
     Node(Box<NodeView>),
     /// A node was forgotten.
     NodeDeleted(NodeName),
+}
+
+/// A shadow after a change of one of its halves.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ShadowChange {
+    /// The shadow.
+    pub view: ShadowView,
+    /// The half that changed.
+    pub half: Half,
+    /// What the half was before.
+    pub before: Option<Arc<Document>>,
+    /// Who changed it.
+    pub by: Author,
 }
 
 impl Done {

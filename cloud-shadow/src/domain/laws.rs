@@ -79,7 +79,7 @@ fn any_command() -> impl Strategy<Value = Command> {
         8 => (node(), key(), change(), precondition())
             .prop_map(|(node, key, change, when)| write(node, key, change, when)),
         2 => (node(), session.clone()).prop_map(|(n, s)| command(n, Action::Connected(s))),
-        1 => (node(), session.clone()).prop_map(|(n, s)| command(n, Action::Disconnected(s))),
+        1 => (node(), session.clone()).prop_map(|(n, s)| command(n, Action::Disconnected(s, String::new()))),
         6 => (node(), session, message()).prop_map(|(node, session, (stream, message))| {
             command(node, Action::Received { session, stream, message, bytes: 1 })
         }),
@@ -162,7 +162,7 @@ fn persist(store: &MemoryStore, done: &Done) {
 
 fn changed(done: &Done) -> Vec<ShadowView> {
     let view = |effect: &Effect| match effect {
-        Effect::Notify(Notice::Shadow(view, _)) => Some((**view).clone()),
+        Effect::Notify(Notice::Shadow(change)) => Some(change.view.clone()),
         Effect::Persist(_)
         | Effect::Send(..)
         | Effect::Admit(..)

@@ -1,10 +1,11 @@
 //! A node as its rows describe it: at the start, and after a commit that failed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::topic::Stream;
-use gnomon_schemas::version::Version;
+use gnomon_schemas::version::{Half, Version};
 use gnomon_sync::{Reader, RestoreError, Writer};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -13,13 +14,17 @@ use super::node::{Link, Node};
 use super::shadows::Shadows;
 use super::{Domain, Effect, Now, Session};
 use crate::rows::{self, NodeRecord, NodeRow, Presence, ReadRowError};
+use crate::store::Op;
 use crate::store::Pair;
 
 /// Why a node could not be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A row of the cloud is malformed.
-    #[error("the store's rows of the node {node} cannot be read")]
+    #[error(
+        "the store's rows of the node {node} cannot be read; `gnomon-cloud check` says more, \
+         `gnomon-cloud restore` puts back a backup"
+    )]
     Row {
         /// The node.
         node: NodeName,
@@ -65,11 +70,12 @@ impl Domain {
         now: Now,
     ) -> Result<Vec<Effect>, LoadError> {
         self.unsettle(name);
-        let before = self.nodes.get(name).map(|node| (node.link, node.latest));
+        let before = self.nodes.get(name).map(|node| (node.link, node.latest, node.open.clone()));
         self.unload(name);
         let Some(record) = record else { return Ok(Vec::new()) };
         let mut node = self.restore(name, record, rows)?;
-        let (link, latest) = before.unwrap_or((Link::Down, None));
+        let (link, latest, open) = before.unwrap_or((Link::Down, None, None));
+        node.open = open;
         let effects = node.resume(link, latest, now);
         self.tokens.extend(node.tokens.keys().map(|hash| (*hash, name.clone())));
         self.nodes.insert(name.clone(), node);
@@ -91,15 +97,20 @@ impl Domain {
         let writer = writer.ok_or_else(|| LoadError::NoStream(name.clone()))?;
         let reader = Reader::restore(sorted.up, self.config.reader).map_err(stream)?;
         let reader = reader.unwrap_or_else(|| Reader::new(self.config.reader));
-        let shadows = Shadows::restore(sorted.shadows, sorted.floor, |key| {
-            writer.get(key).is_some() || reader.get(key).is_some()
-        });
+        let shadows = Shadows::restore(
+            self.config.history.versions,
+            sorted.shadows,
+            sorted.floor,
+            |key| writer.get(key).is_some() || reader.get(key).is_some(),
+            |key| reader.get(key).map(|held| Arc::clone(held.document)),
+        );
         Ok(Node {
             name: name.clone(),
             labels: record.labels,
             presence: sorted.presence,
             link: Link::Down,
             latest: None,
+            open: None,
             writer,
             reader,
             shadows,
@@ -113,6 +124,25 @@ impl Domain {
 }
 
 impl Node {
+    /// The rows of a history that begins with what the halves are: since when is not known, so the
+    /// beginning is now, or, of `reported`, when it came.
+    pub(super) fn begin_history(&mut self, now: Now) -> Vec<Op> {
+        let keys: Vec<_> = self.shadows.keys_from(None).cloned().collect();
+        let mut ops = Vec::new();
+        for key in keys {
+            for half in [Half::Desired, Half::Reported] {
+                let held = match half {
+                    Half::Desired => self.writer.get(&key),
+                    Half::Reported => self.reader.get(&key),
+                };
+                let Some(held) = held else { continue };
+                let version = held.version;
+                ops.extend(self.shadows.begin(&self.name, &key, half, version, held.document, now));
+            }
+        }
+        ops
+    }
+
     fn resume(&mut self, link: Link, latest: Option<Session>, now: Now) -> Vec<Effect> {
         (self.link, self.latest) = (link, latest);
         let online = self.session().is_some();
@@ -120,8 +150,10 @@ impl Node {
             self.presence.online = online;
             self.presence.since_ms = Some(now.unix_ms);
         }
-        if matches!(link, Link::Up(_)) {
+        if online {
             self.writer.link_up(now.moment);
+        }
+        if matches!(link, Link::Up(_)) {
             self.reader.link_up(now.moment);
         }
         self.drain(now, Vec::new())

@@ -2,19 +2,22 @@
 //! effects.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use gnomon_schemas::document::Document;
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::version::{Epoch, Half};
 use gnomon_schemas::wire::Message;
-use gnomon_sync::{Output, Reader, Writer};
+use gnomon_sync::{Delivery, Output, Reader, Writer};
 use rand::rngs::StdRng;
 
 use super::DomainConfig;
-use super::command::{Answer, Created, Done, Effect, Notice, Now, Session};
-use super::shadows::Shadows;
+use super::command::{Answer, Author, Created, Done, Effect, Notice, Now, Session, ShadowChange};
+use super::shadows::{Accepted, Shadows};
 use crate::identity::TokenHash;
+use crate::rows::session::SessionRecord;
 use crate::rows::{self, CertificateRecord, NodeRecord, Presence};
 use crate::store::Op;
 
@@ -27,6 +30,8 @@ pub struct Node {
     pub(super) link: Link,
     /// No session before this one counts.
     pub(super) latest: Option<Session>,
+    /// The session that has begun and not ended.
+    pub(super) open: Option<SessionRecord>,
     pub(super) writer: Writer,
     pub(super) reader: Reader,
     pub(super) shadows: Shadows,
@@ -65,9 +70,10 @@ impl Node {
             presence: Presence::default(),
             link: Link::Down,
             latest: None,
+            open: None,
             writer: Writer::new(epoch, config.writer, rng),
             reader: Reader::new(config.reader),
-            shadows: Shadows::default(),
+            shadows: Shadows::new(config.history.versions),
             tokens: BTreeMap::new(),
             certificates: BTreeMap::new(),
             vain_wishes: 0,
@@ -115,10 +121,36 @@ impl Node {
     }
 
     /// Counts an accepted update of a shadow, and gives back the rows and the notice of it.
-    pub(super) fn count(&mut self, now: Now, key: &ShadowKey, half: Half) -> (Vec<Op>, Effect) {
-        let present = self.writer.get(key).is_some() || self.reader.get(key).is_some();
-        let ops = self.shadows.count(&self.name, key, half, present, now.unix_ms);
-        (ops, Effect::Notify(Notice::Shadow(Box::new(self.shadow(key)), half)))
+    pub(super) fn count(
+        &mut self,
+        change: &Accepted<'_>,
+        before: Option<Arc<Document>>,
+    ) -> (Vec<Op>, Effect) {
+        let ops = self.shadows.count(&self.name, change);
+        let (half, by) = (change.half, change.by.clone());
+        let change = ShadowChange { view: self.shadow(change.key), half, before, by };
+        (ops, Effect::Notify(Notice::Shadow(Box::new(change))))
+    }
+
+    /// Whether the shadow has a half.
+    pub(super) fn has(&self, key: &ShadowKey) -> bool {
+        self.writer.get(key).is_some() || self.reader.get(key).is_some()
+    }
+
+    fn count_reported(&mut self, now: Now, delivery: &Delivery) -> (Vec<Op>, Effect) {
+        let before = self.shadows.exchange_reported(&delivery.key, delivery.document.clone());
+        let change = Accepted {
+            key: &delivery.key,
+            half: Half::Reported,
+            version: delivery.version,
+            before: before.as_deref(),
+            after: delivery.document.as_deref(),
+            named: None,
+            by: &Author::node(&self.name),
+            unix_ms: now.unix_ms,
+            present: self.has(&delivery.key),
+        };
+        self.count(&change, before.clone())
     }
 
     /// Takes the outputs of both machines: `ops` and their rows first, in one effect, then the
@@ -133,7 +165,7 @@ impl Node {
                 }
                 Output::Send(message) => sends.push(self.send(stream, &message)),
                 Output::Deliver(delivery) => {
-                    let (counted, notice) = self.count(now, &delivery.key, Half::Reported);
+                    let (counted, notice) = self.count_reported(now, &delivery);
                     ops.extend(counted);
                     notices.push(notice);
                 }

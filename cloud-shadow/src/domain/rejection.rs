@@ -6,6 +6,8 @@ use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::Version;
 
+use super::pointer::Pointer;
+
 /// Why a command is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Rejection {
@@ -30,6 +32,20 @@ pub enum Rejection {
         node: NodeName,
         /// The shadow.
         key: ShadowKey,
+        /// The half's version; zero if there is none.
+        current: Version,
+    },
+    /// A field is not as the write wants it to be.
+    #[error(
+        "what desired of {key} has at {:?} is not what the request's condition asks for; read it \
+         again and decide again",
+        pointer.to_string()
+    )]
+    FieldConflict {
+        /// The shadow.
+        key: ShadowKey,
+        /// The field.
+        pointer: Pointer,
         /// The half's version; zero if there is none.
         current: Version,
     },
@@ -98,6 +114,7 @@ impl Rejection {
             Self::UnknownNode(_) => "unknown_node",
             Self::UnknownShadow { .. } => "unknown_shadow",
             Self::VersionConflict { .. } => "version_conflict",
+            Self::FieldConflict { .. } => "field_conflict",
             Self::InvalidDocument(InvalidDocument::TooLarge { .. }) => "too_large",
             Self::InvalidDocument(_) => "invalid_document",
             Self::InvalidApp { .. } => "invalid_app",

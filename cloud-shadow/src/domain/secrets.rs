@@ -6,11 +6,18 @@ use std::borrow::Cow;
 use gnomon_schemas::document::{Document, InvalidDocument};
 use serde_json::{Map, Value};
 
+use super::pointer::Pointer;
+
 /// Stands for the content of a secret.
 pub const HIDDEN: &str = "[redacted]";
 
 const SECRETS: &str = "secrets";
 const CONTENT: &str = "content";
+
+/// Whether a place is in, or has in it, what secrets hold.
+pub(super) fn is_near(pointer: &Pointer) -> bool {
+    pointer.steps().first().is_none_or(|step| step == SECRETS)
+}
 
 /// A copy of an app's document without what its secrets hold; the document itself if it has none.
 pub fn hide(document: &Map<String, Value>) -> Cow<'_, Map<String, Value>> {

@@ -10,7 +10,14 @@ use gnomon_schemas::wire::{Body, Message};
 use super::command::{Answer, Done, Effect, Now, Session};
 use super::node::{Link, Node};
 use super::rejection::Rejection;
-use crate::rows;
+use crate::rows::{self, session::SessionRecord};
+use crate::store::Op;
+
+/// How many sessions of a node are remembered.
+pub const SESSIONS: usize = 100;
+
+/// How much is kept of why a session ended.
+const REASON_CHARS: usize = 200;
 
 impl Node {
     /// The node has a new session; the one before, if there is one still, is ended, so that two
@@ -20,22 +27,40 @@ impl Node {
             return Err(Rejection::StaleSession(self.name.clone()));
         }
         let close = self.session().map(Effect::Close);
+        let mut ops = self.end_session(now, "another connection took its place");
         self.lose_link();
         self.latest = Some(session);
         self.link = Link::Silent(session);
         self.writer.link_up(now.moment);
-        let mut effects = self.come_or_go(now, true);
+        let record = SessionRecord::begun(session, now.unix_ms);
+        ops.push(rows::session::put(&self.name, &record));
+        ops.push(Op::Trim { prefix: rows::session::of_node(&self.name), keep: SESSIONS });
+        self.open = Some(record);
+        let mut effects = self.come_or_go(now, true, ops);
         effects.extend(close);
         Ok(Done { answer: Answer::Nothing, effects })
     }
 
     /// A session of the node has ended; a late goodbye of an earlier one says nothing.
-    pub(super) fn disconnected(&mut self, now: Now, session: Session) -> Result<Done, Rejection> {
+    pub(super) fn disconnected(
+        &mut self,
+        now: Now,
+        session: Session,
+        reason: &str,
+    ) -> Result<Done, Rejection> {
         if self.session() != Some(session) {
             return Err(Rejection::StaleSession(self.name.clone()));
         }
         self.lose_link();
-        Ok(Done { answer: Answer::Nothing, effects: self.come_or_go(now, false) })
+        let ops = self.end_session(now, reason);
+        Ok(Done { answer: Answer::Nothing, effects: self.come_or_go(now, false, ops) })
+    }
+
+    fn end_session(&mut self, now: Now, reason: &str) -> Vec<Op> {
+        let Some(mut record) = self.open.take() else { return Vec::new() };
+        record.ended_ms = Some(now.unix_ms);
+        record.reason = Some(reason.chars().take(REASON_CHARS).collect());
+        vec![rows::session::put(&self.name, &record)]
     }
 
     /// Refuses a message of another session than the current one, one that would bring more
@@ -126,14 +151,14 @@ impl Node {
         self.link = Link::Down;
     }
 
-    fn come_or_go(&mut self, now: Now, online: bool) -> Vec<Effect> {
+    fn come_or_go(&mut self, now: Now, online: bool, mut ops: Vec<Op>) -> Vec<Effect> {
         self.presence.last_seen_ms = Some(now.unix_ms);
         if self.presence.online != online {
             self.presence.online = online;
             self.presence.since_ms = Some(now.unix_ms);
         }
-        let op = rows::put(rows::presence(&self.name), &self.presence);
-        let mut effects = self.drain(now, vec![op]);
+        ops.push(rows::put(rows::presence(&self.name), &self.presence));
+        let mut effects = self.drain(now, ops);
         effects.push(self.notice());
         effects
     }

@@ -26,11 +26,12 @@ pub(super) fn put_node(name: &str) -> Command {
 }
 
 pub(super) fn command(node: &str, action: Action) -> Command {
-    Command { node: node.parse().unwrap(), action }
+    Command { node: node.parse().unwrap(), action, by: Author::new("admin") }
 }
 
 pub(super) fn write(node: &str, key: &str, change: Change, when: Precondition) -> Command {
-    command(node, Action::Write { key: key.parse().unwrap(), change, when })
+    let key = key.parse().unwrap();
+    command(node, Action::Write(Write { key, change, when, fields: Vec::new() }))
 }
 
 fn document(text: &str) -> Document {
@@ -175,7 +176,8 @@ fn a_deleted_node_takes_its_tokens_and_its_session_with_it() {
     assert!(done.effects.contains(&Effect::Close(Session(1))));
     assert_eq!(domain.token_owner(hash, at(0)), None);
     assert_eq!(domain.census(), Census::default());
-    let late = domain.handle(command("site-1", Action::Disconnected(Session(1))), at(0));
+    let late = domain
+        .handle(command("site-1", Action::Disconnected(Session(1), "lost".to_owned())), at(0));
     assert!(matches!(late, Err(Rejection::UnknownNode(_))));
 }
 
@@ -185,10 +187,13 @@ fn a_late_goodbye_of_an_old_session_is_ignored() {
     domain.handle(command("site-1", Action::Connected(Session(1))), at(0)).unwrap();
     let done = domain.handle(command("site-1", Action::Connected(Session(2))), at(1)).unwrap();
     assert!(done.effects.contains(&Effect::Close(Session(1))));
-    let late = domain.handle(command("site-1", Action::Disconnected(Session(1))), at(2));
+    let late = domain
+        .handle(command("site-1", Action::Disconnected(Session(1), "lost".to_owned())), at(2));
     assert!(matches!(late, Err(Rejection::StaleSession(_))));
     assert_eq!(domain.census().online, 1);
-    domain.handle(command("site-1", Action::Disconnected(Session(2))), at(3)).unwrap();
+    domain
+        .handle(command("site-1", Action::Disconnected(Session(2), "lost".to_owned())), at(3))
+        .unwrap();
     assert_eq!(domain.census().online, 0);
     let stale = domain.handle(command("site-1", Action::Connected(Session(1))), at(4));
     assert!(matches!(stale, Err(Rejection::StaleSession(_))));
@@ -256,13 +261,14 @@ fn desired_goes_down_and_reported_comes_up() {
     site.talk(&mut domain, session, Vec::new(), at(2));
     assert_eq!(site.reader.get(&key).unwrap().document.to_string(), "{\"rate\":1}");
     let seen = view(&domain, "node");
-    assert_eq!(seen.reported.unwrap().document.to_string(), "{\"rate\":0}");
-    assert_eq!((seen.version, seen.reported_ms), (Version(2), Some(1_000_002)));
+    let reported = seen.reported.unwrap();
+    assert_eq!(reported.document.to_string(), "{\"rate\":0}");
+    assert_eq!((seen.version, reported.changed_ms), (Version(2), Some(1_000_002)));
     assert_eq!(domain.census(), Census { nodes: 1, online: 1, in_sync: 1 });
     assert!(domain.poll_timeout().is_none(), "{:?}", domain.poll_timeout());
 
     let done = domain.handle(put("node", "{\"rate\":2}"), at(3)).unwrap();
-    let told = |effect: &Effect| matches!(effect, Effect::Notify(Notice::Shadow(_, Half::Desired)));
+    let told = |effect: &Effect| matches!(effect, Effect::Notify(Notice::Shadow(change)) if change.half == Half::Desired);
     assert!(done.effects.iter().any(told));
     assert_eq!(domain.census().in_sync, 0);
     assert!(domain.poll_timeout().is_some());
@@ -282,4 +288,43 @@ fn an_unanswered_batch_is_sent_again() {
     let done = domain.handle(command("site-1", Action::Timeout), late).unwrap();
     assert_eq!(done.effects.into_iter().filter_map(sent).count(), 1);
     assert!(domain.poll_timeout().unwrap().0 > due);
+}
+
+/// World, seed 36584: the first hello of a session was lost, and both ends waited for the other.
+#[test]
+fn a_node_that_connects_and_stays_silent_is_asked_where_it_stands() {
+    let mut domain = with_node();
+    domain.handle(command("site-1", Action::Connected(Session(1))), at(0)).unwrap();
+    let (due, _) = domain.poll_timeout().unwrap();
+    let late = at(due.as_millis());
+    let done = domain.handle(command("site-1", Action::Timeout), late).unwrap();
+    let kinds: Vec<_> = done.effects.into_iter().filter_map(sent).map(|it| it.0.kind).collect();
+    assert_eq!(kinds, [gnomon_schemas::topic::MessageKind::Batch]);
+    domain
+        .handle(command("site-1", Action::Disconnected(Session(1), "lost".to_owned())), late)
+        .unwrap();
+    assert_eq!(domain.poll_timeout(), None);
+}
+
+#[test]
+fn the_number_of_remembered_sessions_is_bounded_and_each_has_an_end() {
+    use crate::store::{MemoryStore, Store as _};
+    let (mut domain, store) = (with_node(), MemoryStore::new());
+    for n in 1..=150 {
+        let connected = Action::Connected(Session(n));
+        let done = domain.handle(command("site-1", connected), at(n)).unwrap();
+        for effect in done.effects {
+            if let Effect::Persist(ops) = effect {
+                store.commit(&ops).unwrap();
+            }
+        }
+    }
+    let rows = store.scan(&rows::session::of_node(&"site-1".parse().unwrap())).unwrap();
+    assert_eq!(rows.len(), SESSIONS);
+    let records: Vec<_> =
+        rows.iter().map(|(key, value)| rows::session::read(key, value).unwrap()).collect();
+    let (last, ended) = records.split_last().unwrap();
+    assert_eq!((last.session, last.ended_ms), (150, None));
+    assert!(ended.iter().all(|record| record.ended_ms == Some(record.connected_ms + 1)));
+    assert!(ended.iter().all(|record| record.reason.as_deref().unwrap().contains("another")));
 }

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use gnomon_schemas::document::Document;
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
-use gnomon_schemas::version::{Epoch, Seq, Version};
+use gnomon_schemas::version::{Epoch, Half, Seq, Version};
 use gnomon_sync::WriterCounters;
 
 use super::node::Node;
-use crate::rows::Presence;
+use super::times::Times;
+use crate::rows::{HalfRecord, Presence, ShadowRecord};
 
 /// A node as it was at some time.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,8 +74,8 @@ pub struct ShadowView {
     pub desired: Option<HalfView>,
     /// What is.
     pub reported: Option<HalfView>,
-    /// When `reported` last changed here, in milliseconds since 1970.
-    pub reported_ms: Option<u64>,
+    /// What operators note about it.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// One half of a shadow.
@@ -84,12 +85,24 @@ pub struct HalfView {
     pub version: Version,
     /// Its document.
     pub document: Arc<Document>,
+    /// When it last changed here, in milliseconds since 1970.
+    pub changed_ms: Option<u64>,
+    /// When each of its fields was last written.
+    pub times: Times,
 }
 
 impl ShadowView {
     /// Whether there is anything to see.
     pub const fn is_present(&self) -> bool {
         self.desired.is_some() || self.reported.is_some()
+    }
+
+    /// One of the halves.
+    pub const fn half(&self, half: Half) -> Option<&HalfView> {
+        match half {
+            Half::Desired => self.desired.as_ref(),
+            Half::Reported => self.reported.as_ref(),
+        }
     }
 
     /// The version of `desired`; zero if there is none.
@@ -125,24 +138,31 @@ impl Node {
 
     /// The shadow as it is, also one that has nothing to see.
     pub fn shadow(&self, key: &ShadowKey) -> ShadowView {
-        let half = |held: gnomon_sync::Held<'_>| HalfView {
+        let nothing = ShadowRecord::default();
+        let record = self.shadows.get(key).unwrap_or(&nothing);
+        let half = |held: gnomon_sync::Held<'_>, record: &HalfRecord| HalfView {
             version: held.version,
             document: Arc::clone(held.document),
+            changed_ms: record.changed_ms,
+            times: record.times.clone(),
         };
-        let record = self.shadows.get(key);
-        let reported = self.reader.get(key).map(half);
         ShadowView {
             node: self.name.clone(),
             key: key.clone(),
             version: record.version,
-            desired: self.writer.get(key).map(half),
-            reported_ms: record.reported_ms.filter(|_| reported.is_some()),
-            reported,
+            desired: self.writer.get(key).map(|held| half(held, &record.desired)),
+            reported: self.reader.get(key).map(|held| half(held, &record.reported)),
+            tags: record.tags.clone(),
         }
     }
 
     /// The shadows that there are, by key.
     pub fn shadows(&self) -> impl Iterator<Item = ShadowView> {
-        self.shadows.keys().map(|key| self.shadow(key)).filter(ShadowView::is_present)
+        self.shadows_after(None)
+    }
+
+    /// The shadows that there are behind a key.
+    pub fn shadows_after(&self, after: Option<&ShadowKey>) -> impl Iterator<Item = ShadowView> {
+        self.shadows.keys_from(after).map(|key| self.shadow(key)).filter(ShadowView::is_present)
     }
 }

@@ -1,51 +1,75 @@
 //! Changing the `desired` half of a shadow, under a condition.
 
+use std::sync::Arc;
+
 use gnomon_schemas::app::{AppSpec, DocumentError};
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::{Document, Patch};
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Half, Version};
 
-use super::command::{Answer, Change, Created, Done, Now, Precondition};
+use super::command::{Answer, Author, Change, Created, Done, Now, Precondition, Write};
 use super::node::Node;
+use super::pointer::FieldCondition;
 use super::rejection::Rejection;
 use super::secrets::{self, Unrestored};
+use super::shadows::Accepted;
 
 impl Node {
     /// Changes `desired`, or says why not.
     pub(super) fn write(
         &mut self,
         now: Now,
-        key: &ShadowKey,
-        change: Change,
-        when: Precondition,
+        by: &Author,
+        write: Write,
         limit: usize,
     ) -> Result<Done, Rejection> {
-        let current = self.writer.get(key).map_or(Version::ZERO, |held| held.version);
+        let Write { key, change, when, fields } = write;
+        let old = self.writer.get(&key).map(|held| Arc::clone(held.document));
+        self.check_conditions(&key, when, &fields)?;
+        let (document, named) = match change {
+            Change::Delete => (None, None),
+            Change::Put(document) => (Some(reveal(&key, document, old.as_deref())?), None),
+            Change::Patch(patch) => {
+                let nothing = Document::new();
+                let new = old.as_deref().unwrap_or(&nothing).apply(&patch);
+                let new = new.map_err(Rejection::InvalidDocument)?;
+                (Some(reveal(&key, new, old.as_deref())?), Some(patch))
+            }
+        };
+        match &document {
+            Some(document) => self.check(&key, document, limit)?,
+            None if old.is_none() => {
+                return Err(Rejection::UnknownShadow { node: self.name.clone(), key });
+            }
+            None => {}
+        }
+        Ok(self.change(now, by, Decided { key, document, named, old }))
+    }
+
+    fn check_conditions(
+        &self,
+        key: &ShadowKey,
+        when: Precondition,
+        fields: &[FieldCondition],
+    ) -> Result<(), Rejection> {
+        let held = self.writer.get(key);
+        let current = held.map_or(Version::ZERO, |held| held.version);
         if !when.holds(current) {
             let (node, key) = (self.name.clone(), key.clone());
             return Err(Rejection::VersionConflict { node, key, current });
         }
-        let old = self.writer.get(key).map(|held| &**held.document);
-        let document = match change {
-            Change::Delete => None,
-            Change::Put(document) => Some(reveal(key, document, old)?),
-            Change::Patch(patch) => {
-                let new = old.map_or_else(|| Document::new().apply(&patch), |d| d.apply(&patch));
-                Some(reveal(key, new.map_err(Rejection::InvalidDocument)?, old)?)
+        let document = held.map(|held| &**held.document);
+        match fields.iter().find(|condition| !condition.holds(document)) {
+            None => Ok(()),
+            Some(failed) => {
+                let (key, pointer) = (key.clone(), failed.pointer.clone());
+                Err(Rejection::FieldConflict { key, pointer, current })
             }
-        };
-        match &document {
-            Some(document) => self.check(key, document, limit)?,
-            None if current == Version::ZERO => {
-                return Err(Rejection::UnknownShadow { node: self.name.clone(), key: key.clone() });
-            }
-            None => {}
         }
-        Ok(self.change(now, key, document, current))
     }
 
     fn check(&self, key: &ShadowKey, document: &Document, limit: usize) -> Result<(), Rejection> {
-        let is_new = self.writer.get(key).is_none() && self.reader.get(key).is_none();
+        let is_new = !self.has(key);
         if is_new && self.shadows.present() >= limit {
             return Err(Rejection::LimitReached { what: "shadows", limit });
         }
@@ -58,26 +82,42 @@ impl Node {
     }
 
     /// Makes a change that was found to be in order; one that changes nothing has no effects.
-    fn change(
-        &mut self,
-        now: Now,
-        key: &ShadowKey,
-        document: Option<Document>,
-        current: Version,
-    ) -> Done {
+    fn change(&mut self, now: Now, by: &Author, decided: Decided) -> Done {
+        let Decided { key, document, named, old } = decided;
+        let current = self.writer.get(&key).map(|held| held.version);
         let version = match document {
-            Some(document) => Some(self.writer.put(now.moment, key, document)),
-            None => self.writer.delete(now.moment, key),
+            Some(document) => Some(self.writer.put(now.moment, &key, document)),
+            None => self.writer.delete(now.moment, &key),
         };
         let mut effects = Vec::new();
-        if version != Some(current) {
-            let (ops, notice) = self.count(now, key, Half::Desired);
+        if let Some(version) = version.filter(|version| Some(*version) != current) {
+            let new = self.writer.get(&key).map(|held| Arc::clone(held.document));
+            let change = Accepted {
+                key: &key,
+                half: Half::Desired,
+                version,
+                before: old.as_deref(),
+                after: new.as_deref(),
+                named: named.as_ref(),
+                by,
+                unix_ms: now.unix_ms,
+                present: self.has(&key),
+            };
+            let (ops, notice) = self.count(&change, old.clone());
             effects = self.drain(now, ops);
             effects.push(notice);
         }
-        let created = Created(current == Version::ZERO);
-        Done { answer: Answer::Shadow(Box::new(self.shadow(key)), created), effects }
+        let created = Created(current.is_none());
+        Done { answer: Answer::Shadow(Box::new(self.shadow(&key)), created), effects }
     }
+}
+
+/// A write that was found to be in order.
+struct Decided {
+    key: ShadowKey,
+    document: Option<Document>,
+    named: Option<Patch>,
+    old: Option<Arc<Document>>,
 }
 
 /// The document of an app with the contents of those secrets that it leaves as they are.

@@ -6,8 +6,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use gnomon_schemas::{json, limits};
 use http_body_util::BodyExt as _;
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 
 use super::ApiError;
@@ -53,7 +54,29 @@ pub(super) async fn request<T: DeserializeOwned>(
 ) -> Result<T, ApiError> {
     check_media_type(headers, JSON)?;
     let value = json::parse(&bytes(body, limit).await?)?;
-    serde_json::from_value(value).map_err(|error| ApiError::bad("the request's body", &error))
+    strict(value).map_err(|error| ApiError::bad("the request's body", &error))
+}
+
+/// Reads a JSON object and nothing else: an array would be taken for the fields in their order.
+pub(super) fn strict<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    let object = Map::deserialize(deserializer)?;
+    serde_json::from_value(Value::Object(object)).map_err(D::Error::custom)
+}
+
+/// Reads an array of which each item is an object.
+pub(super) fn strict_all<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    struct Strict<T>(T);
+    impl<'de, T: DeserializeOwned> Deserialize<'de> for Strict<T> {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            strict(deserializer).map(Self)
+        }
+    }
+    let items = Vec::<Strict<T>>::deserialize(deserializer)?;
+    Ok(items.into_iter().map(|Strict(item)| item).collect())
 }
 
 fn check_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), ApiError> {

@@ -8,12 +8,34 @@ use axum::response::{IntoResponse, Response};
 use gnomon_schemas::app::DocumentError;
 use gnomon_schemas::document::InvalidDocument;
 use gnomon_schemas::json::ParseJsonError;
+use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use crate::chain;
 use crate::core::Refusal;
 use crate::domain::Rejection;
 use crate::identity::AuthorityError;
+
+/// How a refusal looks.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct ErrorJson {
+    error: RefusalJson,
+}
+
+/// Why a call is refused.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Refusal)]
+pub(super) struct RefusalJson {
+    /// Stable, for machines.
+    code: &'static str,
+    /// What is wrong, where, and what to do, for people.
+    message: String,
+    /// More, by code.
+    #[schema(value_type = Object)]
+    detail: Value,
+}
 
 /// A refusal of the API.
 #[derive(Debug)]
@@ -27,6 +49,12 @@ pub struct ApiError {
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), detail: json!({}) }
+    }
+
+    /// The status, and what is said with it.
+    pub(super) fn into_parts(self) -> (StatusCode, RefusalJson) {
+        let Self { status, code, message, detail } = self;
+        (status, RefusalJson { code, message, detail })
     }
 
     fn with(self, detail: Value) -> Self {
@@ -58,6 +86,15 @@ impl ApiError {
         let path = brief(path);
         let message = format!("there is nothing at {path}; the API's resources begin with /v1/");
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// The history does not go back to there.
+    pub(super) fn unknown_version(what: &str) -> Self {
+        let message = format!(
+            "{what} is not in the history: it never was, or is no longer kept; the list of \
+             versions says what is"
+        );
+        Self::new(StatusCode::NOT_FOUND, "unknown_version", message)
     }
 
     /// The resource has no such method.
@@ -96,11 +133,9 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let error = json!({
-            "error": { "code": self.code, "message": self.message, "detail": self.detail }
-        });
-        let mut response = (self.status, Json(error)).into_response();
-        if self.status == StatusCode::UNAUTHORIZED {
+        let (status, error) = self.into_parts();
+        let mut response = (status, Json(ErrorJson { error })).into_response();
+        if status == StatusCode::UNAUTHORIZED {
             let scheme = header::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
         }
@@ -130,6 +165,10 @@ impl From<Rejection> for ApiError {
             }
             Rejection::VersionConflict { current, .. } => {
                 refuse(StatusCode::PRECONDITION_FAILED).with(json!({ "current": current }))
+            }
+            Rejection::FieldConflict { pointer, current, .. } => {
+                let detail = json!({ "current": current, "pointer": pointer.to_string() });
+                refuse(StatusCode::PRECONDITION_FAILED).with(detail)
             }
             Rejection::InvalidDocument(error) => error.into(),
             Rejection::InvalidApp { reason, .. } => {

@@ -6,56 +6,81 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
+use super::auth::Caller;
 use super::path::NodePath;
-use super::{Api, ApiError, body, shape};
+use super::shape::{NodeJson, NodesJson};
+use super::{Api, ApiError, body};
 use crate::domain::{Action, Answer, Command, Created, NodeView, Rejection};
 
-#[derive(Deserialize)]
+/// What an operator says of a node.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(example = json!({ "labels": { "region": "north" } }))]
 pub(super) struct PutNode {
+    /// At most 64; a key has 1 to 63 of a-z, A-Z, 0-9, `.`, `_`, `-`, `/`, a value at most 256 bytes.
     #[serde(default)]
     labels: BTreeMap<String, String>,
 }
 
+/// Makes a node, or sets its labels.
+#[utoipa::path(put, path = "/v1/nodes/{node}", tag = "nodes",
+    params(("node" = String, Path, description = "The node's name", example = "site-1")),
+    request_body(content = PutNode),
+    responses((status = 200, body = NodeJson<'_>), (status = 201, body = NodeJson<'_>)))]
 pub(super) async fn put(
     State(api): State<Api>,
+    Caller(by): Caller,
     NodePath(node): NodePath,
     headers: HeaderMap,
     content: Body,
-) -> Result<(StatusCode, Json<Value>), ApiError> {
+) -> Result<Response, ApiError> {
     let PutNode { labels } = body::request(&headers, content, body::REQUEST).await?;
     let action = Action::PutNode { labels };
-    let Answer::Node(view, Created(created)) = api.core.execute(Command { node, action }).await?
-    else {
+    let command = Command { node, action, by };
+    let Answer::Node(view, Created(created)) = api.core.execute(command).await? else {
         return Err(ApiError::internal());
     };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(shape::node(&view))))
+    Ok((status, Json(NodeJson::from(&*view))).into_response())
 }
 
-pub(super) async fn list(State(api): State<Api>) -> Result<Json<Value>, ApiError> {
+/// All nodes.
+#[utoipa::path(get, path = "/v1/nodes", tag = "nodes",
+    responses((status = 200, body = NodesJson<'_>)))]
+pub(super) async fn list(State(api): State<Api>) -> Result<Response, ApiError> {
     let views: Vec<NodeView> =
         api.core.read(|domain, _| domain.nodes().map(crate::domain::Node::view).collect()).await?;
-    Ok(Json(json!({ "nodes": views.iter().map(shape::node).collect::<Vec<_>>() })))
+    let nodes = NodesJson { nodes: views.iter().map(NodeJson::from).collect() };
+    Ok(Json(nodes).into_response())
 }
 
+/// One node.
+#[utoipa::path(get, path = "/v1/nodes/{node}", tag = "nodes",
+    params(("node" = String, Path, description = "The node's name", example = "site-1")),
+    responses((status = 200, body = NodeJson<'_>)))]
 pub(super) async fn read(
     State(api): State<Api>,
     NodePath(node): NodePath,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Response, ApiError> {
     let name = node.clone();
     let view = api.core.read(move |domain, _| Some(domain.node(&name)?.view())).await?;
     let view = view.ok_or(Rejection::UnknownNode(node))?;
-    Ok(Json(shape::node(&view)))
+    Ok(Json(NodeJson::from(&view)).into_response())
 }
 
+/// Deletes a node with everything it had.
+#[utoipa::path(delete, path = "/v1/nodes/{node}", tag = "nodes",
+    params(("node" = String, Path, description = "The node's name", example = "site-1")),
+    responses((status = 204, description = "It is deleted, its session has ended")))]
 pub(super) async fn delete(
     State(api): State<Api>,
+    Caller(by): Caller,
     NodePath(node): NodePath,
 ) -> Result<StatusCode, ApiError> {
-    api.core.execute(Command { node, action: Action::DeleteNode }).await?;
+    api.core.execute(Command { node, action: Action::DeleteNode, by }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,13 +1,125 @@
-//! The conditions of a write, from the headers If-Match and If-None-Match.
+//! The conditions of a write, from the headers If-Match, If-None-Match and If-Field.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use gnomon_schemas::json;
 use gnomon_schemas::version::Version;
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::Type;
+use utoipa::openapi::{ObjectBuilder, Required};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{ApiError, error};
-use crate::domain::Precondition;
+use super::{ApiError, body, error};
+use crate::chain;
+use crate::domain::{FieldCondition, Precondition};
 
-/// Reads the condition under which a write is meant.
-pub(super) fn of(headers: &HeaderMap) -> Result<Precondition, ApiError> {
+/// The conditions of a write.
+#[derive(Debug, PartialEq)]
+pub(super) struct Conditions {
+    /// On the version.
+    pub(super) when: Precondition,
+    /// On fields.
+    pub(super) fields: Vec<FieldCondition>,
+}
+
+/// A condition on a field of `desired`, in JSON: it has this value, or it is not there.
+#[derive(Debug, Clone, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = FieldCondition, example = json!({ "pointer": "/price", "equals": 1.75 }))]
+pub(super) struct FieldJson {
+    /// Where, as a JSON pointer.
+    pointer: String,
+    /// What must be there.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Value>)]
+    equals: Option<Value>,
+    /// That nothing may be there.
+    #[serde(default)]
+    #[schema(required = false)]
+    absent: bool,
+}
+
+/// The header with conditions on fields: a [`FieldJson`]; may be there more than once.
+pub(super) const IF_FIELD: HeaderName = HeaderName::from_static("if-field");
+
+/// The most conditions on fields of one write.
+const FIELDS: usize = 100;
+
+/// Reads the conditions under which a write is meant.
+pub(super) fn of(headers: &HeaderMap) -> Result<Conditions, ApiError> {
+    let read = |value: &HeaderValue| {
+        let text = value.to_str().map_err(|_| unreadable("it is not ASCII"))?;
+        FieldJson::parse(text)
+    };
+    let fields: Vec<FieldJson> =
+        headers.get_all(IF_FIELD).iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Conditions { when: version_of(headers)?, fields: self::fields(fields)? })
+}
+
+/// Checks conditions on fields.
+pub(super) fn fields(fields: Vec<FieldJson>) -> Result<Vec<FieldCondition>, ApiError> {
+    if fields.len() > FIELDS {
+        let message = format!("a write has at most {FIELDS} conditions on fields");
+        return Err(ApiError::bad_precondition(message));
+    }
+    fields.into_iter().map(FieldJson::check).collect()
+}
+
+impl FieldJson {
+    /// Reads a condition.
+    pub(super) fn parse(text: &str) -> Result<Self, ApiError> {
+        let value = json::parse(text.as_bytes()).map_err(|error| unreadable(&chain(&error)))?;
+        body::strict(value).map_err(|error| unreadable(&chain(&error)))
+    }
+
+    fn check(self) -> Result<FieldCondition, ApiError> {
+        let Self { pointer, equals, absent } = self;
+        let pointer = pointer.parse().map_err(|error| unreadable(&chain(&error)))?;
+        if equals.is_some() == absent {
+            return Err(unreadable("it needs either `equals` or `\"absent\": true`"));
+        }
+        Ok(FieldCondition { pointer, equals })
+    }
+}
+
+fn unreadable(why: &str) -> ApiError {
+    ApiError::bad_precondition(format!(
+        "a condition on a field looks like {{\"pointer\": \"/price\", \"equals\": 1.75}}: {why}"
+    ))
+}
+
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+impl IntoParams for Conditions {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let header = |name: &str, text: &str| {
+            ParameterBuilder::new()
+                .name(name)
+                .parameter_in(ParameterIn::Header)
+                .required(Required::False)
+                .description(Some(text))
+                .schema(Some(ObjectBuilder::new().schema_type(Type::String)))
+                .build()
+        };
+        vec![
+            header(
+                "If-Match",
+                "Only if desired has this version (`\"7\"`), is not there (`\"0\"`), is there (`*`)",
+            ),
+            header("If-None-Match", "`*`: only if desired is not there"),
+            header(
+                "If-Field",
+                "A condition on a field of desired, in JSON: `{\"pointer\": \"/price\", \
+                 \"equals\": 1.75}` or `{\"pointer\": \"/price\", \"absent\": true}`; may be repeated",
+            ),
+        ]
+    }
+}
+
+fn version_of(headers: &HeaderMap) -> Result<Precondition, ApiError> {
     let only_match = single(headers, &header::IF_MATCH)?;
     let none_match = single(headers, &header::IF_NONE_MATCH)?;
     match (only_match, none_match) {
@@ -57,7 +169,33 @@ mod tests {
         let pair = |(name, value): &(HeaderName, &'static str)| {
             (name.clone(), HeaderValue::from_static(value))
         };
-        of(&pairs.iter().map(pair).collect())
+        of(&pairs.iter().map(pair).collect()).map(|conditions| conditions.when)
+    }
+
+    #[test]
+    fn a_condition_on_a_field_is_a_value_or_nothing() {
+        let read = |texts: &[&'static str]| {
+            let header = |text: &&'static str| (IF_FIELD, HeaderValue::from_static(text));
+            of(&texts.iter().map(header).collect()).map(|conditions| conditions.fields)
+        };
+        let good = read(&[
+            r#"{"pointer": "/a/b", "equals": [1]}"#,
+            r#"{"pointer": "/c", "absent": true}"#,
+        ]);
+        let condition =
+            |pointer: &str, equals| FieldCondition { pointer: pointer.parse().unwrap(), equals };
+        let expected = [condition("/a/b", Some(serde_json::json!([1]))), condition("/c", None)];
+        assert_eq!(good.unwrap(), expected);
+        for bad in [
+            "/a",
+            r#"{"pointer": "a", "absent": true}"#,
+            r#"["/a", 1, false]"#,
+            r#"{"pointer": "/a"}"#,
+            r#"{"pointer": "/a", "equals": 1, "absent": true}"#,
+            r#"{"pointer": "/a", "equal": 1}"#,
+        ] {
+            assert!(read(&[bad]).is_err(), "{bad} was accepted");
+        }
     }
 
     #[test]
@@ -77,5 +215,20 @@ mod tests {
         }
         assert!(read(&[(inm.clone(), "\"7\"")]).is_err());
         assert!(read(&[(im, "*"), (inm, "*")]).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_header_is_too_strange(
+            name in 0..3_usize, bytes in proptest::collection::vec(0x20..=0xff_u8, 0..60)
+        ) {
+            let name = [header::IF_MATCH, header::IF_NONE_MATCH, IF_FIELD].into_iter().nth(name);
+            let value = HeaderValue::from_bytes(&bytes).ok();
+            let headers: HeaderMap = name.into_iter().zip(value).collect();
+            if let Err(error) = of(&headers) {
+                let (status, _) = error.into_parts();
+                proptest::prop_assert_eq!(status, axum::http::StatusCode::BAD_REQUEST);
+            }
+        }
     }
 }

@@ -1,42 +1,117 @@
-//! The part of an address after the question mark.
+//! The part of an address after the question mark: every name in it is known, or it is refused.
 
 use std::collections::BTreeSet;
+use std::error::Error;
+use std::str::FromStr;
 
 use axum::extract::Query;
 use axum::http::Uri;
-use gnomon_schemas::key::ShadowKey;
+use gnomon_schemas::version::Half;
 
 use super::{ApiError, error, path};
 use crate::core::WatchFilter;
+use crate::domain::Pointer;
 
-/// The most nodes that one request may name.
+/// The most nodes, and the most pointers, that one request may name.
 const NODES: usize = 1000;
+const POINTERS: usize = 100;
+
+/// The names and values that were not looked at yet.
+pub(super) struct Pairs {
+    left: Vec<(String, String)>,
+    known: Vec<&'static str>,
+}
+
+impl Pairs {
+    /// Reads the query.
+    pub(super) fn of(uri: &Uri) -> Result<Self, ApiError> {
+        let Query(left): Query<Vec<(String, String)>> =
+            Query::try_from_uri(uri).map_err(|error| ApiError::bad("the query", &error))?;
+        Ok(Self { left, known: Vec::new() })
+    }
+
+    /// Every value of a name.
+    pub(super) fn all(&mut self, name: &'static str) -> Vec<String> {
+        self.known.push(name);
+        self.left.extract_if(.., |(key, _)| key == name).map(|(_, value)| value).collect()
+    }
+
+    /// The value of a name that may be there once.
+    pub(super) fn text(&mut self, name: &'static str) -> Result<Option<String>, ApiError> {
+        let mut values = self.all(name).into_iter();
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            (_, Some(_)) => Err(ApiError::bad_request(format!("the query names `{name}` twice"))),
+        }
+    }
+
+    /// The same, read as what it should be.
+    pub(super) fn one<T>(&mut self, name: &'static str) -> Result<Option<T>, ApiError>
+    where
+        T: FromStr,
+        T::Err: Error,
+    {
+        let read = |text: String| {
+            text.parse().map_err(|error| ApiError::bad(&format!("the query's `{name}`"), &error))
+        };
+        self.text(name)?.map(read).transpose()
+    }
+
+    /// A number from one to `most`.
+    pub(super) fn limit(&mut self, usual: usize, most: usize) -> Result<usize, ApiError> {
+        let limit = self.one("limit")?.unwrap_or(usual);
+        if (1..=most).contains(&limit) {
+            return Ok(limit);
+        }
+        Err(ApiError::bad_request(format!("the query's `limit` is {limit}; it is 1 to {most}")))
+    }
+
+    /// One of the halves.
+    pub(super) fn half(&mut self) -> Result<Option<Half>, ApiError> {
+        match self.text("half")?.as_deref() {
+            None => Ok(None),
+            Some("desired") => Ok(Some(Half::Desired)),
+            Some("reported") => Ok(Some(Half::Reported)),
+            Some(_) => Err(ApiError::bad_request("the query's `half` is `desired` or `reported`")),
+        }
+    }
+
+    /// The places in a document that are wanted.
+    pub(super) fn pointers(&mut self) -> Result<Vec<Pointer>, ApiError> {
+        let texts = self.all("pointer");
+        if texts.len() > POINTERS {
+            let message = format!("the query names more than {POINTERS} pointers");
+            return Err(ApiError::bad_request(message));
+        }
+        let read = |text: String| {
+            text.parse().map_err(|error| ApiError::bad("the query's `pointer`", &error))
+        };
+        texts.into_iter().map(read).collect()
+    }
+
+    /// Refuses what is left.
+    pub(super) fn end(self) -> Result<(), ApiError> {
+        let Some((name, _)) = self.left.first() else { return Ok(()) };
+        let name = error::brief(name);
+        let known = match self.known.as_slice() {
+            [] => "none".to_owned(),
+            known => known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+        };
+        let message = format!("the query's {name:?} is not known here; known: {known}");
+        Err(ApiError::bad_request(message))
+    }
+}
 
 /// Reads `node`, which may be repeated, and `key` where `keys` allows it.
 pub(super) fn filter(uri: &Uri, keys: bool) -> Result<WatchFilter, ApiError> {
-    let Query(pairs): Query<Vec<(String, String)>> =
-        Query::try_from_uri(uri).map_err(|error| ApiError::bad("the query", &error))?;
-    let mut nodes = BTreeSet::new();
-    let mut key: Option<ShadowKey> = None;
-    for (name, value) in pairs {
-        match name.as_str() {
-            "node" => {
-                nodes.insert(path::node(&value)?);
-            }
-            "key" if keys && key.is_none() => key = Some(path::shadow(&value)?),
-            "key" if keys => return Err(ApiError::bad_request("the query names `key` twice")),
-            _ => return Err(unknown(&name, keys)),
-        }
-    }
+    let mut pairs = Pairs::of(uri)?;
+    let nodes = pairs.all("node");
+    let key = if keys { pairs.text("key")? } else { None };
+    pairs.end()?;
+    let nodes = nodes.iter().map(|node| path::node(node)).collect::<Result<BTreeSet<_>, _>>()?;
     if nodes.len() > NODES {
         let message = format!("the query names more than {NODES} nodes; leave `node` out for all");
         return Err(ApiError::bad_request(message));
     }
-    Ok(WatchFilter { nodes, key })
-}
-
-fn unknown(name: &str, keys: bool) -> ApiError {
-    let name = error::brief(name);
-    let known = if keys { "`node` and `key`" } else { "`node`" };
-    ApiError::bad_request(format!("the query's {name:?} is not known here; known: {known}"))
+    Ok(WatchFilter { nodes, key: key.map(|key| path::shadow(&key)).transpose()? })
 }

@@ -4,43 +4,81 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::Uri;
+use axum::http::{HeaderMap, Uri};
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::stream::{self, Stream, StreamExt as _};
+use gnomon_schemas::document::Document;
 use serde::Serialize;
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::shape::{self, ChangedJson};
+use super::history::patch_json;
+use super::shape::{ChangedJson, NodeJson};
 use super::{Api, ApiError, query};
-use crate::core::{WatchEvent, Watching};
-use crate::domain::Notice;
+use crate::clock;
+use crate::core::{Position, WatchEvent, WatchStart, Watching};
+use crate::domain::{Notice, ShadowChange};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// What there is, and then every change of it.
+///
+/// Who comes back with the id of the last event it saw gets what it missed; if that is not known
+/// any more, a `resync` and everything anew.
+#[utoipa::path(get, path = "/v1/watch", tag = "shadows",
+    params(("node" = Option<Vec<String>>, Query, description = "Only these nodes; may be repeated"),
+        ("key" = Option<String>, Query, description = "Only this shadow of each"),
+        ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen")),
+    responses((status = 200, body = String, content_type = "text/event-stream",
+        description = "Server-sent events: `shadow`, `node`, `node_deleted`, each with an id; \
+            `synced`, `resync`, `lagged`")))]
 pub(super) async fn watch(
     State(api): State<Api>,
+    headers: HeaderMap,
     uri: Uri,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, ApiError> {
     let filter = query::filter(&uri, true)?;
-    let Watching { snapshot, events } = api.core.watch(filter).await?;
-    let snapshot =
-        stream::iter(snapshot).map(|view| event("shadow", &ChangedJson::new(&view, None)));
-    let synced = stream::once(async { event("synced", &json!({})) });
+    let last = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
+    // What is no id of ours is that of a cloud that was there before.
+    let seen = last.and_then(|id| id.to_str().ok()?.parse::<Position>().ok());
+    let Watching { start, position, events } = api.core.watch(filter, seen).await?;
+    let (missed, snapshot) = match start {
+        WatchStart::Missed(missed) => (missed, None),
+        WatchStart::Snapshot(snapshot) => (Vec::new(), Some(snapshot)),
+    };
+    let resync = (last.is_some() && snapshot.is_some()).then(|| event("resync", &json!({})));
+    let snapshot = stream::iter(snapshot.into_iter().flatten())
+        .map(|view| event("shadow", &ChangedJson::new(&view, clock::unix_ms())));
+    let missed = stream::iter(missed).map(|placed| form(&WatchEvent::Changed(placed)));
+    let synced = stream::once(async move { event("synced", &json!({})).id(position.to_string()) });
     let changes = ReceiverStream::new(events).map(|event| form(&event));
-    let events = snapshot.chain(synced).chain(changes).map(Ok);
-    let events = events.take_until(api.stop.cancelled_owned());
+    let begin = stream::iter(resync).chain(snapshot).chain(missed).chain(synced);
+    let events = begin.chain(changes).map(Ok).take_until(api.stop.cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 
+const LAST_EVENT_ID: &str = "last-event-id";
+
 fn form(occurrence: &WatchEvent) -> Event {
-    let WatchEvent::Changed(notice) = occurrence else { return event("lagged", &json!({})) };
-    match &**notice {
-        Notice::Shadow(view, half) => event("shadow", &ChangedJson::new(view, Some(*half))),
-        Notice::Node(view) => event("node", &shape::node(view)),
+    let WatchEvent::Changed((position, notice)) = occurrence else {
+        return event("lagged", &json!({}));
+    };
+    let event = match &**notice {
+        Notice::Shadow(change) => event("shadow", &shadow(change)),
+        Notice::Node(view) => event("node", &NodeJson::from(&**view)),
         Notice::NodeDeleted(name) => event("node_deleted", &json!({ "name": name })),
-    }
+    };
+    event.id(position.to_string())
+}
+
+fn shadow(change: &ShadowChange) -> ChangedJson<'_> {
+    let ShadowChange { view, half, before, .. } = change;
+    let nothing = Document::new();
+    let after = view.half(*half).map(|half| &*half.document);
+    let (before, after) = (before.as_deref().unwrap_or(&nothing), after.unwrap_or(&nothing));
+    let patch = patch_json(before, after, view.key.app().is_some());
+    ChangedJson::new(view, clock::unix_ms()).changed(*half, Some(patch))
 }
 
 fn event(name: &str, data: &impl Serialize) -> Event {

@@ -64,6 +64,7 @@ mod tests {
             common_name: "site-1".to_owned(),
             unit: unit.to_owned(),
             serial: serial.to_vec(),
+            ..CertificateSubject::default()
         };
         let certificate = Some(&certificate);
         let credentials =

@@ -76,6 +76,13 @@ impl Store for MemoryStore {
                 Op::DeletePrefix { prefix } => {
                     state.rows.retain(|key, _| !key.starts_with(prefix));
                 }
+                Op::Trim { prefix, keep } => {
+                    let keys = state.rows.keys().filter(|key| key.starts_with(prefix));
+                    let surplus: Vec<_> = keys.rev().skip(*keep).cloned().collect();
+                    for key in surplus {
+                        state.rows.remove(&key);
+                    }
+                }
             }
         }
         Ok(())
@@ -86,11 +93,35 @@ impl Store for MemoryStore {
     }
 
     fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
+        self.page(prefix, None, usize::MAX)
+    }
+
+    fn page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>, StoreError> {
         let end = after_prefix(prefix);
         let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+        let lower = match after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            Some(_) | None => Bound::Included(prefix),
+        };
         let state = self.state();
-        let rows = state.readable()?.range::<[u8], _>((Bound::Included(prefix), upper));
-        Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+        let rows = state.readable()?;
+        if end.as_deref().is_some_and(|end| after.is_some_and(|after| after >= end)) {
+            return Ok(Vec::new());
+        }
+        let rows = rows.range::<[u8], _>((lower, upper));
+        Ok(rows.take(limit).map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    fn export(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError> {
+        let rows = self.state().readable()?.clone();
+        // It has seen enough, or all.
+        let _ = rows.iter().all(|(key, value)| each(key, value));
+        Ok(())
     }
 }
 

@@ -1,11 +1,12 @@
 //! The default store: one redb file. Every commit is synced to the disk before it returns.
 
 use std::io::{self, ErrorKind};
+use std::ops::Bound;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use redb::{Builder, Database, Durability, ReadableDatabase as _};
+use redb::{Builder, Database, Durability, ReadableDatabase as _, ReadableTable as _};
 use redb::{Table, TableDefinition, TableError};
 
 use super::{Op, Pair, Store, StoreError, after_prefix};
@@ -36,6 +37,27 @@ impl RedbStore {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let store = Self { path: path.to_owned(), database: Mutex::new(None) };
         store.with(|_| Ok(()))?;
+        Ok(store)
+    }
+
+    /// Opens the file, which must be there, and checks every page of it.
+    pub fn verify(path: &Path) -> Result<Self, StoreError> {
+        let store = Self { path: path.to_owned(), database: Mutex::new(None) };
+        let metadata = std::fs::metadata(path).map_err(|error| store.explain_io(error))?;
+        if metadata.len() == 0 {
+            return Err(StoreError::Damaged {
+                path: path.to_owned(),
+                reason: "it is empty".into(),
+            });
+        }
+        let mut open = store.create()?;
+        let check = std::panic::AssertUnwindSafe(|| open.database.check_integrity());
+        let checked = std::panic::catch_unwind(check).unwrap_or(Ok(false));
+        if !checked.map_err(|error| store.explain(error.into()))? {
+            let reason = "its pages do not fit together".into();
+            return Err(StoreError::Damaged { path: path.to_owned(), reason });
+        }
+        *store.database.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
         Ok(store)
     }
 
@@ -138,23 +160,56 @@ impl Store for RedbStore {
     }
 
     fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
+        self.page(prefix, None, usize::MAX)
+    }
+
+    fn page(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Vec<Pair>, StoreError> {
+        let end = after_prefix(prefix);
+        if end.as_deref().is_some_and(|end| after.is_some_and(|after| after >= end)) {
+            return Ok(Vec::new());
+        }
         self.with(|database| {
             let rows = match database.begin_read()?.open_table(ROWS) {
                 Ok(rows) => rows,
                 Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
                 Err(error) => return Err(error.into()),
             };
-            let range = match after_prefix(prefix) {
-                Some(end) => rows.range(prefix..end.as_slice())?,
-                None => rows.range(prefix..)?,
+            let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+            let lower = match after {
+                Some(after) if after >= prefix => Bound::Excluded(after),
+                Some(_) | None => Bound::Included(prefix),
             };
+            let range = rows.range::<&[u8]>((lower, upper))?;
             let pair = |row: Result<(_, _), redb::StorageError>| {
                 let (key, value): (redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>) =
                     row?;
                 Ok((key.value().to_vec(), value.value().to_vec()))
             };
-            range.map(pair).collect()
+            range.take(limit).map(pair).collect()
         })
+    }
+
+    fn export(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError> {
+        // A transaction lives on without the lock, so that commits need not wait for it.
+        let moment = self.with(|database| Ok(database.begin_read()?))?;
+        let explain = |error: redb::Error| self.explain(error);
+        let rows = match moment.open_table(ROWS) {
+            Ok(rows) => rows,
+            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+            Err(error) => return Err(explain(error.into())),
+        };
+        for row in rows.iter().map_err(|error| explain(error.into()))? {
+            let (key, value) = row.map_err(|error| explain(error.into()))?;
+            if !each(key.value(), value.value()) {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -170,6 +225,22 @@ fn apply(rows: &mut Table<'_, &[u8], &[u8]>, op: &Op) -> Result<(), redb::Error>
             Some(end) => rows.retain_in(prefix.as_slice()..end.as_slice(), |_, _| false)?,
             None => rows.retain_in(prefix.as_slice().., |_, _| false)?,
         },
+        Op::Trim { prefix, keep } => trim(rows, prefix, *keep)?,
+    }
+    Ok(())
+}
+
+fn trim(rows: &mut Table<'_, &[u8], &[u8]>, prefix: &[u8], keep: usize) -> Result<(), redb::Error> {
+    let end = after_prefix(prefix);
+    let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
+    let range = rows.range::<&[u8]>((Bound::Included(prefix), upper))?;
+    let surplus: Vec<Vec<u8>> = range
+        .rev()
+        .skip(keep)
+        .map(|row| row.map(|(key, _)| key.value().to_vec()))
+        .collect::<Result<_, _>>()?;
+    for key in surplus {
+        rows.remove(key.as_slice())?;
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::{Op, Store, StoreError};
 
 /// The version that this build writes.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;
 
 const KEY: &[u8] = b"schema";
 
@@ -13,7 +13,8 @@ pub enum SchemaError {
     /// A newer build has written it.
     #[error(
         "the store has schema version {found}, this gnomon-cloud knows versions up to {known}; \
-         start the newer gnomon-cloud that wrote it, or restore a copy made before the upgrade"
+         start the newer gnomon-cloud that wrote it, or put back a backup made before the upgrade \
+         (gnomon-cloud restore FILE --data DIR --replace)"
     )]
     Newer {
         /// What the store says.
@@ -29,21 +30,30 @@ pub enum SchemaError {
     Store(#[from] StoreError),
 }
 
-/// Marks an empty store with the current version and refuses a store of a newer one.
-pub fn check_schema(store: &dyn Store) -> Result<(), SchemaError> {
+/// Marks an empty store with the current version, refuses a store of a newer one, and gives back
+/// the version of what is there.
+pub fn check_schema(store: &dyn Store) -> Result<u32, SchemaError> {
     let Some(value) = store.get(KEY)? else {
-        if !store.scan(b"")?.is_empty() {
+        if !store.page(b"", None, 1)?.is_empty() {
             return Err(SchemaError::Unreadable);
         }
-        let value = SCHEMA_VERSION.to_string().into_bytes();
-        return Ok(store.commit(&[Op::Put { key: KEY.to_vec(), value }])?);
+        store.commit(&[schema_row()])?;
+        return Ok(SCHEMA_VERSION);
     };
     let text = std::str::from_utf8(&value).map_err(|_| SchemaError::Unreadable)?;
     let found: u32 = text.parse().map_err(|_| SchemaError::Unreadable)?;
+    if found == 0 {
+        return Err(SchemaError::Unreadable);
+    }
     if found > SCHEMA_VERSION {
         return Err(SchemaError::Newer { found, known: SCHEMA_VERSION });
     }
-    Ok(())
+    Ok(found)
+}
+
+/// What marks a store as one of this version.
+pub fn schema_row() -> Op {
+    Op::Put { key: KEY.to_vec(), value: SCHEMA_VERSION.to_string().into_bytes() }
 }
 
 #[cfg(test)]
@@ -56,7 +66,7 @@ mod tests {
         let store = MemoryStore::new();
         check_schema(&store).unwrap();
         check_schema(&store).unwrap();
-        assert_eq!(store.get(KEY).unwrap(), Some(b"1".to_vec()));
+        assert_eq!(store.get(KEY).unwrap(), Some(b"2".to_vec()));
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! A cloud to test against, and a client that speaks to it.
 
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use gnomon_cloud::config::Config;
+use gnomon_cloud::http::description;
 use gnomon_cloud::server::Server;
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
@@ -87,7 +89,9 @@ impl Api {
     }
 
     pub(crate) async fn patch(&self, path: &str, changes: &Value) -> Response {
-        self.request(Method::PATCH, path).json(changes).send().await.unwrap()
+        let response = self.request(Method::PATCH, path).json(changes).send().await.unwrap();
+        documented(&response);
+        response
     }
 
     /// The body of a GET that must succeed.
@@ -111,11 +115,48 @@ impl Api {
     }
 }
 
+/// Asserts that the description of the API knows this answer of a path that it knows.
+fn documented(response: &Response) {
+    static PATHS: LazyLock<Value> = LazyLock::new(|| {
+        let mut description: Value = serde_json::from_str(description()).unwrap();
+        description["paths"].take()
+    });
+    let status = response.status().as_u16().to_string();
+    let path = response.url().path();
+    let fits = |template: &str| {
+        let (mut names, mut parts) = (template.split('/'), path.split('/'));
+        loop {
+            match (names.next(), parts.next()) {
+                (None, None) | (Some("{key}"), Some(_)) => return true,
+                (Some(name), Some(part)) if name == part || name.starts_with('{') => {}
+                _ => return false,
+            }
+        }
+    };
+    let mut known = PATHS.as_object().unwrap().iter().filter(|(template, _)| fits(template));
+    let Some((template, item)) = known.next() else { return };
+    let says = |operation: &Value| operation["responses"].get(&status).is_some();
+    let is_said = item.as_object().unwrap().values().any(says);
+    assert!(is_said || status == "405", "{template} does not say that it answers {status}");
+}
+
 /// Asserts that a request was refused in the API's form, and gives back the detail.
 pub(crate) async fn refused(response: Response, status: u16, code: &str) -> Value {
+    documented(&response);
     let found = response.status().as_u16();
     let mut body: Value = response.json().await.unwrap();
     assert_eq!((found, body["error"]["code"].as_str()), (status, Some(code)), "{body}");
     assert!(body["error"]["message"].as_str().is_some_and(|text| text.len() > 10), "{body}");
     body["error"]["detail"].take()
+}
+
+/// A shadow without what depends on the time.
+pub(crate) fn ageless(mut shadow: Value) -> Value {
+    for half in ["desired", "reported"] {
+        if let Some(half) = shadow[half].as_object_mut() {
+            assert!(half.remove("updated_ms").is_some_and(|at| at.is_u64()));
+            assert!(half.remove("age_ms").is_some_and(|age| age.as_u64() < Some(60_000)));
+        }
+    }
+    shadow
 }

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod api;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod durability;
@@ -10,6 +12,10 @@ mod durability;
 mod enrolment;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod many;
+#[cfg(test)]
+mod past;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

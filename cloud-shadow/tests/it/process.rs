@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
+use gnomon_cloud::store::{Op, RedbStore, Store as _};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use reqwest::{Method, StatusCode};
@@ -92,6 +93,10 @@ async fn what_was_answered_is_there_after_kill_9() {
         }
         signal(&child, Signal::SIGTERM);
         assert!(child.wait().unwrap().success());
+        let mut check = Command::new(env!("CARGO_BIN_EXE_gnomon-cloud"));
+        let check = check.arg("check").arg("--data").arg(dir.path()).output().unwrap();
+        let report: Value = serde_json::from_slice(&check.stdout).unwrap();
+        assert_eq!((&report["shadows"], &report["problems"]), (&json!(1), &json!([])));
     }
 }
 
@@ -167,8 +172,23 @@ fn a_damaged_store_is_an_error_and_stays_as_it_is() {
     let store = dir.path().join("store.redb");
     std::fs::write(&store, vec![7; 100_000]).unwrap();
     let output = serve(dir.path(), &[]).output().unwrap();
-    failed(&output, &["damaged", "store.redb"]);
+    failed(&output, &["damaged", "store.redb", "gnomon-cloud restore"]);
     assert_eq!(std::fs::read(&store).unwrap(), vec![7; 100_000]);
+}
+
+#[test]
+fn a_store_of_a_newer_cloud_is_refused_with_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, _) = start(dir.path());
+    signal(&child, Signal::SIGTERM);
+    assert!(child.wait().unwrap().success());
+    let path = dir.path().join("store.redb");
+    let newer = Op::Put { key: b"schema".to_vec(), value: b"99".to_vec() };
+    RedbStore::open(&path).unwrap().commit(&[newer]).unwrap();
+    let words = ["schema version 99", "start the newer gnomon-cloud", "gnomon-cloud restore"];
+    failed(&serve(dir.path(), &[]).output().unwrap(), &words);
+    let schema = RedbStore::open(&path).unwrap().get(b"schema").unwrap();
+    assert_eq!(schema, Some(b"99".to_vec()), "it stays as it is");
 }
 
 #[test]

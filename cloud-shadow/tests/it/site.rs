@@ -28,7 +28,7 @@ use crate::bench::Cloud;
 use crate::enrolment::{Joined, join};
 
 /// What survives the site's connections.
-struct Machines {
+pub(crate) struct Machines {
     node: NodeName,
     reader: Reader,
     writer: Writer,
@@ -36,19 +36,19 @@ struct Machines {
 }
 
 /// What the test wants of a connected site.
-enum Order {
+pub(crate) enum Order {
     Report(Document),
     Publish(String, Vec<u8>),
 }
 
 /// A connected site.
-struct Site {
+pub(crate) struct Site {
     orders: mpsc::Sender<Order>,
     task: JoinHandle<Machines>,
 }
 
 impl Machines {
-    fn new(node: &str) -> Self {
+    pub(crate) fn new(node: &str) -> Self {
         let rng = StdRng::seed_from_u64(1);
         let writer = Writer::new(Epoch(77), WriterConfig::default(), rng);
         let reader = Reader::new(ReaderConfig::default());
@@ -59,12 +59,12 @@ impl Machines {
         Moment::from_millis(self.began.elapsed().as_millis().try_into().unwrap())
     }
 
-    fn desired(&self) -> Option<String> {
+    pub(crate) fn desired(&self) -> Option<String> {
         Some(self.reader.get(&ShadowKey::Node)?.document.to_string())
     }
 
     /// Connects and stays until the orders end or the broker ends the connection.
-    fn connect(self, addr: SocketAddr, joined: &Joined) -> Site {
+    pub(crate) fn connect(self, addr: SocketAddr, joined: &Joined) -> Site {
         let mut options = MqttOptions::new("agent", addr.ip().to_string(), addr.port());
         options.set_max_packet_size(1 << 20, 1 << 20);
         let tls = TlsConfiguration::Rustls(Arc::new(tls(joined)));
@@ -142,12 +142,12 @@ impl Machines {
 }
 
 impl Site {
-    async fn order(&self, order: Order) {
+    pub(crate) async fn order(&self, order: Order) {
         self.orders.send(order).await.unwrap();
     }
 
     /// Says goodbye.
-    async fn leave(self) -> Machines {
+    pub(crate) async fn leave(self) -> Machines {
         drop(self.orders);
         self.task.await.unwrap()
     }
@@ -166,10 +166,10 @@ pub(crate) fn tls(joined: &Joined) -> rustls::ClientConfig {
         .unwrap()
 }
 
-const NODE: &str = "/v1/nodes/site-1";
-const SHADOW: &str = "/v1/nodes/site-1/shadows/node";
+pub(crate) const NODE: &str = "/v1/nodes/site-1";
+pub(crate) const SHADOW: &str = "/v1/nodes/site-1/shadows/node";
 
-fn is_in_sync(node: &Value) -> bool {
+pub(crate) fn is_in_sync(node: &Value) -> bool {
     node["online"] == true && node["in_sync"] == true
 }
 
@@ -202,6 +202,39 @@ async fn a_site_follows_desired_and_reports_across_an_outage_and_a_restart() {
     assert_eq!(cloud.api.get(SHADOW).await["reported"]["document"], json!({ "rate": 0 }));
     cloud.stop().await;
 }
+
+#[tokio::test]
+async fn the_sessions_of_a_node_are_remembered() {
+    let cloud = Cloud::with_node().await;
+    let none = cloud.api.get(SESSIONS).await;
+    let never = json!({ "online": false, "since_ms": null, "last_seen_ms": null, "sessions": [] });
+    assert_eq!(none, never);
+    let joined = join(&cloud.api, "site-1").await;
+    let site = Machines::new("site-1").connect(cloud.mqtt(), &joined);
+    cloud.api.eventually(NODE, is_in_sync).await;
+    let open = cloud.api.get(SESSIONS).await;
+    assert_eq!((&open["online"], &open["sessions"][0]["open"]), (&json!(true), &json!(true)));
+    let machines = site.leave().await;
+    cloud.api.eventually(NODE, |node| node["online"] == false).await;
+    let site = machines.connect(cloud.mqtt(), &joined);
+    cloud.api.eventually(NODE, is_in_sync).await;
+    let two = cloud.api.get(SESSIONS).await;
+    let sessions = two["sessions"].as_array().unwrap();
+    assert_eq!(sessions.len(), 2);
+    let ended = &sessions[1];
+    assert!(ended["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{ended}");
+    let lasted = ended["ended_ms"].as_u64().unwrap() - ended["connected_ms"].as_u64().unwrap();
+    assert_eq!(ended["duration_ms"], lasted);
+    assert_eq!((&sessions[0]["open"], &ended["open"]), (&json!(true), &json!(false)));
+    let one = cloud.api.get(&format!("{SESSIONS}?limit=1")).await;
+    assert_eq!(one["sessions"].as_array().unwrap().len(), 1);
+    site.leave().await;
+    let cloud = cloud.restart().await;
+    assert_eq!(cloud.api.get(SESSIONS).await["sessions"].as_array().unwrap().len(), 2);
+    cloud.stop().await;
+}
+
+const SESSIONS: &str = "/v1/nodes/site-1/sessions";
 
 #[tokio::test]
 async fn malformed_messages_are_counted_and_change_nothing() {

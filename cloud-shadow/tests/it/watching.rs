@@ -9,17 +9,27 @@ use crate::bench::{Cloud, DEADLINE, refused};
 
 /// Reads server-sent events.
 struct Events {
+    /// The id of the last event that had one.
+    id: Option<String>,
     response: Response,
     text: String,
-    ready: VecDeque<(String, Value)>,
+    ready: VecDeque<(String, Value, Option<String>)>,
 }
 
 impl Events {
     async fn open(cloud: &Cloud, query: &str) -> Self {
-        let request = cloud.api.request(Method::GET, &format!("/v1/watch{query}"));
+        Self::resume(cloud, query, None).await
+    }
+
+    /// Comes back with the id of the last event that was seen.
+    async fn resume(cloud: &Cloud, query: &str, id: Option<&str>) -> Self {
+        let mut request = cloud.api.request(Method::GET, &format!("/v1/watch{query}"));
+        if let Some(id) = id {
+            request = request.header("Last-Event-ID", id);
+        }
         let response = request.send().await.unwrap();
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Self { response, text: String::new(), ready: VecDeque::new() }
+        Self { id: None, response, text: String::new(), ready: VecDeque::new() }
     }
 
     /// The next event; `None` at the end of the stream.
@@ -30,12 +40,28 @@ impl Events {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
                 let field = |name: &str| event.lines().find_map(|line| line.strip_prefix(name));
                 if let (Some(name), Some(data)) = (field("event: "), field("data: ")) {
-                    self.ready.push_back((name.to_owned(), serde_json::from_str(data).unwrap()));
+                    let data = serde_json::from_str(data).unwrap();
+                    let id = field("id: ").map(str::to_owned);
+                    self.ready.push_back((name.to_owned(), data, id));
                 }
                 self.text = rest.to_owned();
             }
         }
-        self.ready.pop_front()
+        let (name, data, id) = self.ready.pop_front()?;
+        self.id = id.or(self.id.take());
+        Some((name, data))
+    }
+
+    /// Reads on until the snapshot, or what was missed, is over; the names and versions so far.
+    async fn synced(&mut self) -> Vec<(String, u64)> {
+        let mut seen = Vec::new();
+        loop {
+            let (name, data) = self.next().await.unwrap();
+            if name == "synced" {
+                return seen;
+            }
+            seen.push((name, data["version"].as_u64().unwrap_or_default()));
+        }
     }
 }
 
@@ -107,5 +133,61 @@ async fn a_filter_hides_everything_else() {
     let unknown = cloud.api.request(Method::GET, "/v1/watch?node=nobody").send().await.unwrap();
     refused(unknown, 404, "unknown_node").await;
     drop(events);
+    cloud.stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_back_gets_what_it_missed_and_nothing_else() {
+    let cloud = Cloud::with_node().await;
+    let path = "/v1/nodes/site-1/shadows/device/a";
+    cloud.api.patch(path, &json!({ "n": 1 })).await;
+    let mut events = Events::open(&cloud, "?node=site-1").await;
+    assert_eq!(events.synced().await, [("shadow".to_owned(), 1)]);
+    cloud.api.patch(path, &json!({ "n": 2 })).await;
+    assert_eq!(events.next().await.unwrap().1["version"], 2);
+    let id = events.id.take().unwrap();
+    drop(events);
+    cloud.api.patch(path, &json!({ "n": 3, "m": 1 })).await;
+    cloud.api.create("site-2").await;
+    cloud.api.patch(path, &json!({ "n": null })).await;
+
+    let mut events = Events::resume(&cloud, "?node=site-1", Some(&id)).await;
+    let missed = events.synced().await;
+    assert_eq!(missed, [("shadow".to_owned(), 3), ("shadow".to_owned(), 4)]);
+    cloud.api.request(Method::DELETE, path).send().await.unwrap();
+    let (_, gone) = events.next().await.unwrap();
+    assert_eq!((&gone["patch"], &gone["desired"]), (&json!({ "m": null }), &Value::Null));
+    let id = events.id.take().unwrap();
+    let mut nothing = Events::resume(&cloud, "?node=site-1", Some(&id)).await;
+    assert_eq!(nothing.synced().await, []);
+    cloud.api.request(Method::DELETE, "/v1/nodes/site-1").send().await.unwrap();
+    let mut events = Events::resume(&cloud, "?node=site-1", Some(&id)).await;
+    assert_eq!(events.synced().await, [("node_deleted".to_owned(), 0)]);
+    drop((events, nothing));
+    cloud.stop().await;
+}
+
+#[tokio::test]
+async fn who_comes_back_too_late_gets_everything_anew_and_is_told_so() {
+    let tune = |config: &mut gnomon_cloud::config::Config| config.core.watch_memory = 3;
+    let cloud = Cloud::in_dir(tempfile::TempDir::new().unwrap(), tune).await;
+    cloud.api.create("site-1").await;
+    let path = "/v1/nodes/site-1/shadows/device/a";
+    let mut events = Events::open(&cloud, "").await;
+    assert_eq!(events.synced().await, []);
+    let id = events.id.take().unwrap();
+    drop(events);
+    for n in 1..=4 {
+        cloud.api.patch(path, &json!({ "n": n })).await;
+    }
+    let anew = [("resync".to_owned(), 0), ("shadow".to_owned(), 4)];
+    assert_eq!(Events::resume(&cloud, "", Some(&id)).await.synced().await, anew);
+    assert_eq!(Events::resume(&cloud, "", Some("nonsense")).await.synced().await, anew);
+    let mut events = Events::open(&cloud, "").await;
+    events.synced().await;
+    let id = events.id.take().unwrap();
+    drop(events);
+    let cloud = cloud.restart().await;
+    assert_eq!(Events::resume(&cloud, "", Some(&id)).await.synced().await, anew);
     cloud.stop().await;
 }

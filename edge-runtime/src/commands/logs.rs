@@ -16,6 +16,9 @@ pub(crate) struct LogsArgs {
     /// The most lines of each copy.
     #[arg(long, default_value_t = 100)]
     tail: usize,
+    /// Print the lines of each copy as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 pub(crate) async fn execute(args: &LogsArgs) -> Result<()> {
@@ -32,8 +35,11 @@ pub(crate) async fn execute(args: &LogsArgs) -> Result<()> {
         tail: args.tail,
     };
     let Response::Logs(logs) = super::ask(&args.data, &request).await? else {
-        bail!("the agent answered something else; is it of another version?");
+        bail!(super::OTHER_VERSION);
     };
+    if args.json {
+        return super::print(&format!("{}\n", serde_json::to_string_pretty(&logs)?));
+    }
     let several = logs.len() > 1;
     for log in &logs {
         let name = format!("{}/{}", log.service, log.replica);

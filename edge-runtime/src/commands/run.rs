@@ -81,6 +81,7 @@ pub(crate) async fn execute(settings: &Settings) -> Result<()> {
         link: mqtt(settings, &identity)?,
         store,
         orchestrator,
+        http: settings.http.clone(),
     };
     let ready = move || {
         if let Err(error) = super::print(&format!("{line}\n")) {
@@ -94,7 +95,7 @@ pub(crate) async fn execute(settings: &Settings) -> Result<()> {
         }
         tracing::info!("stopping; apps keep running");
     };
-    run(parts, data, ready, stop).await.context("listening on the local socket")
+    run(parts, data, ready, stop).await.context("listening for local requests")
 }
 
 fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -> Core {
@@ -102,6 +103,7 @@ fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -
         node: identity.node.clone(),
         capabilities: orchestrator.capabilities(),
         observe_every: settings.observe_every,
+        budgets: settings.budgets.clone(),
     };
     Core::new(config, StdRng::from_rng(&mut rand::rng()))
 }

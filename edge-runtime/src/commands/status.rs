@@ -2,9 +2,7 @@
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use gnomon_edge::local::{AppReport, Request, Response, Status, StreamReport};
-use gnomon_schemas::app::AppStatus;
-use serde::Serialize;
+use gnomon_edge::local::{BudgetReport, Request, Response, Status, StreamReport};
 
 use super::DataArg;
 
@@ -16,6 +14,9 @@ pub(crate) struct StatusArgs {
     /// The form of the output.
     #[arg(short, long, value_enum, default_value_t = Form::Table)]
     output: Form,
+    /// The same as `-o json`.
+    #[arg(long, conflicts_with = "output")]
+    json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -26,9 +27,9 @@ enum Form {
 
 pub(crate) async fn execute(args: &StatusArgs) -> Result<()> {
     let Response::Status(status) = super::ask(&args.data, &Request::Status).await? else {
-        bail!("the agent answered something else; is it of another version?");
+        bail!(super::OTHER_VERSION);
     };
-    match args.output {
+    match if args.json { Form::Json } else { args.output } {
         Form::Json => super::print(&format!("{}\n", serde_json::to_string_pretty(&status)?)),
         Form::Table => super::print(&table(&status)),
     }
@@ -49,7 +50,9 @@ fn table(status: &Status) -> String {
          ORCHESTRATOR  {} {} {} {}\n\
          STORE         {}{}\n\
          DESIRED       {}\n\
-         REPORTED      {}\n\n",
+         REPORTED      {}\n\
+         WRITTEN       {}\n\
+         CARRIED       {}\n\n",
         status.node,
         status.agent,
         link.for_s,
@@ -63,11 +66,28 @@ fn table(status: &Status) -> String {
         store.unwrap_or_default(),
         stream(status.down.as_ref()),
         stream(status.up.as_ref()),
+        written(&status.budget),
+        carried(&status.budget),
     );
-    let mut rows = vec![["APP", "DESIRED", "STATE", "SERVICES", "REASON"].map(str::to_owned)];
-    rows.extend(status.apps.iter().map(row));
-    text.push_str(&aligned(&rows));
+    text.push_str(&super::apps::table(&status.apps));
     text
+}
+
+fn written(budget: &BudgetReport) -> String {
+    let wait = if budget.reports_wait { "; reports wait" } else { "" };
+    let (hour, limit) = (budget.written_last_hour, budget.write_limit_per_hour);
+    format!("{hour} bytes in the last hour, of {limit}{wait}")
+}
+
+fn carried(budget: &BudgetReport) -> String {
+    let of = |limit: Option<u64>| limit.map(|limit| format!(" of {limit}")).unwrap_or_default();
+    format!(
+        "{} bytes today{}, {} this month{}",
+        budget.link_today,
+        of(budget.link_limit_per_day),
+        budget.link_this_month,
+        of(budget.link_limit_per_month),
+    )
 }
 
 fn stream(stream: Option<&StreamReport>) -> String {
@@ -75,49 +95,4 @@ fn stream(stream: Option<&StreamReport>) -> String {
     let state = if stream.in_sync { "in sync" } else { "not in sync" };
     let acked = stream.acked.map(|seq| format!(" (the cloud holds {seq})")).unwrap_or_default();
     format!("seq {}{acked}, {state}", stream.seq)
-}
-
-fn row(app: &AppReport) -> [String; 5] {
-    let status = app.status.as_ref();
-    let version = app.desired_version.map_or("-".to_owned(), |version| version.to_string());
-    let state = status.map_or_else(|| "unknown".to_owned(), |status| word(&status.state));
-    let reason = status.and_then(|status| status.reason.clone()).unwrap_or_default();
-    [app.app.to_string(), version, state, status.map(services).unwrap_or_default(), reason]
-}
-
-fn services(status: &AppStatus) -> String {
-    let one = |(name, service): (&_, &gnomon_schemas::app::ServiceStatus)| {
-        format!("{name}={}", word(&service.state))
-    };
-    status.services.iter().map(one).collect::<Vec<_>>().join(",")
-}
-
-fn word(value: &impl Serialize) -> String {
-    let value = serde_json::to_value(value).unwrap_or_default();
-    value.as_str().unwrap_or("unknown").to_owned()
-}
-
-fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
-    let mut widths = [0; N];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
-    };
-    rows.iter().map(line).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn columns_are_aligned_and_lines_have_no_blank_ends() {
-        let rows = [["A", "LONG", ""], ["bbbb", "c", "d"]].map(|row| row.map(str::to_owned));
-        assert_eq!(aligned(&rows), "A     LONG\nbbbb  c     d\n");
-    }
 }

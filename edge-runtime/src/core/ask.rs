@@ -2,28 +2,42 @@
 
 use gnomon_schemas::id::{AppName, ServiceName};
 use gnomon_schemas::key::ShadowKey;
-use gnomon_sync::Moment;
+use gnomon_schemas::version::Seq;
+use gnomon_sync::{Held, Moment};
 
-use super::{Core, Effect, Ticket};
+use super::{Core, Effect, Ticket, redact};
 use crate::local::{
-    AppReport, LinkReport, Refusal, RefusalCode, Request, Response, Status, StoreReport,
-    StreamReport,
+    AppReport, Half, LinkReport, Refusal, RefusalCode, Request, Response, Shadow, Status,
+    StoreReport, StreamReport,
 };
 use crate::reconcile::model::Slot;
 
 impl Core {
     pub(super) fn on_asked(&mut self, now: Moment, ticket: Ticket, request: Request) {
-        let effect = match request {
-            Request::Status => Effect::Answer(ticket, Response::Status(Box::new(self.status(now)))),
+        let answer = match request {
+            Request::Status => Ok(Response::Status(Box::new(self.status(now)))),
+            Request::Shadow { key } => self.shadow(&key),
+            Request::Diag => Ok(Response::Diag(self.diagnosis(now))),
             Request::Logs { app, service, tail } => match self.slots_of(&app, service.as_ref()) {
-                Ok(slots) => Effect::Logs { ticket, slots, tail },
-                Err(refusal) => Effect::Answer(ticket, Response::Refused(refusal)),
+                Ok(slots) => return self.effects.push_back(Effect::Logs { ticket, slots, tail }),
+                Err(refusal) => Err(refusal),
+            },
+            order @ (Request::Hold { .. }
+            | Request::Release { .. }
+            | Request::Restart { .. }
+            | Request::Exec { .. }
+            | Request::Apply { .. }
+            | Request::Discard { .. }
+            | Request::Report { .. }) => match self.on_order(now, ticket, order) {
+                Ok(()) => return,
+                Err(refusal) => Err(refusal),
             },
         };
-        self.effects.push_back(effect);
+        let answer = answer.unwrap_or_else(Response::Refused);
+        self.effects.push_back(Effect::Answer(ticket, answer));
     }
 
-    fn status(&self, now: Moment) -> Status {
+    pub(super) fn status(&self, now: Moment) -> Status {
         let streams = self.machines.as_ref();
         Status {
             node: self.config.node.clone(),
@@ -41,6 +55,8 @@ impl Core {
                 reason: self.gate.trouble().map(|trouble| trouble.reason.clone()),
             },
             desired_complete: self.settled,
+            pending: self.pending(),
+            budget: self.budget_report(now),
             down: streams.map(|it| StreamReport {
                 epoch: it.down.epoch().to_string(),
                 seq: it.down.seq(),
@@ -55,6 +71,36 @@ impl Core {
             }),
             apps: self.apps(),
         }
+    }
+
+    /// The shadows whose reports the cloud is not known to hold.
+    fn pending(&self) -> Vec<ShadowKey> {
+        let Some(machines) = &self.machines else { return Vec::new() };
+        let acked = machines.up.acked().unwrap_or(Seq::ZERO);
+        let late = machines.up.halves().filter(|(_, half)| half.seq > acked);
+        late.map(|(key, _)| key.clone()).collect()
+    }
+
+    fn shadow(&self, key: &ShadowKey) -> Result<Response, Refusal> {
+        let machines = self.machines.as_ref().ok_or_else(|| {
+            Refusal::new(RefusalCode::Unavailable, "the store cannot be read at the moment")
+        })?;
+        let half = |held: Held<'_>| Half {
+            version: held.version,
+            document: redact::document(key, held.document),
+        };
+        let (desired, reported) = (machines.down.get(key), machines.up.get(key));
+        if desired.is_none() && reported.is_none() {
+            let message = format!("this node knows nothing of `{key}`");
+            return Err(Refusal::new(RefusalCode::UnknownShadow, message));
+        }
+        let acked = machines.up.acked().unwrap_or(Seq::ZERO);
+        Ok(Response::Shadow(Box::new(Shadow {
+            key: key.clone(),
+            reported_in_sync: reported.is_none_or(|held| held.seq <= acked),
+            desired: desired.map(half),
+            reported: reported.map(half),
+        })))
     }
 
     fn apps(&self) -> Vec<AppReport> {
@@ -76,7 +122,11 @@ impl Core {
     }
 
     /// The slots of an app, or of one of its services.
-    fn slots_of(&self, app: &AppName, service: Option<&ServiceName>) -> Result<Vec<Slot>, Refusal> {
+    pub(super) fn slots_of(
+        &self,
+        app: &AppName,
+        service: Option<&ServiceName>,
+    ) -> Result<Vec<Slot>, Refusal> {
         let known = self.desired.apps.get(app).and_then(|desired| desired.spec.as_ref().ok());
         let Some(spec) = known else {
             let names: Vec<_> = self.desired.apps.keys().map(ToString::to_string).collect();

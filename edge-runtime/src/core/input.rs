@@ -1,5 +1,7 @@
 //! Everything that can happen to the core, and everything that it can ask for.
 
+use std::time::Duration;
+
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::wire::Message;
 
@@ -34,6 +36,13 @@ pub enum Input {
     },
     /// A message of the cloud.
     Received(Stream, Message),
+    /// The link has carried so many bytes since it was made; told with each look at what runs.
+    Carried {
+        /// Both ways.
+        bytes: u64,
+        /// What the node's clock says, in seconds since 1970; right or wrong.
+        wall_s: u64,
+    },
     /// The orchestrator says that something changed.
     Hint,
     /// The answer to [`Effect::Observe`].
@@ -42,6 +51,8 @@ pub enum Input {
         observed: Observed,
         /// The orchestrator's version, if it was asked for.
         version: Option<String>,
+        /// What the node's clock says, in seconds since 1970; right or wrong.
+        wall_s: u64,
     },
     /// The other answer to [`Effect::Observe`]: the orchestrator did not say what runs.
     Unreachable {
@@ -105,6 +116,17 @@ pub enum Effect {
     },
     /// Answer a local request.
     Answer(Ticket, Response),
+    /// Answer a local request with what a command does where a copy of a service runs.
+    Exec {
+        /// The request.
+        ticket: Ticket,
+        /// The copy.
+        slot: Slot,
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// How long it may take.
+        timeout: Duration,
+    },
     /// Answer a local request with what these slots wrote.
     Logs {
         /// The request.

@@ -75,11 +75,6 @@ impl Machines {
         Self { down: down.unwrap_or_else(|| Reader::new(ReaderConfig::default())), up, rubble }
     }
 
-    pub(super) fn link_up(&mut self, now: Moment) {
-        self.down.link_up(now);
-        self.up.link_up(now);
-    }
-
     pub(super) fn link_down(&mut self) {
         self.down.link_down();
         self.up.link_down();

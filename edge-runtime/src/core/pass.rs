@@ -14,7 +14,13 @@ use crate::reconcile::{Plan, plan};
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 
 impl Core {
-    pub(super) fn on_observed(&mut self, now: Moment, observed: Observed, version: Option<String>) {
+    pub(super) fn on_observed(
+        &mut self,
+        now: Moment,
+        observed: Observed,
+        version: Option<String>,
+        wall_s: u64,
+    ) {
         if !self.watching.landed(now, version) {
             return;
         }
@@ -22,20 +28,24 @@ impl Core {
         self.desired.observed(&observed);
         self.attempts.retain(&self.desired, &observed);
         let seen = if self.settled { observed } else { self.without_unknown_apps(observed) };
+        self.keep_schedules(now, wall_s, &seen);
         let capabilities = &self.config.capabilities;
-        let Plan { steps, report, wake_at } =
+        let Plan { mut steps, report, wake_at } =
             plan(&self.desired, &seen, &self.attempts, capabilities, now);
         self.watching.want(now + self.config.observe_every, "it has been a while");
         if let Some((at, why)) = wake_at {
             self.watching.want(at.max(now + SHORTEST_PAUSE), why);
         }
-        self.begin(steps);
+        let given_up = self.judge(now, &seen, &report);
+        steps.extend(self.restart_steps(&seen, &steps));
+        self.begin(steps.into_iter().filter(|it| !given_up.contains(it.app())).collect());
         self.report_apps(now, report);
         self.report_node(now);
     }
 
     pub(super) fn on_unreachable(&mut self, now: Moment, reason: String) {
         self.watching.missed(now, reason);
+        self.trials.unseen();
         self.report_node(now);
     }
 
@@ -56,7 +66,12 @@ impl Core {
         self.watching.step_ended();
         let succeeded = outcome.is_ok();
         self.remember(now, step, outcome);
-        match self.work.ended(step.app(), succeeded) {
+        if let Step::Start { slot, .. } = step
+            && succeeded
+        {
+            self.run_began(slot);
+        }
+        match self.work.ended(step, succeeded) {
             Some(next) => self.start(next),
             None => self.watching.want(now, "the steps of an app ended"),
         }

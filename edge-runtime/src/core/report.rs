@@ -12,12 +12,26 @@ use serde_json::{Value, json};
 use super::Core;
 use super::watching::Reach;
 
+/// The member of the node's report that is written by hand; see `gnomon-edge report`.
+pub(super) const LOCAL: &str = "local";
+
 impl Core {
     /// Puts the statuses that changed; deletes those of apps of which nothing is left.
-    pub(super) fn report_apps(&mut self, now: Moment, report: BTreeMap<AppName, AppStatus>) {
+    pub(super) fn report_apps(&mut self, now: Moment, mut report: BTreeMap<AppName, AppStatus>) {
+        for (app, status) in &mut report {
+            self.explain(app, status);
+        }
+        let is_urgent = |app: &AppName, status: &AppStatus| {
+            self.may_write(now) || !self.can_wait(now, app, status)
+        };
+        let urgent: Vec<_> = report.iter().filter(|(app, it)| is_urgent(app, it)).collect();
         if let Some(machines) = &mut self.machines {
-            for (app, status) in &report {
-                machines.up.put(now, &ShadowKey::App(app.clone()), document(app, status));
+            for (app, status) in urgent {
+                let (key, before) = (ShadowKey::App(app.clone()), machines.up.head());
+                machines.up.put(now, &key, document(app, status));
+                if machines.up.head() != before {
+                    self.told.insert(app.clone(), now);
+                }
             }
             let finished = |key: &ShadowKey| key.app().is_some_and(|app| !report.contains_key(app));
             let gone: Vec<ShadowKey> =
@@ -26,18 +40,25 @@ impl Core {
                 machines.up.delete(now, key);
             }
         }
+        self.told.retain(|app, _| report.contains_key(app));
         self.statuses = report;
     }
 
     /// Puts the node's own report, once the orchestrator was asked.
     pub(super) fn report_node(&mut self, now: Moment) {
         let Some(orchestrator) = self.orchestrator_report() else { return };
-        let report = json!({
+        let mut report = json!({
             "agent": { "version": env!("CARGO_PKG_VERSION") },
             "orchestrator": orchestrator,
             "platform": { "os": std::env::consts::OS, "arch": std::env::consts::ARCH },
         });
         let Some(machines) = &mut self.machines else { return };
+        let held = machines.up.get(&ShadowKey::Node).map(|held| held.document.to_value());
+        if let (Some(local), Some(report)) =
+            (held.as_ref().and_then(|held| held.get(LOCAL)), report.as_object_mut())
+        {
+            report.insert(LOCAL.to_owned(), local.clone());
+        }
         match Document::from_value(report) {
             Ok(document) => drop(machines.up.put(now, &ShadowKey::Node, document)),
             Err(error) => tracing::error!(%error, "the node's report is not a document"),

@@ -1,7 +1,12 @@
 //! The core in a world of fakes: what it does with and without a link, across crashes at every
 //! point, with a full store, and with an orchestrator that does not answer.
 
+mod budgets;
+mod laws;
+mod orders;
 mod pulling;
+mod rollback;
+mod schedules;
 mod world;
 
 use std::time::Duration;
@@ -155,6 +160,50 @@ fn a_failing_app_does_not_disturb_others() {
     let web = world.reported("web").unwrap();
     assert_eq!((web.state, web.desired_version), (AppState::Running, Version(2)));
     assert!(world.count("step create") < 40, "failures back off");
+}
+
+#[test]
+fn a_service_that_takes_long_to_stop_holds_up_nothing_else() {
+    let mut world = World::new();
+    world.input(Input::Woken);
+    world.connect();
+    world.put_all("web", &[("main", "main:1"), ("side", "side:1")]);
+    world.put("other", "other:1");
+    world.pass(MINUTE);
+    world.are_stops_slow = true;
+    world.put_all("web", &[("main", "main:2"), ("side", "side:1")]);
+    world.pass(MINUTE);
+    assert_eq!(world.count("step slow stop web/main"), 1);
+    world.fake.vanish(&Slot { service: "side".parse().unwrap(), ..slot("web") });
+    world.put("other", "other:2");
+    world.pass(MINUTE);
+    assert!(world.images("web").contains(&"sha256:side:1".to_owned()), "drift is repaired");
+    world.put("new", "new:1");
+    world.pass(MINUTE);
+    assert_eq!(world.images("new"), ["sha256:new:1"], "another app comes up");
+    assert_eq!(world.count("step slow stop web/main"), 1, "it is asked once");
+    world.end_stops();
+    world.pass(MINUTE);
+    assert_eq!(world.images("web"), ["sha256:main:2", "sha256:side:1"]);
+    assert_eq!(world.images("other"), ["sha256:other:2"]);
+}
+
+#[test]
+fn an_image_that_could_not_come_is_tried_again_when_the_link_is_back() {
+    let mut world = running_site();
+    for _ in 0..12 {
+        world.fake.fail_next(StepKind::Pull, &app("web"), "no such host", true);
+    }
+    world.put("web", "web:2");
+    world.pass(Duration::from_secs(2));
+    world.disconnect();
+    world.pass(MINUTE * 12);
+    let pulls = world.count("step pull");
+    world.pass(MINUTE);
+    assert_eq!(world.count("step pull"), pulls, "the back-off is long by now");
+    world.connect();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(world.count("step pull"), pulls + 1);
 }
 
 #[test]

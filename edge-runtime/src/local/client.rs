@@ -37,9 +37,17 @@ pub async fn ask(data: &Path, request: &Request) -> Result<Response, AskError> {
     let at = socket(data);
     let stream = UnixStream::connect(&at).await;
     let stream = stream.map_err(|source| AskError::NoAgent { at, source })?;
-    let talk = tokio::time::timeout(PATIENCE, talk(stream, request));
+    let talk = tokio::time::timeout(patience(request), talk(stream, request));
     let text = talk.await.map_err(io::Error::from).and_then(|text| text);
     serde_json::from_slice(&text.map_err(AskError::Broken)?).map_err(AskError::Unreadable)
+}
+
+fn patience(request: &Request) -> Duration {
+    if let Request::Exec { timeout_s, .. } = request {
+        PATIENCE + Duration::from_secs(*timeout_s)
+    } else {
+        PATIENCE
+    }
 }
 
 async fn talk(mut stream: UnixStream, request: &Request) -> io::Result<Vec<u8>> {

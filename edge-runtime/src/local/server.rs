@@ -14,7 +14,8 @@ use tokio::task::AbortHandle;
 
 use super::{Refusal, RefusalCode, Request, Response};
 
-const REQUEST_BYTES: u64 = 16 * 1024;
+/// An app in its normal form, and then some.
+const REQUEST_BYTES: u64 = 2 * gnomon_schemas::limits::JSON_BYTES as u64;
 const CLIENTS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 

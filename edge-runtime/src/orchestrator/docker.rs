@@ -5,6 +5,7 @@ mod body;
 mod create;
 mod error;
 mod events;
+mod exec;
 mod files;
 mod image;
 mod labels;
@@ -19,6 +20,7 @@ use gnomon_schemas::id::NodeName;
 
 use super::watch::Watch;
 use super::{Capabilities, Kind};
+use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
 
 pub use error::DockerError;
@@ -134,6 +136,11 @@ impl Docker {
     /// The last lines that the newest container of a slot wrote.
     pub async fn logs(&self, slot: &Slot, tail: usize) -> Result<String, DockerError> {
         observe::logs(self, slot, tail).await
+    }
+
+    /// Runs a command in the running container of a slot.
+    pub async fn exec(&self, slot: &Slot, command: &[String]) -> Result<ExecOutput, DockerError> {
+        exec::exec(self, slot, command).await
     }
 
     fn client(&self, timeout: Duration) -> Result<bollard::Docker, DockerError> {

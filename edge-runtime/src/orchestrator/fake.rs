@@ -9,6 +9,7 @@ use gnomon_schemas::id::AppName;
 
 use super::watch::{Hinter, Watch};
 use super::{Capabilities, Kind, Unsupported};
+use crate::local::ExecOutput;
 use crate::reconcile::model::{Health, Instance, InstanceId, InstanceState, Observed, Slot, Step};
 
 /// Why a fake step failed.
@@ -31,6 +32,9 @@ pub enum FakeError {
     /// The image was not pulled.
     #[error("there is no image {0} on this node")]
     NoImage(String),
+    /// No instance of the slot runs.
+    #[error("no instance of {0} runs")]
+    NotRunning(Slot),
     /// The instance is gone.
     #[error("instance {0} is gone")]
     Gone(InstanceId),
@@ -47,7 +51,7 @@ impl FakeError {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::Scripted { transient, .. } => *transient,
-            Self::NoImage(_) | Self::Gone(_) | Self::StillRuns(_) => true,
+            Self::NoImage(_) | Self::NotRunning(_) | Self::Gone(_) | Self::StillRuns(_) => true,
             Self::Unsupported(_) | Self::NoSuchService(_) | Self::AnotherSlot(_) => false,
         }
     }
@@ -98,6 +102,7 @@ struct World {
     resources: BTreeSet<AppName>,
     images: BTreeSet<String>,
     after_start: BTreeMap<Slot, InstanceState>,
+    image_starts: BTreeMap<String, InstanceState>,
     failures: VecDeque<Failure>,
     outage: Option<FakeError>,
     steps: Vec<Step>,
@@ -143,6 +148,7 @@ impl Fake {
             resources: BTreeSet::new(),
             images: BTreeSet::new(),
             after_start: BTreeMap::new(),
+            image_starts: BTreeMap::new(),
             failures: VecDeque::new(),
             outage: None,
             steps: Vec::new(),
@@ -183,6 +189,11 @@ impl Fake {
     /// at `Starting`, an exit at once.
     pub fn when_started(&self, slot: &Slot, state: InstanceState) {
         self.world().after_start.insert(slot.clone(), state);
+    }
+
+    /// Says what the instances of an image do right after each start from now on.
+    pub fn when_image_starts(&self, image: &str, state: InstanceState) {
+        self.world().image_starts.insert(image_id(image), state);
     }
 
     /// Lets every instance of a slot do something else, as if by itself, and hints.
@@ -266,10 +277,23 @@ impl Fake {
         Ok(kept.into_text())
     }
 
+    pub(super) fn exec(&self, slot: &Slot, command: &[String]) -> Result<ExecOutput, FakeError> {
+        let mut world = self.world();
+        let running = world.of_slot(slot).find(|held| held.instance.state.is_running());
+        let held = running.ok_or_else(|| FakeError::NotRunning(slot.clone()))?;
+        let stdout = format!("{}: {}\n", held.instance.id, command.join(" "));
+        Ok(ExecOutput { code: 0, stdout, stderr: String::new() })
+    }
+
     /// Locked because the clones of a fake share it; never held while awaiting.
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The id that the fake gives to an image.
+fn image_id(image: &str) -> String {
+    format!("sha256:{image}")
 }
 
 impl World {
@@ -317,6 +341,7 @@ impl World {
             id: id.clone(),
             slot: slot.clone(),
             service_digest: digest,
+            image: service.image.as_deref().map(|image| image_id(image).into()),
             state: InstanceState::Created,
         };
         let has_check = service.healthcheck.is_some();
@@ -326,13 +351,16 @@ impl World {
     }
 
     fn start(&mut self, id: &InstanceId, slot: &Slot) -> Result<(), FakeError> {
-        let scripted = self.after_start.get(slot).copied();
+        let of_slot = self.after_start.get(slot).copied();
+        let of_images = self.image_starts.clone();
         let held = self.find(id, slot)?.ok_or_else(|| FakeError::Gone(id.clone()))?;
         if matches!(held.instance.state, InstanceState::Running(_)) {
             return Ok(());
         }
         let health = if held.has_check { Health::Healthy } else { Health::Unchecked };
-        held.instance.state = scripted.unwrap_or(InstanceState::Running(health));
+        let of_image = held.instance.image.as_deref().and_then(|id| of_images.get(id));
+        held.instance.state =
+            of_slot.or(of_image.copied()).unwrap_or(InstanceState::Running(health));
         Ok(())
     }
 

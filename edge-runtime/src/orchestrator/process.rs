@@ -5,6 +5,7 @@
 
 mod create;
 mod error;
+mod exec;
 mod identity;
 mod layout;
 mod lifecycle;
@@ -21,6 +22,7 @@ use gnomon_schemas::id::NodeName;
 
 use super::watch::{Hinter, Watch};
 use super::{Capabilities, Kind};
+use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
 use layout::Layout;
 
@@ -134,6 +136,14 @@ impl Process {
     pub async fn logs(&self, slot: &Slot, tail: usize) -> Result<String, ProcessError> {
         let (layout, slot) = (self.layout.clone(), slot.clone());
         blocking(move || state::logs(&layout, &slot, tail)).await
+    }
+}
+
+impl Process {
+    /// Runs a command in the place, with the environment and as the user of the running instance
+    /// of a slot. It ends with the call.
+    pub async fn exec(&self, slot: &Slot, command: &[String]) -> Result<ExecOutput, ProcessError> {
+        exec::exec(self, slot, command).await
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Attempts {
     pulled: BTreeSet<(AppName, String)>,
     failures: BTreeMap<Key, Failure>,
     lives: BTreeMap<Slot, Life>,
+    /// The scheduled slots whose run is due and not begun.
+    due: BTreeSet<Slot>,
 }
 
 impl Attempts {
@@ -46,6 +48,9 @@ impl Attempts {
                 let used: BTreeSet<_> =
                     spec.services.values().filter_map(|service| service.image.as_ref()).collect();
                 self.pulled.retain(|(app, image)| *app != slot.app || used.contains(image));
+            }
+            Step::Start { slot, .. } if self.due.remove(slot) => {
+                self.with_life(slot, Life::was_run);
             }
             Step::Start { slot, .. } => self.with_life(slot, Life::was_started),
             Step::Stop { slot, .. } => self.with_life(slot, Life::was_stopped),
@@ -96,6 +101,35 @@ impl Attempts {
             .retain(|key, _| key.instance().is_none_or(|id| observed.instances.contains_key(id)));
     }
 
+    /// The link is back: what could not be fetched without it is tried again at once.
+    pub fn link_came_back(&mut self, now: Moment) {
+        let waits = |key: &Key, it: &Failure| matches!(key, Key::Pull(..)) && it.transient;
+        let pulls = self.failures.iter_mut().filter(|(key, it)| waits(key, it));
+        pulls.for_each(|(_, failure)| failure.hurry(now));
+    }
+
+    /// Somebody at the node asks for another attempt: no back-off holds it up.
+    pub fn ask_again(&mut self, asked: &AppName, now: Moment) {
+        let of_app = self.failures.iter_mut().filter(|(key, _)| key.app() == asked);
+        of_app.for_each(|(_, failure)| failure.hurry(now));
+        let own = self.lives.iter_mut().filter(|(slot, _)| slot.app == *asked);
+        own.for_each(|(_, life)| life.begins_anew());
+    }
+
+    /// Somebody at the node asks to start a copy again, if it has ended, whatever its policy.
+    pub fn ask_to_start(&mut self, slot: &Slot) {
+        self.with_life(slot, Life::is_asked_to_start);
+    }
+
+    /// A scheduled job shall run.
+    pub fn run_is_due(&mut self, slot: &Slot) {
+        self.due.insert(slot.clone());
+    }
+
+    pub(super) fn is_due(&self, slot: &Slot) -> bool {
+        self.due.contains(slot)
+    }
+
     /// Forgets the apps that are neither desired nor on this node any more.
     pub fn retain(&mut self, desired: &Desired, observed: &Observed) {
         let left: BTreeSet<_> = desired.apps.keys().chain(observed.apps()).cloned().collect();
@@ -130,6 +164,7 @@ impl Attempts {
         self.pulled.retain(|(app, _)| !goes(app));
         self.failures.retain(|key, _| !goes(key.app()));
         self.lives.retain(|slot, _| !goes(&slot.app));
+        self.due.retain(|slot| !goes(&slot.app));
     }
 }
 

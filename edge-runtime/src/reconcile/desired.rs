@@ -44,11 +44,13 @@ pub(super) struct Facts {
 impl Desired {
     /// Takes the desired half of an app's shadow; an invalid one is kept as a refusal.
     pub fn insert(&mut self, app: AppName, version: Version, document: &Document) {
-        let spec = AppSpec::from_document(&document.to_value());
-        let spec = spec.map(Arc::new).map_err(|error| error.to_string());
-        let facts = spec.as_deref().map(Facts::of).unwrap_or_default();
+        self.put(app, DesiredApp::read(version, document));
+    }
+
+    /// Takes what should run as an app.
+    pub fn put(&mut self, app: AppName, wanted: DesiredApp) {
         self.leaving.remove(&app);
-        self.apps.insert(app, DesiredApp { spec, version, facts });
+        self.apps.insert(app, wanted);
     }
 
     /// The app's shadow was deleted: what runs of it shall go.
@@ -73,6 +75,36 @@ impl Desired {
 }
 
 impl DesiredApp {
+    /// The desired half of an app's shadow.
+    pub fn read(version: Version, document: &Document) -> Self {
+        match AppSpec::from_document(&document.to_value()) {
+            Ok(spec) => Self::new(version, Arc::new(spec)),
+            Err(error) => Self { spec: Err(error.to_string()), version, facts: Facts::default() },
+        }
+    }
+
+    /// An app that is valid.
+    pub fn new(version: Version, spec: Arc<AppSpec>) -> Self {
+        let facts = Facts::of(&spec);
+        Self { spec: Ok(spec), version, facts }
+    }
+
+    /// The same app as that of another version of the desired half.
+    #[must_use]
+    pub fn at(&self, version: Version) -> Self {
+        Self { version, ..self.clone() }
+    }
+
+    /// The revision; `None` if the document is refused.
+    pub const fn revision(&self) -> Option<Revision> {
+        self.facts.revision
+    }
+
+    /// The digest that the instances of a service should have.
+    pub fn digest(&self, service: &ServiceName) -> Option<Revision> {
+        self.facts.digests.get(service).copied()
+    }
+
     pub(super) const fn facts(&self) -> &Facts {
         &self.facts
     }

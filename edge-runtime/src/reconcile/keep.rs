@@ -1,6 +1,6 @@
 //! Rules for an instance that is wanted: created is started, ended follows the restart policy,
-//! unhealthy is stopped (and then started) after a back-off that grows, stuck is removed, and one
-//! that runs well is never touched. Tests: `a_healthy_instance_is_left_alone`,
+//! unhealthy is stopped (and then started) after a back-off that grows, stuck is removed, a job with
+//! a schedule is started when a run is due, and one that runs well is never touched. Tests: `a_healthy_instance_is_left_alone`,
 //! `an_unhealthy_instance_is_restarted_after_its_back_off`, `a_stuck_instance_is_made_anew`.
 
 use gnomon_schemas::app::ServiceState;
@@ -17,7 +17,14 @@ use super::view::{App, Service};
 pub(super) const RESTART_IS_DUE: &str = "the back-off of a restart is over";
 
 pub(super) fn judge(app: &App<'_>, service: &Service<'_>, slot: &Slot, it: &Instance) -> Verdict {
+    let waits = service.spec.schedule.is_some() && !app.memory.shall_run(slot);
     match it.state {
+        InstanceState::Created if waits => {
+            Verdict::new(Standing::Settled, ServiceState::Pending).because("waits for its schedule")
+        }
+        InstanceState::Exited { .. } if service.spec.schedule.is_some() && !waits => {
+            start(app, service, slot, it, ServiceState::Starting)
+        }
         InstanceState::Created => start(app, service, slot, it, ServiceState::Starting),
         InstanceState::Running(Health::Unchecked | Health::Healthy) => {
             Verdict::new(Standing::Settled, ServiceState::Running)

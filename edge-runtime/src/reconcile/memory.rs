@@ -36,6 +36,11 @@ impl<'a> Memory<'a> {
         self.attempts.has_pulled(app, image)
     }
 
+    /// Whether a run of the scheduled slot is due.
+    pub(super) fn shall_run(self, slot: &Slot) -> bool {
+        self.attempts.is_due(slot)
+    }
+
     pub(super) fn is_due(self, at: Moment) -> bool {
         at <= self.now
     }

@@ -39,6 +39,8 @@ pub struct Instance {
     /// The digest of the service that it was made from, from its labels: unequal to the wanted
     /// one means outdated.
     pub service_digest: Revision,
+    /// The id of the image that it was made from, where the orchestrator runs images.
+    pub image: Option<Box<str>>,
     /// What it is doing.
     pub state: InstanceState,
 }

@@ -86,7 +86,9 @@ fn is_moving(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>) -> bool {
         }
         (Some(new), _) => match new.state {
             InstanceState::Created => {
-                !app.unmet.contains_key(service.name)
+                let waits = service.spec.schedule.is_some() && !app.memory.shall_run(&copy.slot);
+                !waits
+                    && !app.unmet.contains_key(service.name)
                     && !fails(StepKey::Start(copy.slot.clone(), new.id.clone()))
             }
             InstanceState::Running(Health::Starting) => true,

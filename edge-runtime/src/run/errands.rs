@@ -1,12 +1,13 @@
 //! What is done outside the loop, and how its results become inputs.
 
 use std::panic::AssertUnwindSafe;
+use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{Input, StepFailure};
-use crate::local::{Log, Response};
+use crate::local::{Log, Refusal, RefusalCode, Response};
 use crate::orchestrator::Orchestrator;
 use crate::reconcile::model::{Slot, Step};
 use crate::store::{Contents, StoreError};
@@ -26,11 +27,16 @@ pub(super) async fn observe(
         Ok((observed, version))
     };
     let input = match AssertUnwindSafe(seen).catch_unwind().await {
-        Ok(Ok((observed, version))) => Input::Observed { observed, version },
+        Ok(Ok((observed, version))) => Input::Observed { observed, version, wall_s: wall_s() },
         Ok(Err(error)) => Input::Unreachable { reason: explain(&error) },
         Err(_) => Input::Unreachable { reason: PANIC.to_owned() },
     };
     drop(results.send(input).await);
+}
+
+/// What the clock says.
+pub(super) fn wall_s() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs())
 }
 
 /// Asks whether an image is here. If the orchestrator does not say, the pull will.
@@ -67,6 +73,23 @@ pub(super) async fn logs(
         logs.push(Log { service, replica, text: read.ok(), error });
     }
     drop(answer.send(Response::Logs(logs)));
+}
+
+/// Runs a command where a copy of a service runs.
+pub(super) async fn exec(
+    orchestrator: Orchestrator,
+    slot: Slot,
+    command: Vec<String>,
+    timeout: Duration,
+    answer: oneshot::Sender<Response>,
+) {
+    let ran = tokio::time::timeout(timeout, orchestrator.exec(&slot, &command)).await;
+    let failed = |message: String| Response::Refused(Refusal::new(RefusalCode::Failed, message));
+    drop(answer.send(match ran {
+        Ok(Ok(output)) => Response::Exec(output),
+        Ok(Err(error)) => failed(explain(&error)),
+        Err(_) => failed(format!("the command did not end within {} s", timeout.as_secs())),
+    }));
 }
 
 /// What a commit's answer means to the core.

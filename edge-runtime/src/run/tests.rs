@@ -38,12 +38,14 @@ fn start(disk: &MemoryDisk, fake: Fake) -> Agent {
         node: "site-1".parse().unwrap(),
         capabilities: fake.capabilities(),
         observe_every: Duration::from_secs(30),
+        budgets: crate::core::Budgets::default(),
     };
     let parts = Parts {
         core: Core::new(config, StdRng::seed_from_u64(1)),
         link,
         store: StoreHandle::spawn(Box::new(disk.open())).unwrap(),
         orchestrator: Orchestrator::Fake(fake.clone()),
+        http: None,
     };
     let (stop, stopped) = oneshot::channel();
     let ready = Arc::new(AtomicBool::new(false));

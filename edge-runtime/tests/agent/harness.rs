@@ -80,9 +80,14 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) fn start(data: &Path) -> Self {
+        Self::start_with(data, &[])
+    }
+
+    pub(crate) fn start_with(data: &Path, more: &[&str]) -> Self {
         let mut child = program()
             .args(["run", "--orchestrator", "process", "--data"])
             .arg(data)
+            .args(more)
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 mod harness;
+mod local;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

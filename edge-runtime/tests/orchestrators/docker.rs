@@ -281,3 +281,23 @@ async fn a_watch_outlives_an_outage_of_the_daemon() {
     let heard = tokio::time::timeout(Duration::from_secs(30), watch.changed()).await;
     heard.expect("the stream is whole again");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_a_crash_left_behind_go_with_the_next_container_and_images_are_named_by_id() {
+    let (bench, web) = (Bench::docker(), slot("web"));
+    let settings = bench.docker_settings();
+    let left = settings.files_dir.join("shop").join("gnomon-left.behind");
+    fs::create_dir_all(&left).unwrap();
+    let config = gnomon_schemas::app::ConfigSpec { content: "x".to_owned() };
+    let name: gnomon_schemas::id::ResourceName = "conf".parse().unwrap();
+    let mount = FileMount { source: name.clone(), mode: 0o444 };
+    let configs = [("/etc/conf".to_owned(), mount)].into();
+    let mut spec = (*app(ServiceSpec { configs, ..service(POLITE) })).clone();
+    spec.configs = [(name, config)].into();
+    bench.up(&web, &std::sync::Arc::new(spec)).await;
+    assert!(!left.exists());
+    let instance = bench.instance(&web).await;
+    assert!(instance.image.unwrap().starts_with("sha256:"));
+    let output = bench.orchestrator.exec(&web, &["cat".to_owned(), "/etc/conf".to_owned()]).await;
+    assert_eq!(output.unwrap().stdout, "x");
+}

@@ -63,6 +63,7 @@ macro_rules! really {
                 real::the_stop_signal_of_the_service_is_used,
                 real::a_start_period_keeps_a_slow_service_from_being_unhealthy,
                 real::the_last_lines_of_a_log_are_shown,
+                real::a_command_runs_where_the_instance_runs_and_its_end_is_told,
                 real::a_command_that_does_not_exist_is_a_permanent_failure,
                 real::a_permitted_bind_mount_is_seen_and_a_link_out_of_it_refused,
             ]

@@ -171,3 +171,20 @@ pub(crate) async fn a_permitted_bind_mount_is_seen_and_a_link_out_of_it_refused(
     let error = bench.orchestrator.apply(&create).await.expect_err("it leads to /etc");
     assert!(!error.is_transient() && error.to_string().contains("outside"), "{error}");
 }
+
+pub(crate) async fn a_command_runs_where_the_instance_runs_and_its_end_is_told(bench: &Bench) {
+    let web = slot("web");
+    let shell = |script: &str| ["sh", "-c", script].map(ToOwned::to_owned);
+    let refused = bench.orchestrator.exec(&web, &shell("true")).await.unwrap_err();
+    assert!(refused.to_string().contains("runs"), "{refused}");
+    bench.up(&web, &with_files(POLITE)).await;
+    let script = r#"echo "$GREETING"; cat "${GNOMON_ROOT-}/etc/web/conf"; echo oh >&2; exit 7"#;
+    let output = bench.orchestrator.exec(&web, &shell(script)).await.unwrap();
+    assert_eq!(output.code, 7);
+    assert_eq!(output.stdout, "hello = world\ncolour = blue\n");
+    assert_eq!(output.stderr, "oh\n");
+    let many = "i=0; while test $i -lt 300000; do echo 12345678; i=$((i + 1)); done";
+    let output = bench.orchestrator.exec(&web, &shell(many)).await.unwrap();
+    assert!(output.stdout.len() <= 1024 * 1024, "{}", output.stdout.len());
+    assert_eq!(bench.instance(&web).await.state, RUNNING, "it went on meanwhile");
+}

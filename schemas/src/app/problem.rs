@@ -45,6 +45,12 @@ pub enum ProblemKind {
         "waits for {0} to complete, but {0} is restarted whenever it ends; use `no` or `on-failure`"
     )]
     NeverCompletes(ServiceName),
+    /// A dependency runs at times of its own.
+    #[error("waits for {0}, which runs by a schedule; nothing can wait for that")]
+    Scheduled(ServiceName),
+    /// A service that is restarted whenever it ends has a schedule.
+    #[error("a schedule is for a service with `restart: no` or `on-failure`, which ends by itself")]
+    NotAJob,
     /// Services wait for each other in a circle; the first is repeated at the end.
     #[error("the services wait for each other: {}", Chain(.0))]
     Cycle(Vec<ServiceName>),

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    AppSpec, FileMount, HealthCheck, HealthTest, Mount, Port, Revision, is_default, plain,
+    AppSpec, FileMount, HealthCheck, HealthTest, Mount, Port, Revision, Schedule, is_default, plain,
 };
 use crate::id::ServiceName;
 
@@ -47,6 +47,9 @@ pub struct ServiceSpec {
     /// When to run it again after it ended.
     #[serde(skip_serializing_if = "is_default")]
     pub restart: RestartPolicy,
+    /// When it runs, if it is a job that does so again and again; else it runs at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<Schedule>,
     /// The services that must have come so far before this one starts.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub depends_on: BTreeMap<ServiceName, Condition>,
@@ -188,10 +191,10 @@ signals! {
 
 impl ServiceSpec {
     /// The digest of what the containers of this service depend on: everything but the number of
-    /// copies and the order of starting, with the contents of the configs and secrets it mounts.
+    /// copies and the order and times of starting, with the contents of the configs and secrets it mounts.
     /// A change in another service leaves it as it is.
     pub fn digest(&self, app: &AppSpec) -> Revision {
-        let own = Self { replicas: 1, depends_on: BTreeMap::new(), ..self.clone() };
+        let own = Self { replicas: 1, depends_on: BTreeMap::new(), schedule: None, ..self.clone() };
         let configs: BTreeMap<_, _> = own
             .configs
             .values()
@@ -257,6 +260,7 @@ impl Default for ServiceSpec {
             secrets: BTreeMap::new(),
             healthcheck: None,
             restart: RestartPolicy::No,
+            schedule: None,
             depends_on: BTreeMap::new(),
             resources: Resources::default(),
             replicas: 1,

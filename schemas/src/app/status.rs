@@ -18,6 +18,23 @@ pub struct AppStatus {
     /// The revision that runs, or that is being brought up; `None`: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<Revision>,
+    /// The revision that should run, where that is another one; see `rolled_back_from`, `held`,
+    /// `local` and `state` for why it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wanted: Option<Revision>,
+    /// The revision that turned out to be bad and gave way to `revision`, the last good one; it is
+    /// not tried again before another one is desired, or somebody at the node asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back_from: Option<Revision>,
+    /// `revision` has shown that it is good: everything was as desired for its settle time.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub good: bool,
+    /// Somebody at the node holds `revision`, whatever is desired.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub held: bool,
+    /// What runs, or what should, was applied at the node itself, over what is desired.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub local: bool,
     /// How the app is as a whole.
     pub state: AppState,
     /// Why it is so, for people; `None` when there is nothing to explain.
@@ -105,7 +122,18 @@ pub enum ServiceState {
 impl AppStatus {
     /// A status without services.
     pub const fn new(desired_version: Version, state: AppState) -> Self {
-        Self { desired_version, revision: None, state, reason: None, services: BTreeMap::new() }
+        Self {
+            desired_version,
+            revision: None,
+            wanted: None,
+            rolled_back_from: None,
+            good: false,
+            held: false,
+            local: false,
+            state,
+            reason: None,
+            services: BTreeMap::new(),
+        }
     }
 
     /// Reads a status out of a shadow's document.

@@ -48,6 +48,8 @@ impl AppSpec {
             self.check_texts(&mut found);
             self.check_dependencies(&mut found);
             self.check_host_ports(&mut found);
+            let settle = self.trial.settle_ms;
+            found.range("trial.settle_ms", settle, 0..=service::DAY_MS, " ms");
             for (name, service) in &self.services {
                 service::check(self, service, &format!("services.{name}"), &mut found);
             }
@@ -87,6 +89,10 @@ impl AppSpec {
                     found.add(path, Kind::UnknownService(dependency.clone()));
                     continue;
                 };
+                if other.schedule.is_some() {
+                    found.add(path, Kind::Scheduled(dependency.clone()));
+                    continue;
+                }
                 let ends =
                     matches!(other.restart, RestartPolicy::No | RestartPolicy::OnFailure { .. });
                 match condition {

@@ -265,6 +265,15 @@ impl<'a> Context<'a> {
     }
 }
 
+impl Context<'_> {
+    /// Refuses the members that nobody asked for, extensions too: it is one of ours.
+    pub(super) fn refuse_rest(&mut self, mut fields: Fields<'_>) {
+        for (_, item) in fields.take_all() {
+            self.key_error(&item, Kind::Unsupported { hint: None });
+        }
+    }
+}
+
 impl From<InterpolateError> for Kind {
     fn from(error: InterpolateError) -> Self {
         match error {

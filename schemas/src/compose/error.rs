@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::app::ProblemKind;
+use crate::app::{ParseCronError, ProblemKind};
 use crate::id::ParseIdError;
 
 /// A place in a Compose file.
@@ -103,6 +103,9 @@ pub enum ComposeErrorKind {
     /// A name has the wrong form.
     #[error("is badly named: {0}")]
     BadName(ParseIdError),
+    /// A schedule cannot be read.
+    #[error("is no schedule: {0}")]
+    BadSchedule(ParseCronError),
     /// A relative path of the machine that reads the file.
     #[error(
         "names `{0}`, which is relative to this file; a site has no such path: use an absolute one, a named volume or a config"

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::context::{Context, Item};
 use super::error::ComposeErrorKind as Kind;
-use super::{deploy, health, mounts, ports, units};
+use super::{deploy, gnomon, health, mounts, ports, units};
 use crate::app::{Condition, HostProcess, RestartPolicy, ServiceSpec, StopSignal};
 use crate::id::ServiceName;
 
@@ -48,6 +48,10 @@ fn read(item: &Item<'_>, context: &mut Context<'_>) -> Option<ServiceSpec> {
             "depends_on" => service.depends_on = depends_on(&field, context),
             "working_dir" => service.working_dir = context.text(&field),
             "user" => service.user = context.text(&field),
+            "x-gnomon" => {
+                context.place(path("schedule"), &field);
+                service.schedule = gnomon::service(&field, context);
+            }
             "x-gnomon-process" => {
                 context.place(path("process"), &field);
                 service.process = process(&field, context);

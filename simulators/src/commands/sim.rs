@@ -7,9 +7,13 @@ use std::time::Instant;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use gnomon_sim::world::{self, Failure, Options, Outcome, Tally};
+use gnomon_sim::world::{Options, Tally};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
+
+mod kind;
+
+use kind::{Failure, Kind, Outcome};
 
 /// Run simulated worlds: one cloud, its sites, and every fault that the protocol must bear.
 ///
@@ -18,9 +22,13 @@ use serde::Serialize;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
     gnomon-sim sim --seeds 20000\n  \
+    gnomon-sim sim --world system --seeds 2000\n  \
     gnomon-sim sim --seeds 10 --sites 1000 --steps 100\n  \
     gnomon-sim sim --seed 7 --trace")]
 pub(crate) struct SimArgs {
+    /// What the worlds are made of
+    #[arg(long, value_enum, default_value_t = Kind::Protocol)]
+    world: Kind,
     /// How many seeds
     #[arg(long, default_value_t = 200)]
     seeds: u64,
@@ -83,7 +91,7 @@ pub(crate) fn run(args: &SimArgs) -> anyhow::Result<()> {
     // A panic inside a world is caught there and becomes a failure of that seed.
     std::panic::set_hook(Box::new(|_| {}));
     if let (Some(seed), true) = (args.seed, args.trace) {
-        return tell(seed, args.options());
+        return tell(args.world, seed, args.options());
     }
     let started = Instant::now();
     let (first, count) = args.seed.map_or((args.first, args.seeds), |seed| (seed, 1));
@@ -93,7 +101,7 @@ pub(crate) fn run(args: &SimArgs) -> anyhow::Result<()> {
     for failed in summary.failures.iter_mut().take(TOLD) {
         failed.failure = failed.failure.clone().shrink(REPLAYS);
         failed.events = failed.failure.len();
-        failed.what.clone_from(&failed.failure.violation.what);
+        failed.what.clone_from(&failed.failure.violation().what);
     }
     match args.output {
         Format::Json => super::print_line(&summary)?,
@@ -116,7 +124,7 @@ impl SimArgs {
         };
         let (sites, steps) = (self.sites.map(u32::from), self.steps);
         let (sites, steps) = (flag("sites", sites), flag("steps", steps));
-        format!("gnomon-sim sim --seed {seed}{sites}{steps}")
+        format!("gnomon-sim sim{} --seed {seed}{sites}{steps}", self.world.flag())
     }
 }
 
@@ -124,7 +132,7 @@ fn run_all(args: &SimArgs, first: u64, count: u64) -> Summary {
     let processors = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let jobs = args.jobs.map_or_else(processors, NonZeroUsize::get);
     let next = AtomicU64::new(0);
-    let options = args.options();
+    let (kind, options) = (args.world, args.options());
     let (sender, outcomes) = mpsc::channel::<Outcome>();
     let mut summary = Summary {
         passed: 0,
@@ -140,7 +148,7 @@ fn run_all(args: &SimArgs, first: u64, count: u64) -> Summary {
             scope.spawn(move || {
                 loop {
                     let at = next.fetch_add(1, Ordering::Relaxed);
-                    if at >= count || sender.send(world::run(first + at, options)).is_err() {
+                    if at >= count || sender.send(kind.run(first + at, options)).is_err() {
                         return;
                     }
                 }
@@ -163,16 +171,16 @@ fn progress_bar(count: u64) -> ProgressBar {
 }
 
 /// Tells one run: as small as it gets if it breaks an invariant, whole if it does not.
-fn tell(seed: u64, options: Options) -> anyhow::Result<()> {
-    let Some(failure) = world::run(seed, options).failure else {
-        return super::print_text(&world::story(seed, options));
+fn tell(kind: Kind, seed: u64, options: Options) -> anyhow::Result<()> {
+    let Some(failure) = kind.run(seed, options).failure else {
+        return super::print_text(&kind.story(seed, options));
     };
     let failure = failure.shrink(REPLAYS);
     super::print_text(&failure.story())?;
     bail!(
         "seed {seed} breaks an invariant, here with {} events: {}",
         failure.len(),
-        failure.violation
+        failure.violation()
     )
 }
 
@@ -186,8 +194,8 @@ impl Summary {
         self.failed += 1;
         self.failures.push(FailedSeed {
             seed: outcome.seed,
-            invariant: failure.violation.invariant.to_string(),
-            what: failure.violation.what.clone(),
+            invariant: failure.violation().invariant.to_string(),
+            what: failure.violation().what.clone(),
             replay: args.replay(outcome.seed),
             events: failure.len(),
             failure,

@@ -117,7 +117,7 @@ impl World {
 }
 
 /// A panic is a broken promise too.
-fn guarded(run: impl FnOnce() -> Result<(), Violation>) -> Result<(), Violation> {
+pub(crate) fn guarded(run: impl FnOnce() -> Result<(), Violation>) -> Result<(), Violation> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
         let text = panic
             .downcast_ref::<String>()

@@ -8,31 +8,58 @@ use super::run::Failure;
 impl Failure {
     /// The smallest run that was found, with at most `replays` attempts.
     #[must_use]
-    pub fn shrink(mut self, mut replays: u32) -> Self {
-        loop {
-            let before = (self.events.len(), self.weight());
-            self.drop_events(&mut replays);
-            self.plain_events(&mut replays);
-            if replays == 0 || before == (self.events.len(), self.weight()) {
-                return self;
-            }
+    pub fn shrink(self, replays: u32) -> Self {
+        let Self { mut violation, setup, events } = self;
+        let events = smaller(events, replays, plainer, |events| {
+            let found = World::new(setup.clone(), false).replay(events).err();
+            let same = found.filter(|found| found.invariant == violation.invariant);
+            same.map(|found| violation = found).is_some()
+        });
+        Self { violation, setup, events }
+    }
+}
+
+/// Fewer and plainer events with which the same thing goes wrong, after at most `replays` tries.
+/// The last call of `fails` that said so was for what is given back.
+pub(crate) fn smaller<E: Copy + PartialEq>(
+    events: Vec<E>,
+    replays: u32,
+    plainer: fn(E) -> Vec<E>,
+    fails: impl FnMut(&[E]) -> bool,
+) -> Vec<E> {
+    let mut search = Search { events, replays, plainer, fails };
+    loop {
+        let before = search.events.clone();
+        search.drop_events();
+        search.plain_events();
+        if search.replays == 0 || before == search.events {
+            return search.events;
         }
     }
+}
 
+struct Search<E, F> {
+    events: Vec<E>,
+    replays: u32,
+    plainer: fn(E) -> Vec<E>,
+    fails: F,
+}
+
+impl<E: Copy + PartialEq, F: FnMut(&[E]) -> bool> Search<E, F> {
     /// Takes out runs of events: halves first, single events last.
-    fn drop_events(&mut self, replays: &mut u32) {
+    fn drop_events(&mut self) {
         let mut size = (self.events.len() / 2).max(1);
         loop {
             let mut at = 0;
-            while at < self.events.len() && *replays > 0 {
+            while at < self.events.len() && self.replays > 0 {
                 let end = (at + size).min(self.events.len());
                 let mut fewer = self.events.clone();
                 fewer.drain(at..end);
-                if !self.accept(fewer, replays) {
+                if !self.accept(fewer) {
                     at = end;
                 }
             }
-            if size == 1 || *replays == 0 {
+            if size == 1 || self.replays == 0 {
                 return;
             }
             size = size.div_ceil(2);
@@ -40,10 +67,10 @@ impl Failure {
     }
 
     /// Shortens waits and makes the rest plain.
-    fn plain_events(&mut self, replays: &mut u32) {
+    fn plain_events(&mut self) {
         for at in 0..self.events.len() {
-            for plain in plainer(self.events[at]) {
-                if *replays == 0 {
+            for plain in (self.plainer)(self.events[at]) {
+                if self.replays == 0 {
                     return;
                 }
                 if plain == self.events[at] {
@@ -51,31 +78,20 @@ impl Failure {
                 }
                 let mut events = self.events.clone();
                 events[at] = plain;
-                if self.accept(events, replays) {
+                if self.accept(events) {
                     break;
                 }
             }
         }
     }
 
-    fn accept(&mut self, events: Vec<Event>, replays: &mut u32) -> bool {
-        *replays = replays.saturating_sub(1);
-        let result = World::new(self.setup.clone(), false).replay(&events);
-        let Some(violation) = result.err() else { return false };
-        if violation.invariant != self.violation.invariant {
-            return false;
+    fn accept(&mut self, events: Vec<E>) -> bool {
+        self.replays = self.replays.saturating_sub(1);
+        let fails = (self.fails)(&events);
+        if fails {
+            self.events = events;
         }
-        self.events = events;
-        self.violation = violation;
-        true
-    }
-
-    fn weight(&self) -> u64 {
-        let weight = |event: &Event| {
-            let (Event::Wait { millis } | Event::Jump { millis, .. }) = event else { return 0 };
-            u64::from(*millis)
-        };
-        self.events.iter().map(weight).sum()
+        fails
     }
 }
 

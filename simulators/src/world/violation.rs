@@ -49,7 +49,7 @@ pub struct Violation {
 }
 
 /// Passes if `holds`; says what was seen otherwise.
-pub(super) fn ensure(
+pub(crate) fn ensure(
     holds: bool,
     invariant: Invariant,
     what: impl FnOnce() -> String,

@@ -15,7 +15,8 @@ pub(super) struct WriterHalf {
     pub(super) seq: Seq,
     /// `None`: deleted; this is its tombstone.
     pub(super) content: Option<Content>,
-    pub(super) base: Option<Base>,
+    /// Boxed, since most halves have none: the reader holds what is current.
+    pub(super) base: Option<Box<Base>>,
 }
 
 /// A document with its digest.
@@ -39,7 +40,7 @@ impl WriterHalf {
         version: Version,
         seq: Seq,
         document: Option<Arc<Document>>,
-        base: Option<Base>,
+        base: Option<Box<Base>>,
     ) -> Self {
         let content = document.map(|document| Content { digest: document.digest(), document });
         Self { version, seq, content, base }
@@ -52,9 +53,9 @@ impl WriterHalf {
 
     /// The base that this half leaves behind when it moves on to `next`: a reader that stands
     /// between the two positions holds this document.
-    pub(super) fn into_base(self, next: Seq) -> Option<Base> {
+    pub(super) fn into_base(self, next: Seq) -> Option<Box<Base>> {
         let document = self.content?.document;
-        Some(Base { version: self.version, from: self.seq, until: next, document })
+        Some(Box::new(Base { version: self.version, from: self.seq, until: next, document }))
     }
 
     /// The reader holds what was sent, until the first batch under way that carries something
@@ -64,16 +65,13 @@ impl WriterHalf {
             self.base = None;
             return;
         }
-        self.base = cargo.document.map(|document| Base {
-            version: cargo.version,
-            from: cargo.seq,
-            until: until.unwrap_or(self.seq),
-            document,
-        });
+        let until = until.unwrap_or(self.seq);
+        let base = |document| Base { version: cargo.version, from: cargo.seq, until, document };
+        self.base = cargo.document.map(base).map(Box::new);
     }
 
     /// What a reader at `position` holds, if that is known.
     pub(super) fn base_at(&self, position: Seq) -> Option<&Base> {
-        self.base.as_ref().filter(|base| base.from <= position && position < base.until)
+        self.base.as_deref().filter(|base| base.from <= position && position < base.until)
     }
 }

@@ -107,11 +107,9 @@ pub(super) fn gone_row(key: &ShadowKey) -> Row {
 }
 
 fn half_from(row: WriterHalfRow<Document>) -> WriterHalf {
-    let base = row.base.map(|base| Base {
-        version: base.version,
-        from: base.from,
-        until: base.until,
-        document: base.document.into(),
+    let base = row.base.map(|base| {
+        let BaseRow { version, from, until, document } = base;
+        Box::new(Base { version, from, until, document: document.into() })
     });
     WriterHalf::new(row.version, row.seq, row.document.map(Into::into), base)
 }

@@ -8,6 +8,7 @@
 mod certificates;
 mod cpu;
 mod ends;
+mod memory;
 mod scenarios;
 mod wire;
 
@@ -18,7 +19,8 @@ fn main() -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let results = runtime.block_on(scenarios::run())?;
     let cpu = cpu::run();
-    let report = json!({ "bytes": results, "cpu": cpu });
+    let memory = memory::run();
+    let report = json!({ "bytes": results, "cpu": cpu, "memory": memory });
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
     std::fs::create_dir_all(&folder)?;
     let path = folder.join("sync.json");
@@ -48,5 +50,9 @@ fn print(report: &Value) {
     println!("\nCPU per message, ns");
     for (what, ns) in report["cpu"].as_object().into_iter().flatten() {
         println!("{what:<44}{:>9}", ns.as_u64().unwrap_or_default());
+    }
+    println!("\nmemory per idle shadow, bytes of the heap beyond its document");
+    for (what, bytes) in report["memory"].as_object().into_iter().flatten() {
+        println!("{what:<44}{:>9}", bytes.as_u64().unwrap_or_default());
     }
 }

@@ -66,10 +66,16 @@ pub(crate) fn runs(site: &Site, value: u32) {
     });
 }
 
-/// The app's shadow at the cloud.
+/// The app's shadow at the cloud, without the ages of its halves.
 pub(crate) fn shadow(cloud: &Cloud, node: &str) -> Value {
     let path = format!("/v1/nodes/{node}/shadows/app/probe");
-    cloud.api.call("GET", &path, None).map_or(json!(null), |(_, body)| body)
+    let mut shadow = cloud.api.call("GET", &path, None).map_or(json!(null), |(_, body)| body);
+    for half in ["desired", "reported"] {
+        if let Some(half) = shadow.get_mut(half).and_then(Value::as_object_mut) {
+            half.remove("age_ms");
+        }
+    }
+    shadow
 }
 
 /// Waits until what the site reports is what the cloud desires, and running.

@@ -21,7 +21,9 @@ const PURE: [(&str, &[&str]); 2] = [
     (
         "schemas",
         &[
+            "chrono",
             "ciborium",
+            "croner",
             "saphyr-parser",
             "serde",
             "serde_json",

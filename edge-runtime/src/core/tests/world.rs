@@ -41,6 +41,15 @@ pub(super) struct World {
     busy: BTreeSet<AppName>,
     /// Whether pulls take for ever, until [`Self::end_pulls`].
     pub(super) is_link_slow: bool,
+    /// What the clock said when the world began.
+    pub(super) clock_s: u64,
+    /// What the core is allowed from the next start on.
+    pub(super) budgets: Budgets,
+    /// What the link has carried since the agent started.
+    pub(super) carried: u64,
+    /// Whether stops take for ever, until [`Self::end_stops`].
+    pub(super) are_stops_slow: bool,
+    slow_stops: Vec<Step>,
     /// The images that are being fetched, and for which app the step is.
     pub(super) slow: BTreeMap<String, AppName>,
     seed: u64,
@@ -68,7 +77,9 @@ impl World {
         let fake = Fake::new();
         fake.set_capabilities(Capabilities { images: true, ..fake.capabilities() });
         Self {
-            core: core(&fake, 1),
+            core: core(&fake, 1, Budgets::default()),
+            budgets: Budgets::default(),
+            carried: 0,
             disk: MemoryDisk::new(),
             fake,
             now: Moment::from_millis(1000),
@@ -82,6 +93,9 @@ impl World {
             inputs: VecDeque::new(),
             busy: BTreeSet::new(),
             is_link_slow: false,
+            clock_s: 1_767_225_600,
+            are_stops_slow: false,
+            slow_stops: Vec::new(),
             slow: BTreeMap::new(),
             seed: 1,
         }
@@ -94,7 +108,9 @@ impl World {
         self.inputs.clear();
         self.busy.clear();
         self.slow.clear();
-        self.core = core(&self.fake, self.seed);
+        self.slow_stops.clear();
+        self.carried = 0;
+        self.core = core(&self.fake, self.seed, self.budgets.clone());
         self.cloud_down.link_down();
         self.cloud_up.link_down();
         self.link_up = false;
@@ -114,11 +130,44 @@ impl World {
         self.cloud_down.put(self.now, &key(name), spec);
     }
 
+    /// What the clock says: midnight of 2026-01-01 when the world begins.
+    pub(super) fn wall_s(&self) -> u64 {
+        self.clock_s + self.now.as_millis() / 1000
+    }
+
+    /// The cloud wishes an app that is given as JSON.
+    pub(super) fn put_spec(&mut self, name: &str, spec: Value) {
+        self.cloud_down.put(self.now, &key(name), Document::from_value(spec).unwrap());
+    }
+
+    /// The ids and images of all instances of an app that run.
+    pub(super) fn instances(&self, name: &str) -> Vec<(String, String)> {
+        let observed = self.orchestrator().observe().now_or_never().unwrap().unwrap();
+        let own = observed.instances.into_values().filter(|it| it.slot.app == app(name));
+        own.filter(|it| it.state.is_running())
+            .map(|it| (it.id.to_string(), it.image.unwrap_or_default().into()))
+            .collect()
+    }
+
+    /// The images of an app that run.
+    pub(super) fn images(&self, name: &str) -> Vec<String> {
+        self.instances(name).into_iter().map(|(_, image)| image).collect()
+    }
+
     /// The link is fast again: what is being fetched comes.
     pub(super) fn end_pulls(&mut self) {
         self.is_link_slow = false;
         for (image, app) in std::mem::take(&mut self.slow) {
             let step = Step::Pull { app, image };
+            self.orchestrator().apply(&step).now_or_never().unwrap().unwrap();
+            self.input(Input::Done { step, outcome: Ok(()) });
+        }
+    }
+
+    /// What was asked to stop stops.
+    pub(super) fn end_stops(&mut self) {
+        self.are_stops_slow = false;
+        for step in std::mem::take(&mut self.slow_stops) {
             self.orchestrator().apply(&step).now_or_never().unwrap().unwrap();
             self.input(Input::Done { step, outcome: Ok(()) });
         }
@@ -178,7 +227,7 @@ impl World {
             }
             let Some(input) = self.inputs.pop_front() else { return };
             if let Input::Done { step, .. } = &input
-                && !matches!(step, Step::Pull { .. })
+                && !matches!(step, Step::Pull { .. } | Step::Stop { .. })
             {
                 self.busy.remove(step.app());
             }
@@ -264,11 +313,14 @@ impl World {
             Effect::Publish(topic, message) => self.publish(&topic, &message),
             Effect::Observe { version } => {
                 self.log.push("observe".to_owned());
+                let carried = Input::Carried { bytes: self.carried, wall_s: self.wall_s() };
+                self.core.handle(self.now, carried);
                 let seen = self.orchestrator().observe().now_or_never().unwrap();
                 self.inputs.push_back(match seen {
                     Ok(observed) => {
                         let version = version.then(|| "1.0".to_owned());
-                        Input::Observed { observed, version }
+                        let wall_s = self.wall_s();
+                        Input::Observed { observed, version, wall_s }
                     }
                     Err(error) => Input::Unreachable { reason: error.to_string() },
                 });
@@ -280,17 +332,39 @@ impl World {
             }
             Effect::GiveUp { image } => {
                 self.log.push(format!("give up {image}"));
-                assert!(self.slow.remove(&image).is_some(), "{image} is not being fetched");
+                let was_slow = self.slow.remove(&image).is_some();
+                assert!(was_slow || !self.is_link_slow, "{image} is not being fetched");
             }
-            Effect::Apply(Step::Pull { app, image }) if self.is_link_slow => {
+            Effect::Apply(step) => self.apply(step),
+            Effect::Answer(_, response) => self.answers.push(response),
+            Effect::Exec { slot, command, .. } => {
+                self.log.push(format!("exec {slot} {}", command.join(" ")));
+            }
+            Effect::Logs { slots, .. } => self.log.push(format!("logs {}", slots.len())),
+        }
+    }
+
+    fn apply(&mut self, step: Step) {
+        match step {
+            Step::Pull { app, image } if self.is_link_slow => {
                 self.log.push(format!("step slow pull {image}"));
                 let old = self.slow.insert(image, app);
                 assert!(old.is_none() && self.slow.len() <= 2, "too many pulls: {:?}", self.slow);
             }
-            Effect::Apply(step) => {
+            step @ Step::Stop { .. } if self.are_stops_slow => {
+                self.log.push(format!("step slow {step}"));
+                assert!(!self.slow_stops.contains(&step), "{step} is done twice");
+                self.slow_stops.push(step);
+            }
+            step @ (Step::Pull { .. }
+            | Step::Create { .. }
+            | Step::Start { .. }
+            | Step::Stop { .. }
+            | Step::Remove { .. }
+            | Step::RemoveApp { .. }) => {
                 self.log.push(format!("step {step}"));
-                let is_pull = matches!(step, Step::Pull { .. });
-                let is_free = is_pull || self.busy.insert(step.app().clone());
+                let is_apart = matches!(step, Step::Pull { .. } | Step::Stop { .. });
+                let is_free = is_apart || self.busy.insert(step.app().clone());
                 assert!(is_free, "two steps of one app at once");
                 let outcome = self.orchestrator().apply(&step).now_or_never().unwrap();
                 let outcome = outcome.map_err(|error| StepFailure {
@@ -299,8 +373,6 @@ impl World {
                 });
                 self.inputs.push_back(Input::Done { step, outcome });
             }
-            Effect::Answer(_, response) => self.answers.push(response),
-            Effect::Logs { slots, .. } => self.log.push(format!("logs {}", slots.len())),
         }
     }
 
@@ -309,6 +381,7 @@ impl World {
         if !self.link_up {
             return;
         }
+        self.carried += u64::try_from(message.encode().len()).unwrap();
         match topic.stream() {
             Stream::Down => self.cloud_down.receive(self.now, message),
             Stream::Up => self.cloud_up.receive(self.now, message),
@@ -337,11 +410,12 @@ impl World {
     }
 }
 
-fn core(fake: &Fake, seed: u64) -> Core {
+fn core(fake: &Fake, seed: u64, budgets: Budgets) -> Core {
     let config = CoreConfig {
         node: "site-1".parse().unwrap(),
         capabilities: fake.capabilities(),
         observe_every: Duration::from_secs(30),
+        budgets,
     };
     Core::new(config, rng(seed))
 }

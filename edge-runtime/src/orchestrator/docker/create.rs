@@ -1,5 +1,6 @@
 //! Makes what a container needs, and the container.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use bollard::models::VolumeCreateRequest;
@@ -9,7 +10,7 @@ use gnomon_schemas::id::{AppName, ResourceName};
 
 use super::body::{Prepared, PreparedVolume, Source, body};
 use super::error::Doing as _;
-use super::{ANSWER, Docker, DockerError, WORK, files, labels, network};
+use super::{ANSWER, Docker, DockerError, WORK, files, labels, network, observe};
 use crate::orchestrator::files::permitted_bind;
 use crate::reconcile::model::Slot;
 
@@ -20,6 +21,13 @@ pub(super) async fn create(docker: &Docker, slot: &Slot, app: &AppSpec) -> Resul
     let service = service.ok_or_else(|| DockerError::NoSuchService(slot.service.clone()))?;
     let digest = service.digest(app);
     let name = labels::container_name(&settings.node, slot, digest);
+    if !service.configs.is_empty() || !service.secrets.is_empty() {
+        let listed = observe::list(docker).await?.into_iter().filter_map(|it| it.names);
+        let mut names: BTreeSet<_> =
+            listed.flatten().map(|name| name.trim_start_matches('/').to_owned()).collect();
+        names.insert(name.clone());
+        files::sweep(settings, &slot.app, &names)?;
+    }
     let files = files::write(settings, &slot.app, &name, app, service)?;
     if exists(docker, slot, &name).await? {
         return Ok(());

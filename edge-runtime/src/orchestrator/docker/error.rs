@@ -7,7 +7,7 @@ use bollard::errors::Error as ClientError;
 use gnomon_schemas::id::{ResourceName, ServiceName};
 
 use crate::orchestrator::Unsupported;
-use crate::reconcile::model::InstanceId;
+use crate::reconcile::model::{InstanceId, Slot};
 
 /// Why the Docker orchestrator could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,9 @@ pub enum DockerError {
         /// Its name.
         name: String,
     },
+    /// No container of the slot runs.
+    #[error("no container of {0} runs")]
+    NotRunning(Slot),
     /// The container was removed by somebody else.
     #[error("container {0} is gone; it will be made again")]
     Gone(InstanceId),
@@ -121,6 +124,7 @@ impl DockerError {
             Self::Unreachable { .. }
             | Self::Slow { .. }
             | Self::Pull { .. }
+            | Self::NotRunning(_)
             | Self::Gone(_)
             | Self::StillRuns(_)
             | Self::Lost { .. }

@@ -1,6 +1,7 @@
 //! The files of configs and secrets, which containers see through bind mounts. Each container has
 //! a directory of its own, so that it goes with the container.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -70,6 +71,26 @@ pub(super) fn remove(
     Ok(())
 }
 
+/// Removes the files of containers of an app that are not there: a crash between the two leaves
+/// them. Nothing else of the app may be made at the same time.
+pub(super) fn sweep(
+    settings: &Settings,
+    app: &AppName,
+    containers: &BTreeSet<String>,
+) -> Result<(), DockerError> {
+    for base in [&settings.files_dir, &settings.secrets_dir] {
+        let dir = base.join(app.as_str());
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            let is_left = entry.file_name().to_str().is_none_or(|name| !containers.contains(name));
+            if is_left {
+                let path = entry.path();
+                files::remove_tree(&path).doing("remove", &path)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Removes the files of all containers of an app.
 pub(super) fn remove_app(settings: &Settings, app: &AppName) -> Result<(), DockerError> {
     for base in [&settings.files_dir, &settings.secrets_dir] {
@@ -91,4 +112,33 @@ pub(super) fn apps(settings: &Settings) -> Vec<AppName> {
 
 fn home(base: &Path, app: &AppName, container: &str) -> PathBuf {
     base.join(app.as_str()).join(container)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_a_crash_left_behind_are_collected_and_others_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            secrets_dir: dir.path().join("secrets"),
+            ..Settings::new("site-1".parse().unwrap(), dir.path().join("files"))
+        };
+        let apps = ["web", "other"].map(|name| name.parse::<AppName>().unwrap());
+        for base in [&settings.files_dir, &settings.secrets_dir] {
+            for (app, container) in apps.iter().flat_map(|app| [(app, "kept"), (app, "left")]) {
+                let home = home(base, app, container);
+                files::make_dir(&home, MODE).unwrap();
+                fs::write(home.join("0"), "x").unwrap();
+            }
+        }
+        sweep(&settings, &apps[0], &BTreeSet::from(["kept".to_owned()])).unwrap();
+        for base in [&settings.files_dir, &settings.secrets_dir] {
+            assert!(home(base, &apps[0], "kept").join("0").exists());
+            assert!(!home(base, &apps[0], "left").exists());
+            assert!(home(base, &apps[1], "left").exists());
+        }
+        sweep(&settings, &"none".parse().unwrap(), &BTreeSet::new()).unwrap();
+    }
 }

@@ -28,7 +28,7 @@ pub(super) async fn observe(docker: &Docker) -> Result<Observed, DockerError> {
     Ok(Observed { instances, app_resources })
 }
 
-async fn list(docker: &Docker) -> Result<Vec<ContainerSummary>, DockerError> {
+pub(super) async fn list(docker: &Docker) -> Result<Vec<ContainerSummary>, DockerError> {
     let filters = labels::filter_node(&docker.settings.node);
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let found = docker.client(ANSWER)?.list_containers(Some(options)).await;
@@ -52,7 +52,9 @@ fn read(docker: &Docker, id: String, found: ContainerInspectResponse) -> Option<
         return None;
     };
     let id = InstanceId(id.into());
-    Some(Instance { id, slot, service_digest, state: state(&found.state.unwrap_or_default()) })
+    let image = found.image.map(Into::into);
+    let state = state(&found.state.unwrap_or_default());
+    Some(Instance { id, slot, service_digest, image, state })
 }
 
 fn state(state: &ContainerState) -> InstanceState {

@@ -8,7 +8,7 @@ use gnomon_schemas::id::{ResourceName, ServiceName};
 
 use super::shim::StartFailure;
 use crate::orchestrator::Unsupported;
-use crate::reconcile::model::InstanceId;
+use crate::reconcile::model::{InstanceId, Slot};
 
 /// Why the process orchestrator could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +41,17 @@ pub enum ProcessError {
     /// The user or group is not known on this machine.
     #[error("there is no user or group {0} on this machine")]
     NoSuchUser(String),
+    /// No instance of the slot runs.
+    #[error("no instance of {0} runs")]
+    NotRunning(Slot),
+    /// The command could not be run.
+    #[error("cannot run {program}")]
+    Command {
+        /// The program.
+        program: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The instance was removed by somebody else.
     #[error("instance {0} is gone; it will be made again")]
     Gone(InstanceId),
@@ -83,6 +94,7 @@ impl ProcessError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Io { .. }
+            | Self::NotRunning(_)
             | Self::Gone(_)
             | Self::StillRuns(_)
             | Self::Orphan(_)
@@ -91,7 +103,8 @@ impl ProcessError {
             | Self::Silent(_)
             | Self::Interrupted => true,
             Self::Start(failure) => failure.transient,
-            Self::Unsupported(_)
+            Self::Command { .. }
+            | Self::Unsupported(_)
             | Self::NoSuchService(_)
             | Self::NoSuchFile(_)
             | Self::BadTarget(_)

@@ -20,7 +20,7 @@ pub(super) fn observe(layout: &Layout) -> Result<Observed, ProcessError> {
         let state = state(&home, &record).doing("read the state in", &home.0)?;
         let slot = record.slot();
         let service_digest = record.digest;
-        let instance = model::Instance { id: id.clone(), slot, service_digest, state };
+        let instance = model::Instance { id: id.clone(), slot, service_digest, image: None, state };
         observed.instances.insert(id, instance);
     }
     Ok(observed)

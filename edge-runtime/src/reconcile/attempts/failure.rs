@@ -22,6 +22,21 @@ pub(in crate::reconcile) struct Failure {
 const REASON_CHARS: usize = 300;
 
 impl Failure {
+    /// How often it was tried.
+    pub(in crate::reconcile) const fn tries(&self) -> u32 {
+        self.tries
+    }
+
+    /// Why it failed the last time.
+    pub(in crate::reconcile) fn reason(&self) -> &str {
+        &self.reason
+    }
+
+    /// Lets it be tried again at once, if it waits.
+    pub(super) fn hurry(&mut self, now: Moment) {
+        self.next = self.next.min(now);
+    }
+
     pub(super) fn again(&mut self, reason: String, transient: bool, now: Moment) {
         self.tries = self.tries.saturating_add(1);
         self.reason = clip(reason, REASON_CHARS);

@@ -19,6 +19,10 @@ pub(in crate::reconcile) struct Life {
     pub(in crate::reconcile) retry_at: Moment,
     /// The exit code of its last end.
     pub(in crate::reconcile) last_exit: Option<i64>,
+    /// How often it ended by itself, ever.
+    pub(in crate::reconcile) ends: u32,
+    /// How often its health check failed, ever.
+    pub(in crate::reconcile) sick: u32,
     phase: Phase,
     was_up: bool,
 }
@@ -63,6 +67,8 @@ impl Life {
             streak: 0,
             retry_at: Moment::default(),
             last_exit: None,
+            ends: 0,
+            sick: 0,
             phase: Phase::Unknown,
             was_up: false,
         }
@@ -81,8 +87,29 @@ impl Life {
         self.phase = Phase::Rising;
     }
 
+    /// A scheduled run began: it has its own count of retries, and is no restart.
+    pub(super) fn was_run(&mut self) {
+        self.begins_anew();
+        self.was_up = true;
+        self.phase = Phase::Rising;
+    }
+
     pub(super) fn was_stopped(&mut self) {
         self.phase = Phase::Stopped;
+    }
+
+    /// No back-off is left.
+    pub(super) fn begins_anew(&mut self) {
+        self.streak = 0;
+        self.retry_at = Moment::default();
+    }
+
+    /// An end is taken for one of our own making.
+    pub(super) fn is_asked_to_start(&mut self) {
+        self.begins_anew();
+        if self.phase == Phase::Ended {
+            self.phase = Phase::Stopped;
+        }
     }
 
     pub(super) fn was_removed(&mut self) {
@@ -146,6 +173,11 @@ impl Life {
     fn falls(&mut self, fall: Fall, now: Moment) {
         self.recover(now);
         self.streak = self.streak.saturating_add(1);
+        match fall {
+            Fall::Ended => self.ends = self.ends.saturating_add(1),
+            Fall::Unhealthy => self.sick = self.sick.saturating_add(1),
+            Fall::Gone | Fall::Stuck => {}
+        }
         let wait = match fall {
             Fall::Ended | Fall::Unhealthy => backoff::after_end(self.streak),
             Fall::Gone | Fall::Stuck => backoff::after_removal(self.streak),

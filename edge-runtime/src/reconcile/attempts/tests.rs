@@ -14,7 +14,8 @@ fn slot() -> Slot {
 
 fn seen(digest: Revision, state: InstanceState) -> Observed {
     let id = InstanceId("i1".into());
-    let instance = Instance { id: id.clone(), slot: slot(), service_digest: digest, state };
+    let instance =
+        Instance { id: id.clone(), slot: slot(), service_digest: digest, image: None, state };
     Observed { instances: [(id, instance)].into(), app_resources: Vec::new() }
 }
 

@@ -9,7 +9,7 @@ use crate::app::{
 use crate::id::ResourceName;
 
 const HOUR_MS: u64 = 3_600_000;
-const DAY_MS: u64 = 24 * HOUR_MS;
+pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
 /// Docker refuses to give a container less.
 const LEAST_MEMORY: u64 = 6 * 1024 * 1024;
 const MOST_MEMORY: u64 = 1 << 50;
@@ -34,6 +34,12 @@ pub(super) fn check(app: &AppSpec, service: &ServiceSpec, path: &str, found: &mu
         0..=HOUR_MS,
         " ms",
     );
+    if service.schedule.is_some() {
+        if !service.is_job() {
+            found.add(format!("{path}.schedule"), Kind::NotAJob);
+        }
+        found.range(format!("{path}.replicas"), service.replicas.into(), 0..=1, " with a schedule");
+    }
     check_names(service, path, found);
     check_commands(service, path, found);
     check_mounts(app, service, path, found);

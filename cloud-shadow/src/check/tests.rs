@@ -1,0 +1,80 @@
+//! What is wrong is found and said.
+
+use std::collections::BTreeMap;
+
+use gnomon_schemas::document::Document;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::domain::{Action, Author, Change, Command, Effect, Now, Precondition, Write};
+use crate::store::{MemoryStore, Op};
+
+/// A store with a node that has a shadow of three versions.
+fn store() -> MemoryStore {
+    let store = MemoryStore::new();
+    check_schema(&store).unwrap();
+    let mut domain = Domain::new(DomainConfig::default(), StdRng::seed_from_u64(1));
+    let put = |n: u32| {
+        Action::Write(Write {
+            key: "device/a".parse().unwrap(),
+            change: Change::Put(Document::parse(format!("{{\"n\":{n}}}").as_bytes()).unwrap()),
+            when: Precondition::Any,
+            fields: Vec::new(),
+        })
+    };
+    for action in [Action::PutNode { labels: BTreeMap::new() }, put(1), put(2), put(3)] {
+        let (node, by) = ("site-1".parse().unwrap(), Author::new("admin"));
+        let done = domain.handle(Command { node, action, by }, Now::default()).unwrap();
+        for effect in done.effects {
+            if let Effect::Persist(ops) = effect {
+                store.commit(&ops).unwrap();
+            }
+        }
+    }
+    store
+}
+
+fn checked(store: &MemoryStore) -> Result<CheckReport, CheckError> {
+    let store: Arc<dyn Store> = Arc::new(store.clone());
+    check_store(&store)
+}
+
+#[test]
+fn a_good_store_is_counted() {
+    let report = checked(&store()).unwrap();
+    let (schema, problems) = (SCHEMA_VERSION, Vec::new());
+    let expected = CheckReport { schema, nodes: 1, shadows: 1, versions: 3, sessions: 0, problems };
+    assert_eq!(report, expected);
+}
+
+#[test]
+fn a_version_that_is_missing_or_unreadable_is_named() {
+    let store = store();
+    let rows = store.scan(history::PAST).unwrap();
+    store.commit(&[Op::Delete { key: rows[1].0.clone() }]).unwrap();
+    let report = checked(&store).unwrap();
+    assert_eq!(report.problems.len(), 1);
+    assert!(report.problems[0].contains("device/a at site-1"), "{report:?}");
+    store.commit(&[Op::Put { key: rows[1].0.clone(), value: vec![1; 20] }]).unwrap();
+    assert_eq!(checked(&store).unwrap().problems.len(), 1);
+}
+
+#[test]
+fn history_of_nobody_is_named() {
+    let store = store();
+    let (key, value) = store.scan(history::PAST).unwrap().remove(0);
+    let key = String::from_utf8(key).unwrap().replace("site-1", "site-2").into_bytes();
+    store.commit(&[Op::Put { key, value }]).unwrap();
+    assert!(checked(&store).unwrap().problems[0].contains("no such node"));
+}
+
+#[test]
+fn a_shadow_that_cannot_be_read_is_an_error_that_names_its_node() {
+    let store = store();
+    let key = b"at/site-1/v/device/a".to_vec();
+    assert!(store.get(&key).unwrap().is_some());
+    store.commit(&[Op::Put { key, value: b"nonsense".to_vec() }]).unwrap();
+    let error = checked(&store).unwrap_err();
+    assert!(chain(&error).contains("site-1"), "{error}");
+}

@@ -1,0 +1,4 @@
+//! What `gnomon-cloud` can be told to do, apart from being the cloud.
+
+pub(crate) mod broker;
+pub(crate) mod keep;

@@ -1,0 +1,27 @@
+//! From the rows of an older schema to those of this one.
+
+use gnomon_schemas::id::NodeName;
+
+use super::start::StartError;
+use crate::domain::{Domain, Now};
+use crate::store::{self, SCHEMA_VERSION, Store};
+
+/// Brings a store of schema 1 to this one: its halves get a history that begins with what they
+/// are. Cut short, it begins again at the next start.
+pub(super) fn migrate(
+    store: &dyn Store,
+    domain: &mut Domain,
+    found: u32,
+    now: Now,
+) -> Result<(), StartError> {
+    if found == SCHEMA_VERSION {
+        return Ok(());
+    }
+    tracing::info!(found, known = SCHEMA_VERSION, "the store is brought to this version's schema");
+    let names: Vec<NodeName> = domain.nodes().map(|node| node.name().clone()).collect();
+    for name in names {
+        let ops = domain.begin_history(&name, now);
+        store.commit(&ops)?;
+    }
+    Ok(store.commit(&[store::schema_row()])?)
+}

@@ -1,0 +1,156 @@
+//! The description of the API in `OpenAPI` 3.1, made from the handlers and the types that they
+//! answer with, and served at `/openapi.json`.
+
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::{IntoResponse as _, Response};
+use serde_json::json;
+use utoipa::openapi::path::Operation;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::{Ref, RefOr};
+use utoipa::{Modify, OpenApi};
+
+use super::error::ErrorJson;
+use super::{
+    apps, auth, backup, batch, enroll, health, history, nodes, search, sessions, shadows, shape,
+    tags, tokens, watch,
+};
+
+#[cfg(test)]
+mod tests;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Gnomon cloud", license(name = "Apache-2.0", identifier = "Apache-2.0"),
+        description = "Desired and reported state of nodes and what is behind them."),
+    paths(
+        health::alive, health::ready, health::metrics, document,
+        nodes::list, nodes::put, nodes::read, nodes::delete,
+        sessions::list, tokens::create, enroll::enroll,
+        shadows::list, shadows::read, shadows::put, shadows::patch, shadows::delete,
+        history::list, history::read, history::diff, history::roll_back,
+        batch::write, search::search, tags::put,
+        backup::read, apps::list, watch::watch,
+    ),
+    components(schemas(ErrorJson, shape::ChangedJson<'_>)),
+    modifiers(&Common),
+)]
+struct Description;
+
+static TEXT: LazyLock<String> =
+    LazyLock::new(|| Description::openapi().to_json().expect("texts, numbers, maps"));
+
+/// The text of the description.
+pub fn description() -> &'static str {
+    &TEXT
+}
+
+/// This description.
+#[utoipa::path(get, path = "/openapi.json", tag = "health",
+    responses((status = 200, body = Object, content_type = "application/json")))]
+pub(super) async fn document() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], description()).into_response()
+}
+
+/// What holds for every call: who may, and how it is refused.
+struct Common;
+
+const BEARER: &str = "token";
+
+impl Modify for Common {
+    fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
+        let components = api.components.get_or_insert_default();
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        components.add_security_scheme(BEARER, scheme);
+        for (status, text) in REFUSALS {
+            components.responses.insert(format!("Refused{status}"), refusal(text).into());
+        }
+        for (path, item) in &mut api.paths.paths {
+            let operations = [
+                ("get", &mut item.get),
+                ("put", &mut item.put),
+                ("post", &mut item.post),
+                ("patch", &mut item.patch),
+                ("delete", &mut item.delete),
+            ];
+            for (method, operation) in operations {
+                if let Some(operation) = operation {
+                    operation.operation_id = Some(id_of(method, path));
+                    complete(operation, path, method != "get");
+                }
+            }
+        }
+    }
+}
+
+/// Every status with which a call can be refused.
+const REFUSALS: [(u16, &str); 12] = [
+    (
+        400,
+        "Something about the request is wrong: `bad_request`, `bad_precondition`, \
+           `invalid_json`, `invalid_document`, `invalid_app`",
+    ),
+    (401, "The token is missing or wrong: `unauthorized`"),
+    (404, "There is no such thing: `unknown_node`, `unknown_shadow`, `unknown_version`"),
+    (408, "The body did not come in time: `request_timeout`"),
+    (409, "There is a bound on how many there may be: `limit_reached`"),
+    (412, "A condition does not hold: `version_conflict`, `field_conflict`"),
+    (413, "The body or the document is too large: `too_large`"),
+    (415, "The body is not JSON: `unsupported_media_type`"),
+    (431, "The headers are too large; without a body"),
+    (500, "A fault: `store_failed`, `internal`"),
+    (503, "The cloud is stopping: `stopping`"),
+    (507, "The disk is full; reads go on: `store_full`"),
+];
+
+/// A name that no other operation has: `getNodesByNodeShadows`.
+fn id_of(method: &str, path: &str) -> String {
+    let part = |part: &str| {
+        let (prefix, word) = part.strip_prefix('{').map_or(("", part), |rest| ("By", rest));
+        let letters = word.split(|c: char| !c.is_ascii_alphanumeric()).map(|word| {
+            let (first, rest) = word.split_at_checked(1).unwrap_or_default();
+            format!("{}{rest}", first.to_ascii_uppercase())
+        });
+        format!("{prefix}{}", letters.collect::<String>())
+    };
+    let path = path.strip_prefix("/v1").unwrap_or(path);
+    let parts = path.split('/').filter(|part| !part.is_empty()).map(part);
+    format!("{method}{}", parts.collect::<String>())
+}
+
+fn complete(operation: &mut Operation, path: &str, writes: bool) {
+    let is_open = auth::OPEN.contains(&path);
+    let has_body = operation.request_body.is_some();
+    if !is_open {
+        operation.security = Some(vec![SecurityRequirement::new(BEARER, [""; 0])]);
+    }
+    for (status, _) in REFUSALS {
+        let is_possible = match status {
+            400 | 431 => true,
+            401 | 404 | 500 | 503 => !is_open || has_body,
+            408 | 413 | 415 => has_body,
+            409 => writes || path.ends_with("/watch") || path.ends_with("/backup"),
+            412 | 507 => writes,
+            _ => false,
+        };
+        let key = status.to_string();
+        if is_possible && !operation.responses.responses.contains_key(&key) {
+            let shared = Ref::from_response_name(format!("Refused{status}"));
+            operation.responses.responses.insert(key, RefOr::Ref(shared));
+        }
+    }
+}
+
+/// The codes are what the text has between backticks; the first one is the example.
+fn refusal(text: &str) -> utoipa::openapi::Response {
+    let response = utoipa::openapi::ResponseBuilder::new().description(text);
+    let Some(code) = text.split('`').nth(1) else { return response.build() };
+    let error =
+        json!({ "error": { "code": code, "message": "what, where, what to do", "detail": {} } });
+    let content = utoipa::openapi::ContentBuilder::new()
+        .schema(Some(Ref::from_schema_name("Error")))
+        .example(Some(error))
+        .build();
+    response.content("application/json", content).build()
+}

@@ -1,0 +1,171 @@
+//! The results: as JSON, as a table on the terminal, as a section of docs/performance.md.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+/// What a figure must be.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    /// At most so many times the peer's.
+    AtMostPeerTimes(f64),
+    /// At least so many times the peer's.
+    AtLeastPeerTimes(f64),
+    /// Less than this, whatever the peer's is.
+    Under(f64),
+    /// More than this, whatever the peer's is.
+    Over(f64),
+    /// For information.
+    None,
+}
+
+/// One figure of both brokers.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) what: String,
+    pub(crate) unit: &'static str,
+    pub(crate) ours: f64,
+    pub(crate) peer: Option<f64>,
+    pub(crate) target: Target,
+}
+
+impl Row {
+    fn ratio(&self) -> Option<f64> {
+        self.peer.map(|peer| self.ours / peer)
+    }
+
+    /// `None` if it cannot be said.
+    pub(crate) fn is_met(&self) -> Option<bool> {
+        match self.target {
+            Target::AtMostPeerTimes(most) => self.ratio().map(|ratio| ratio <= most),
+            Target::AtLeastPeerTimes(least) => self.ratio().map(|ratio| ratio >= least),
+            Target::Under(limit) => Some(self.ours < limit),
+            Target::Over(limit) => Some(self.ours > limit),
+            Target::None => None,
+        }
+    }
+
+    fn target(&self) -> String {
+        match self.target {
+            Target::AtMostPeerTimes(most) => format!("at most {most} x"),
+            Target::AtLeastPeerTimes(least) => format!("at least {least} x"),
+            Target::Under(limit) => format!("under {}", figure(limit)),
+            Target::Over(limit) => format!("over {}", figure(limit)),
+            Target::None => String::new(),
+        }
+    }
+
+    fn verdict(&self) -> &'static str {
+        match (self.target, self.is_met()) {
+            (Target::None, _) => "",
+            (_, Some(true)) => "met",
+            (_, Some(false)) => "missed",
+            (_, None) => "no peer",
+        }
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "what": self.what, "unit": self.unit, "ours": self.ours, "mosquitto": self.peer,
+            "ratio": self.ratio(), "target": self.target(), "met": self.is_met(),
+        })
+    }
+
+    fn cells(&self) -> [String; 7] {
+        let number = |value: Option<f64>| value.map_or("-".to_owned(), figure);
+        let ratio = self.ratio().map_or("-".to_owned(), |ratio| format!("{ratio:.2}"));
+        [
+            self.what.clone(),
+            self.unit.to_owned(),
+            figure(self.ours),
+            number(self.peer),
+            ratio,
+            self.target(),
+            self.verdict().to_owned(),
+        ]
+    }
+}
+
+const HEADER: [&str; 7] = ["what", "unit", "ours", "mosquitto", "ratio", "target", ""];
+
+/// With as many digits as people read.
+fn figure(value: f64) -> String {
+    let digits = match value.abs() {
+        ..10.0 => 2,
+        10.0..100.0 => 1,
+        _ => 0,
+    };
+    let text = format!("{value:.digits$}");
+    let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
+    let mut grouped = String::new();
+    for (at, digit) in whole.chars().enumerate() {
+        if at > 0 && (whole.len() - at).is_multiple_of(3) && !grouped.ends_with('-') {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    if fraction.is_empty() { grouped } else { format!("{grouped}.{fraction}") }
+}
+
+/// Everything of one run.
+pub(crate) struct Report {
+    pub(crate) rows: Vec<Row>,
+    pub(crate) machine: Value,
+    pub(crate) is_short: bool,
+}
+
+impl Report {
+    pub(crate) fn json(&self) -> Value {
+        let rows: Vec<_> = self.rows.iter().map(Row::json).collect();
+        json!({ "machine": self.machine, "short": self.is_short, "rows": rows })
+    }
+
+    /// The table for the terminal.
+    pub(crate) fn table(&self) -> String {
+        let mut out = String::new();
+        let lines = self.rows.iter().map(Row::cells);
+        for cells in std::iter::once(HEADER.map(str::to_owned)).chain(lines) {
+            let [what, unit, ours, peer, ratio, target, verdict] = cells;
+            let line = format!(
+                "{what:<58}{unit:<14}{ours:>11}{peer:>11}{ratio:>7}  {target:<15}{verdict}"
+            );
+            out.push_str(line.trim_end());
+            out.push('\n');
+        }
+        out
+    }
+
+    /// Replaces the section of the page between its marks.
+    pub(crate) fn write_page(&self, page: &Path) -> anyhow::Result<()> {
+        const BEGIN: &str = "<!-- written by make bench BENCH=broker -->\n";
+        const END: &str = "<!-- end -->\n";
+        let text = fs::read_to_string(page).context("reading docs/performance.md")?;
+        let parts = text
+            .split_once(BEGIN)
+            .and_then(|(before, rest)| rest.split_once(END).map(|(_, after)| (before, after)));
+        let (before, after) = parts.context("docs/performance.md has no marks")?;
+        let section = self.markdown();
+        fs::write(page, format!("{before}{BEGIN}{section}{END}{after}"))?;
+        Ok(())
+    }
+
+    fn markdown(&self) -> String {
+        let fact = |(name, fact): (&String, &Value)| {
+            let fact = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
+            format!("- {name}: {fact}")
+        };
+        let facts: Vec<_> = self.machine.as_object().into_iter().flatten().map(fact).collect();
+        let mut out = format!("\n{}\n", facts.join("\n"));
+        let line = |cells: &[String; 7]| format!("| {} |\n", cells.join(" | "));
+        out.push('\n');
+        out.push_str(&line(&HEADER.map(str::to_owned)));
+        out.push_str("| --- | --- | ---: | ---: | ---: | --- | --- |\n");
+        for row in &self.rows {
+            out.push_str(&line(&row.cells()));
+        }
+        out.push('\n');
+        out
+    }
+}

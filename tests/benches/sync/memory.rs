@@ -1,0 +1,85 @@
+//! What an idle shadow takes in memory at either end, beyond its document.
+
+use std::alloc::System;
+use std::sync::Arc;
+
+use gnomon_schemas::document::Document;
+use gnomon_schemas::version::Epoch;
+use gnomon_sync::{Moment, Output, Reader, ReaderConfig, Writer, WriterConfig};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use serde_json::{Value, json};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const SHADOWS: usize = 10_000;
+const NOW: Moment = Moment::from_millis(0);
+
+/// Bytes per shadow of a writer and a reader that are in sync.
+pub(crate) fn run() -> Value {
+    let (documents, of_documents) =
+        weigh(|| (0..SHADOWS).map(document).map(Arc::new).collect::<Vec<_>>());
+    let of_documents = of_documents - size_of_val(documents.as_slice());
+    drop(documents);
+    let ((writer, reader), both) = weigh(synced);
+    drop(writer);
+    let (copy, of_reader) = weigh(|| reader.clone());
+    // A clone shares its documents with the original, so it weighs what the reader adds.
+    drop(copy);
+    let of_writer = both - of_reader - 2 * of_documents;
+    json!({
+        "shadows": SHADOWS,
+        "document": of_documents / SHADOWS,
+        "writer": of_writer / SHADOWS,
+        "reader": of_reader / SHADOWS,
+    })
+}
+
+/// What was made, and how many bytes of the heap it holds.
+fn weigh<T>(make: impl FnOnce() -> T) -> (T, usize) {
+    let region = Region::new(ALLOCATOR);
+    let made = make();
+    let change = region.change();
+    let held = change.bytes_allocated.saturating_sub(change.bytes_deallocated);
+    (made, held)
+}
+
+fn document(number: usize) -> Document {
+    let value = json!({ "number": number, "unit": "kWh", "limits": { "low": 1, "high": 9 } });
+    Document::from_value(value).expect("a well-formed document")
+}
+
+/// Two ends that hold the same and have nothing more to say.
+fn synced() -> (Writer, Reader) {
+    let rng = StdRng::seed_from_u64(1);
+    let mut writer = Writer::new(Epoch(1), WriterConfig::default(), rng);
+    let mut reader = Reader::new(ReaderConfig::default());
+    for number in 0..SHADOWS {
+        let key = format!("device/meter-{number}").parse().expect("a well-formed key");
+        writer.put(NOW, &key, document(number));
+        while writer.poll_output().is_some() {}
+    }
+    writer.link_up(NOW);
+    reader.link_up(NOW);
+    loop {
+        let mut is_quiet = true;
+        while let Some(output) = reader.poll_output() {
+            if let Output::Send(message) = output {
+                writer.receive(NOW, &message);
+                is_quiet = false;
+            }
+        }
+        while let Some(output) = writer.poll_output() {
+            if let Output::Send(message) = output {
+                reader.receive(NOW, &message);
+                is_quiet = false;
+            }
+        }
+        if is_quiet {
+            assert!(writer.is_in_sync(), "the ends have stopped talking before they are in sync");
+            return (writer, reader);
+        }
+    }
+}
