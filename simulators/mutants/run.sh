@@ -36,6 +36,7 @@ refresh() {
   write "$tree/simulators/mutants/runner.rs" <"$here/runner.rs"
   write "$tree/simulators/Cargo.toml" <"$here/runner.toml"
   write "$tree/simulators/src/lib.rs" <<<'//! The simulated world and nothing else.
+#![allow(unused_imports, reason = "the world has neighbours that use it")]
 pub mod world;'
   sed -e 's/^members = .*/members = ["schemas", "sync", "simulators"]/' \
     -e '/^\[profile/,$d' -e '/^\[workspace.lints/,$d' "$root/Cargo.toml" |
@@ -88,7 +89,7 @@ try() {
   result=$("$CARGO_TARGET_DIR/debug/runner" "$seeds")
   IFS=$'\t' read -r kind seed invariant seen <<<"$result"
   if [[ $kind == caught ]]; then
-    echo "$name: caught by seed $seed, invariant $invariant: $seen"
+    echo "$name: caught by seed $seed, invariant $invariant: ${seen:0:200}"
     rows+=("| $name | $what | $invariant | $seed |")
   else
     echo "$name: NOT caught by $seeds seeds"

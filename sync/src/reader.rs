@@ -180,15 +180,17 @@ impl Reader {
         let is_first = manifest.part == 0;
         if manifest.epoch == self.epoch && manifest.seq <= self.seq {
             self.counters.duplicates += 1;
-            return if is_first {
-                self.answer()
-            };
+            if is_first {
+                self.answer();
+            }
+            return;
         }
         if manifest.answers != self.epoch {
             self.counters.strangers += 1;
-            return if is_first {
-                self.announce()
-            };
+            if is_first {
+                self.announce();
+            }
+            return;
         }
         if let Some(entries) = Collection::add(&mut self.collection, manifest) {
             self.counters.adopted += 1;

@@ -71,7 +71,9 @@ impl System {
         match fate {
             Fate::Done => {
                 let deeds = self.cloud.written(self.now)?;
-                deeds.into_iter().for_each(|deed| self.carry_out(deed));
+                for deed in deeds {
+                    self.carry_out(deed);
+                }
                 Ok(())
             }
             Fate::DoneUnheard => self.cloud_crash(true),

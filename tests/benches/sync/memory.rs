@@ -40,10 +40,10 @@ pub(crate) fn run() -> Value {
 /// What was made, and how many bytes of the heap it holds.
 fn weigh<T>(make: impl FnOnce() -> T) -> (T, usize) {
     let region = Region::new(ALLOCATOR);
-    let made = make();
+    let thing = make();
     let change = region.change();
     let held = change.bytes_allocated.saturating_sub(change.bytes_deallocated);
-    (made, held)
+    (thing, held)
 }
 
 fn document(number: usize) -> Document {
