@@ -21,6 +21,7 @@ mod line;
 mod peace;
 mod run;
 mod site;
+mod trap;
 mod wishes;
 
 use cloud::Cloud;

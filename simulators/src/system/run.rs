@@ -5,6 +5,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 use super::driver::Driver;
 use super::event::Event;
+use super::trap::watched;
 use super::{Options, System};
 use crate::world::{Tally, Violation, guarded, smaller};
 
@@ -67,22 +68,26 @@ impl Size {
         let mut driver = Driver::new(self.seed);
         let mut events = Vec::new();
         let steps = self.steps.saturating_mul(u32::from(self.sites));
-        let result = guarded(|| {
-            for _ in 0..steps {
-                let event = driver.next(&mut system);
-                events.push(event);
-                system.happen(event)?;
-            }
-            system.peace()
+        let result = watched(|| {
+            guarded(|| {
+                for _ in 0..steps {
+                    let event = driver.next(&mut system);
+                    events.push(event);
+                    system.happen(event)?;
+                }
+                system.peace()
+            })
         });
         (system, result, events)
     }
 
     fn replay(self, events: &[Event], tells: bool) -> (System, Result<(), Violation>) {
         let mut system = System::new(self.seed, self.sites, tells);
-        let result = guarded(|| {
-            events.iter().try_for_each(|event| system.happen(*event))?;
-            system.peace()
+        let result = watched(|| {
+            guarded(|| {
+                events.iter().try_for_each(|event| system.happen(*event))?;
+                system.peace()
+            })
         });
         (system, result)
     }

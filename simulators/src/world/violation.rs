@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The invariants of protocol.md, section 6, and that nothing panics.
+/// The invariants of protocol.md, section 6, and that nothing panics or logs an ERROR.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
     /// 1: when changes stop and the link is up long enough, both ends are equal.
@@ -21,6 +21,8 @@ pub enum Invariant {
     Cost,
     /// No input makes a machine panic.
     NoPanic,
+    /// No ERROR is logged that nothing explains.
+    NoError,
 }
 
 impl fmt::Display for Invariant {
@@ -34,6 +36,7 @@ impl fmt::Display for Invariant {
             Self::Bounded => "6 bounded",
             Self::Cost => "7 cost",
             Self::NoPanic => "no panic",
+            Self::NoError => "no error log",
         })
     }
 }
