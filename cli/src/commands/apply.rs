@@ -42,7 +42,10 @@ pub(crate) struct Args {
     /// The app's name, where it is not the `name:` in the file.
     #[arg(long, value_name = "NAME", value_parser = names::app)]
     app: Option<AppName>,
-    /// Wait until the app runs as written on every node.
+    /// Wait until every node runs the app as written and it has shown to be good.
+    ///
+    /// An app is good once it was as desired for its settle time: 30 s, or `settle:` below
+    /// `x-gnomon:` in the file. Fails when a node goes back to the revision before.
     #[arg(long, short)]
     wait: bool,
     /// How long to wait, such as 90s or 5m.

@@ -110,7 +110,7 @@ fn waiting_ends_when_the_site_reports_the_version() {
     let cloud = Cloud::start();
     let folder = folder(COMPOSE);
     cloud.with(|content| {
-        let status = json!({"desired_version": 1, "state": "running"});
+        let status = json!({"desired_version": 1, "state": "running", "good": true});
         content.reported.insert("app/hello".to_owned(), status);
     });
     insta::assert_snapshot!(apply(folder.path(), &cloud, &["--wait"]), @r"
@@ -118,7 +118,25 @@ fn waiting_ends_when_the_site_reports_the_version() {
     --- stdout
     app/hello on site-1: created (v1, 1 service)
     --- stderr
-    app/hello on site-1: running
+    app/hello on site-1: running, and good
+    ");
+}
+
+#[test]
+fn waiting_fails_when_the_site_goes_back_to_the_revision_before() {
+    let cloud = Cloud::start();
+    let folder = folder(COMPOSE);
+    cloud.with(|content| {
+        let status = json!({"desired_version": 1, "state": "failed", "good": true,
+            "rolled_back_from": "1".repeat(32), "reason": "rolled back from 111111111111: it fell"});
+        content.reported.insert("app/hello".to_owned(), status);
+    });
+    insta::assert_snapshot!(apply(folder.path(), &cloud, &["--wait"]), @r"
+    exit: 1
+    --- stdout
+    app/hello on site-1: created (v1, 1 service)
+    --- stderr
+    error: app/hello on site-1: rolled back from 111111111111: it fell
     ");
 }
 

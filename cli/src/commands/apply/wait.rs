@@ -1,4 +1,5 @@
-//! Waits until every node reports that it runs what was written.
+//! Waits until every node reports that it runs what was written, and that it has shown to be good:
+//! an app that falls over at once runs too, for a moment.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,6 +21,8 @@ enum Progress {
     /// In the words that a person sees.
     NotYet(String),
     Refused(String),
+    /// It turned out to be bad; the revision before runs again.
+    RolledBack(String),
 }
 
 struct Waiting {
@@ -113,7 +116,7 @@ fn take(
         Progress::Running => {
             entry.bar.finish_and_clear();
             waiting.remove(node);
-            bars.suspend(|| output::talk(&format!("{key} on {node}: running")));
+            bars.suspend(|| output::talk(&format!("{key} on {node}: running, and good")));
             Ok(())
         }
         Progress::NotYet(text) => {
@@ -127,6 +130,7 @@ fn take(
         Progress::Refused(reason) => {
             Err(Failure::BadInput(format!("{key} on {node}: refused: {reason}")).into())
         }
+        Progress::RolledBack(reason) => anyhow::bail!("{key} on {node}: {reason}"),
     }
 }
 
@@ -141,7 +145,14 @@ fn progress(shadow: &Shadow, version: u64) -> Progress {
         return Progress::NotYet(format!("still at v{}", status.desired_version));
     }
     let reason = status.reason.clone().unwrap_or_default();
+    if status.rolled_back_from.is_some() {
+        return Progress::RolledBack(reason);
+    }
     match status.state {
+        AppState::Running if status.wanted.is_some() => {
+            Progress::NotYet("somebody at the node keeps another revision".to_owned())
+        }
+        AppState::Running if !status.good => Progress::NotYet("running, on trial".to_owned()),
         AppState::Running => Progress::Running,
         AppState::Refused => Progress::Refused(reason),
         state @ (AppState::Pending
