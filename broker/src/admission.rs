@@ -1,5 +1,6 @@
 //! The decision on a CONNECT: what is agreed with the client, or why it is refused. Pure.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use crate::packet::{Connect, Message, Protocol, Qos, RawWill, Refusal, Terms, Wi
 use crate::principal::Principal;
 use crate::session::{Agreement, Policy, may_be_written};
 use crate::session_id::SessionId;
+use crate::table::ClientKey;
 use crate::topic::TopicName;
 
 #[cfg(test)]
@@ -39,8 +41,9 @@ pub(crate) fn admit(
     policy: &Policy,
 ) -> Result<(Agreement, Terms), Refusal> {
     let limits = &policy.limits;
-    let assigned = connect.client_id.is_empty().then(|| Arc::from(format!("auto-{session}")));
-    let client_id = assigned.clone().unwrap_or_else(|| Arc::from(connect.client_id.as_str()));
+    let assigned: Option<Arc<str>> =
+        connect.client_id.is_empty().then(|| format!("auto-{session}").into());
+    let client_id: Box<str> = assigned.as_deref().unwrap_or(&connect.client_id).into();
     let subject = Subject { principal: &principal, client_id: &client_id };
     let will = match connect.will {
         Some(will) => Some(check_will(will, connect.protocol, subject, policy)?),
@@ -69,11 +72,10 @@ pub(crate) fn admit(
     let agreement = Agreement {
         dialect: Dialect {
             protocol: connect.protocol,
-            maximum_packet: usize::try_from(connect.maximum_packet).unwrap_or(usize::MAX),
+            maximum_packet: connect.maximum_packet,
             reason_strings: connect.wants_reasons,
         },
-        principal,
-        client_id,
+        key: Arc::new(ClientKey { principal, client_id }),
         clean_start: connect.clean_start,
         keep_alive,
         expiry,
@@ -88,13 +90,13 @@ fn agree_keep_alive(
     protocol: Protocol,
     asked: u16,
     limits: &Limits,
-) -> (Option<Duration>, Option<u16>) {
+) -> (Option<NonZeroU16>, Option<u16>) {
     let longest = u16::try_from(limits.keep_alive.as_secs()).unwrap_or(u16::MAX).max(1);
     let (seconds, told) = match protocol {
         Protocol::V5 if asked == 0 || asked > longest => (longest, Some(longest)),
         Protocol::V4 | Protocol::V5 => (asked, None),
     };
-    ((seconds > 0).then(|| Duration::from_secs(seconds.into())), told)
+    (NonZeroU16::new(seconds), told)
 }
 
 fn check_will(

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::acl::Acl;
 use crate::attachment::{AttachConfig, Attachment};
 use crate::auth::Authenticator;
+use crate::crew::Crew;
 use crate::hub::{Hub, keep};
 use crate::limits::Limits;
 use crate::listener::{Acceptor, Endpoint, Room, Tls, Transport};
@@ -97,6 +98,7 @@ pub struct Broker {
     hub: Arc<Hub>,
     room: Room,
     watch: Arc<Watch>,
+    crew: Arc<Crew>,
     addrs: Vec<BoundListener>,
     /// The TLS of each, in the same order.
     tls: Vec<Option<Tls>>,
@@ -128,8 +130,8 @@ impl Broker {
             return Err(StartError::NoListener);
         }
         let stop = CancellationToken::new();
-        let room = Room::new(&limits);
         let hub = Arc::new(Hub::new(Policy { acl, limits }, authenticator));
+        let room = Room::new(&hub.policy.limits, hub.metrics.connections.clone());
         let watch = Arc::new(Watch::start().map_err(StartError::Watch)?);
         let mut opened = Vec::new();
         for endpoint in endpoints {
@@ -140,6 +142,7 @@ impl Broker {
             hub,
             room,
             watch,
+            crew: Arc::new(Crew::start()),
             addrs: Vec::new(),
             tls: Vec::new(),
             acceptors: Vec::new(),
@@ -175,6 +178,7 @@ impl Broker {
             proxy_protocol,
             room: self.room.clone(),
             watch: Arc::clone(&self.watch),
+            crew: Arc::clone(&self.crew),
             stop: self.stop.clone(),
         };
         self.acceptors.push(tokio::spawn(acceptor.run()));
@@ -231,16 +235,21 @@ impl Broker {
         self.stop.cancel();
         self.hub.stop();
         let mut acceptors = std::mem::take(&mut self.acceptors);
+        let mut crew = self.crew.tasks();
         let all = async {
             for acceptor in &mut acceptors {
                 finish(acceptor).await;
             }
+            self.crew.close();
+            for task in &mut crew {
+                finish(task).await;
+            }
         };
         if timeout(grace, all).await.is_err() {
             tracing::warn!(?grace, "clients that did not go in time are cut off");
-            for acceptor in acceptors.iter_mut().filter(|acceptor| !acceptor.is_finished()) {
-                acceptor.abort();
-                finish(acceptor).await;
+            for task in acceptors.iter_mut().chain(&mut crew).filter(|task| !task.is_finished()) {
+                task.abort();
+                finish(task).await;
             }
         }
         self.hub.detach_all();
@@ -252,7 +261,7 @@ impl Drop for Broker {
         self.stop.cancel();
         self.hub.stop();
         self.keeper.abort();
-        self.acceptors.iter().for_each(JoinHandle::abort);
+        self.acceptors.iter().chain(&self.crew.tasks()).for_each(JoinHandle::abort);
         self.hub.detach_all();
     }
 }
@@ -268,6 +277,6 @@ async fn finish(acceptor: &mut JoinHandle<()>) {
     if let Err(error) = acceptor.await
         && error.is_panic()
     {
-        tracing::error!(%error, "the task of a listener panicked");
+        tracing::error!(%error, "a task of the broker panicked");
     }
 }

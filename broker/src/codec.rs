@@ -190,7 +190,7 @@ fn nonzero(pkid: u16) -> Result<u16, DecodeError> {
 pub(crate) struct Dialect {
     pub(crate) protocol: Protocol,
     /// The largest packet that it takes.
-    pub(crate) maximum_packet: usize,
+    pub(crate) maximum_packet: u32,
     /// Whether it wants to be told in words why a message is refused.
     pub(crate) reason_strings: bool,
 }
@@ -198,7 +198,7 @@ pub(crate) struct Dialect {
 impl Dialect {
     /// For a client of which nothing but its version is known.
     pub(crate) fn of(protocol: Protocol) -> Self {
-        Self { protocol, maximum_packet: usize::MAX, reason_strings: true }
+        Self { protocol, maximum_packet: u32::MAX, reason_strings: true }
     }
 }
 

@@ -1,21 +1,21 @@
-//! The task of one connected client: moves bytes, time and messages between its socket, its
+//! One connected client: moves bytes, time and messages between its socket, its
 //! session and the hub. Decides nothing itself.
 
 use std::io;
-use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Sleep;
 
 use crate::attachment::{Attached, AttachmentEvent};
 use crate::codec::{self, Dialect, EncodeError};
-use crate::hub::{Attachments, Departure, Hub, Registration};
+use crate::crew::{Farewell, Served};
+use crate::hub::{Attachments, Departure, Registration};
+use crate::listener::Stay;
 use crate::mailbox::Next;
 use crate::metrics::{Denial, Drop as DropReason};
+use crate::outlet::Outlet;
 use crate::packet::{Incoming, Message, Outgoing, Qos, SubscribeAnswer};
 use crate::reason::DisconnectReason;
 use crate::retained::Fed;
@@ -33,7 +33,7 @@ const MESSAGES_AHEAD: usize = 32 * 1024;
 
 /// Bytes of answers that may wait for the socket before the client is not read any more. Messages
 /// do not count: a client that writes much before it reads must not block itself.
-const ANSWERS_AHEAD: usize = 32 * 1024;
+const ANSWERS_AHEAD: u32 = 32 * 1024;
 
 /// Packets, in and out, after which other connections have their turn.
 const PACKETS_A_TURN: u16 = 256;
@@ -43,20 +43,19 @@ const STEPS_A_TURN: u8 = 32;
 
 /// One connected client.
 struct Connection<S> {
-    hub: Arc<Hub>,
     wire: Wire<S>,
     session: Session,
     registration: Registration,
-    peer: SocketAddr,
+    stay: Stay,
     /// The attachments that were told of this session.
     announced: Attachments,
     gate: Option<Box<Gate>>,
-    /// Wakes the task for keep-alive and such, once it has been needed.
-    timer: Option<Pin<Box<Sleep>>>,
+    /// When it will be polled for keep-alive and such.
+    alarm: Option<Instant>,
     /// Since when bytes wait for the peer to take the first of them.
     writing_since: Option<Instant>,
     /// Bytes of answers in the output since it was empty last.
-    unsent_answers: usize,
+    unsent_answers: u32,
     has_logged_denial: bool,
     /// A search for retained messages goes on once others had their turn.
     is_searching: bool,
@@ -64,8 +63,7 @@ struct Connection<S> {
     packets_of_turn: u16,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// Serves the client until its session ends; others have their turn in between.
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Served for Connection<S> {
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectReason> {
         self.packets_of_turn = 0;
         for _ in 0..STEPS_A_TURN {
@@ -80,6 +78,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Poll::Pending
     }
 
+    fn outlet(&self) -> &Arc<Outlet> {
+        &self.registration.outlet
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        let write = self
+            .writing_since
+            .map(|since| since + self.registration.hub.policy.limits.write_timeout);
+        [self.session.deadline(), write, self.throttled_until()].into_iter().flatten().min()
+    }
+
+    fn alarm(&mut self) -> &mut Option<Instant> {
+        &mut self.alarm
+    }
+
+    fn finish(self: Box<Self>, reason: DisconnectReason) -> Farewell {
+        Box::pin(self.end(reason))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Does what there is to do, and then one thing that may have to wait.
     fn poll_step(
         &mut self,
@@ -92,18 +111,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             cx.waker().wake_by_ref();
         }
         let wants_input = self.wants_input();
-        let has_deadline = self.arm(wants_input, now)?;
+        self.check_deadline(wants_input, now)?;
         if let Poll::Ready(progress) = self.wire.poll_progress(cx, wants_input) {
             return self.moved(progress, now).map(Poll::Ready);
-        }
-        if self.registration.outlet.poll_woken(cx).is_ready() {
-            return Ok(Poll::Ready(()));
         }
         if let Poll::Ready(then) = gate::poll_opened(&mut self.gate, cx) {
             return then.map_or(Ok(()), |packet| self.send(packet)).map(Poll::Ready);
         }
-        let timer = self.timer.as_mut().filter(|_| has_deadline);
-        Ok(timer.map_or(Poll::Pending, |timer| timer.as_mut().poll(cx)))
+        Ok(Poll::Pending)
     }
 
     /// Does everything that needs no waiting.
@@ -112,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.greet_attachments(None)?;
         while self.wire.has_input() && self.wants_input() {
             let protocol = self.session.agreement.dialect.protocol;
-            let limit = self.hub.policy.limits.packet;
+            let limit = self.registration.hub.policy.limits.packet;
             match codec::decode(protocol, self.wire.input(), limit) {
                 Ok(Some(packet)) => {
                     self.packets_of_turn = self.packets_of_turn.saturating_add(1);
@@ -120,8 +135,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    let client = &self.session.agreement.client_id;
-                    tracing::debug!(%error, %client, peer = %self.peer, "a packet is refused");
+                    let client = &self.session.agreement.key.client_id;
+                    tracing::debug!(%error, %client, peer = %self.stay.peer(), "a packet is refused");
                     return Err(error.reason());
                 }
             }
@@ -143,7 +158,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         self.feed_retained(now)?;
                     }
                 }
-                Next::Expired => self.hub.metrics.drop(DropReason::Expired),
+                Next::Expired => self.registration.hub.metrics.drop(DropReason::Expired),
                 Next::Idle if has_feed && self.feed_retained(now)? => {}
                 Next::Idle => break,
             }
@@ -159,7 +174,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let packet = {
             let mut mailbox = self.registration.outlet.mailbox();
             let Some(feed) = mailbox.feed() else { return Ok(false) };
-            let step = self.hub.retained().next(feed, now);
+            let step = self.registration.hub.retained().next(feed, now);
             match step {
                 Fed::Message(queued) => mailbox.send(queued, now),
                 Fed::End => {
@@ -227,11 +242,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Some(answer)
             }
         };
-        self.hub.metrics.messages.incoming.inc();
-        let routed = self.hub.route(message, Some(self.registration.id));
+        self.registration.hub.metrics.messages.incoming.inc();
+        let routed = self.registration.hub.route(message, Some(self.registration.id));
+        let reached = u16::try_from(routed.reached.saturating_sub(1)).unwrap_or(u16::MAX);
+        self.packets_of_turn = self.packets_of_turn.saturating_add(reached);
         // QoS 0 is dropped when there is no room, so that it never holds its publisher up.
         let congested = routed.congested.filter(|_| ack.is_some());
-        let pause = self.hub.policy.limits.congestion_pause;
+        let pause = self.registration.hub.policy.limits.congestion_pause;
         let told = gate::tell(self.publish_events(message), ack);
         self.pass(told.after(congested, pause))
     }
@@ -253,7 +270,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.gate.is_some() {
             return Ok(());
         }
-        let current = self.hub.attachments();
+        let current = self.registration.hub.attachments();
         if Arc::ptr_eq(&current, &self.announced) && then.is_none() {
             return Ok(());
         }
@@ -268,15 +285,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let agreement = &self.session.agreement;
         AttachmentEvent::Connected {
             session: self.registration.id,
-            principal: Arc::clone(&agreement.principal),
-            client_id: Arc::clone(&agreement.client_id),
+            principal: Arc::clone(&agreement.key.principal),
+            client_id: Arc::from(&*agreement.key.client_id),
             protocol: agreement.dialect.protocol,
-            peer: self.peer,
+            peer: self.stay.peer(),
         }
     }
 
     fn publish_events(&self, message: &Message) -> Vec<(Arc<Attached>, AttachmentEvent)> {
-        let principal = &self.session.agreement.principal;
+        let principal = &self.session.agreement.key.principal;
         let event = || AttachmentEvent::publish(Some(self.registration.id), principal, message);
         let wanting = self.announced.iter().filter(|a| a.wants(&message.topic));
         wanting.map(|a| (Arc::clone(a), event())).collect()
@@ -290,21 +307,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match (codec::encode(agreement.dialect, packet, self.wire.output()), message) {
             (Ok(()), Some(_)) => {
                 self.packets_of_turn = self.packets_of_turn.saturating_add(1);
-                self.hub.metrics.messages.outgoing.inc();
+                self.registration.hub.metrics.messages.outgoing.inc();
                 Ok(())
             }
             (Ok(()), None) => {
-                self.unsent_answers += self.wire.unwritten() - before;
+                let added = u32::try_from(self.wire.unwritten() - before).unwrap_or(u32::MAX);
+                self.unsent_answers = self.unsent_answers.saturating_add(added);
                 Ok(())
             }
             // The standard: the server goes on as if it had sent the message.
             (Err(EncodeError::TooLarge { .. }), Some(pkid)) => {
                 self.registration.outlet.mailbox().forget(pkid);
-                self.hub.metrics.drop(DropReason::TooLarge);
+                self.registration.hub.metrics.drop(DropReason::TooLarge);
                 Ok(())
             }
             (Err(error), _) => {
-                tracing::debug!(%error, client = %agreement.client_id, "an answer cannot be sent");
+                tracing::debug!(%error, client = %agreement.key.client_id, "an answer cannot be sent");
                 Err(DisconnectReason::PacketTooLarge)
             }
         }
@@ -317,12 +335,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Result<(), DisconnectReason> {
         match progress {
             Ok(Progress::Read(count)) => {
-                self.hub.metrics.bytes.incoming.inc_by(count as u64);
+                self.registration.hub.metrics.bytes.incoming.inc_by(count as u64);
                 self.session.received(now);
                 Ok(())
             }
             Ok(Progress::Wrote(count)) => {
-                self.hub.metrics.bytes.outgoing.inc_by(count as u64);
+                self.registration.hub.metrics.bytes.outgoing.inc_by(count as u64);
                 self.writing_since = None;
                 if self.wire.unwritten() == 0 {
                     self.unsent_answers = 0;
@@ -331,15 +349,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Ok(Progress::Closed) => Err(DisconnectReason::ConnectionLost),
             Err(error) => {
-                tracing::trace!(%error, peer = %self.peer, "the connection broke");
+                tracing::trace!(%error, peer = %self.stay.peer(), "the connection broke");
                 Err(DisconnectReason::ConnectionLost)
             }
         }
     }
 
-    /// Sets the timer no later than the next deadline; `false` if there is none. Fails if it has
-    /// passed.
-    fn arm(&mut self, wants_input: bool, now: Instant) -> Result<bool, DisconnectReason> {
+    /// Fails if a deadline has passed.
+    fn check_deadline(&mut self, wants_input: bool, now: Instant) -> Result<(), DisconnectReason> {
         if !wants_input {
             // The client may well be sending: it is us who do not listen.
             self.session.received(now);
@@ -347,28 +364,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.wire.is_writing() {
             self.writing_since.get_or_insert(now);
         }
-        let Some(deadline) = self.deadline() else { return Ok(false) };
-        if deadline <= now {
-            self.check_time(now)?;
-        }
-        let deadline = tokio::time::Instant::from_std(deadline);
-        match &mut self.timer {
-            // Moving it with each packet would cost more than an early wake-up now and then.
-            Some(timer) if !timer.is_elapsed() && timer.deadline() <= deadline => {}
-            Some(timer) => timer.as_mut().reset(deadline),
-            none => *none = Some(Box::pin(tokio::time::sleep_until(deadline))),
-        }
-        Ok(true)
-    }
-
-    fn deadline(&self) -> Option<Instant> {
-        let write = self.writing_since.map(|since| since + self.hub.policy.limits.write_timeout);
-        [self.session.deadline(), write, self.throttled_until()].into_iter().flatten().min()
+        self.check_time(now)
     }
 
     fn check_time(&self, now: Instant) -> Result<(), DisconnectReason> {
         self.session.check_time(now)?;
-        let limit = self.hub.policy.limits.write_timeout;
+        let limit = self.registration.hub.policy.limits.write_timeout;
         match self.writing_since {
             Some(since) if since + limit <= now => Err(DisconnectReason::WriteTimeout),
             _ => Ok(()),
@@ -377,15 +378,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Counts what the access rules refused; one log line per session, one a second in all.
     fn note_denial(&mut self, denial: Denial, topic: Option<&TopicName>) {
-        self.hub.metrics.denial(denial);
+        self.registration.hub.metrics.denial(denial);
         if std::mem::replace(&mut self.has_logged_denial, true) {
             return;
         }
-        if let Some(held_back) = self.hub.denial_log.allows(now()) {
+        if let Some(held_back) = self.registration.hub.denial_log.allows(now()) {
             let agreement = &self.session.agreement;
             tracing::warn!(
-                principal = %agreement.principal,
-                client = %agreement.client_id,
+                principal = %agreement.key.principal,
+                client = %agreement.key.client_id,
                 ?denial,
                 topic = topic.map(TopicName::as_str),
                 held_back,
@@ -396,11 +397,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Ends the session: out of the table, goodbye to the client, will and farewell to the
     /// attachments, which may make us wait.
-    async fn finish(self: Box<Self>, reason: DisconnectReason) {
-        let Self { hub, wire, mut session, registration, announced, gate, .. } = *self;
+    async fn end(self: Box<Self>, reason: DisconnectReason) {
+        let Self { wire, mut session, registration, announced, gate, stay, .. } = *self;
+        let hub = Arc::clone(&registration.hub);
         let id = registration.id;
         let dialect = session.agreement.dialect;
-        let principal = Arc::clone(&session.agreement.principal);
+        let principal = Arc::clone(&session.agreement.key.principal);
         let will = registration.leave(Departure {
             reason,
             expiry: session.agreement.expiry,
@@ -429,6 +431,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         };
         tokio::join!(farewell, say_goodbye(wire, dialect, reason, hub.policy.limits.close_timeout));
+        drop(stay);
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the fuzz targets of `fuzz/` drive, since it is not public: the codec, and a session with
 //! its mailbox. Each panics if a law does not hold.
 
+use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use crate::principal::{Principal, Role};
 use crate::reason::DisconnectReason;
 use crate::session::{Agreement, Effect, Policy, Session};
 use crate::stored::Store;
+use crate::table::ClientKey;
 use crate::topic::TopicName;
 
 /// The largest packet.
@@ -251,10 +253,12 @@ fn agreement(protocol: Protocol) -> Agreement {
     let will = message.map(|message| Will { message, delay: Duration::ZERO, expiry: None });
     Agreement {
         dialect: Dialect::of(protocol),
-        principal: Arc::new(Principal::anonymous()),
-        client_id: "c".into(),
+        key: Arc::new(ClientKey {
+            principal: Arc::new(Principal::anonymous()),
+            client_id: "c".into(),
+        }),
         clean_start: false,
-        keep_alive: Some(Duration::from_mins(1)),
+        keep_alive: NonZeroU16::new(60),
         expiry: Duration::from_mins(1),
         inflight: limits().inflight,
         will: will.ok().map(Arc::new),

@@ -35,7 +35,7 @@ pub(crate) use keeper::keep;
 pub(crate) use registration::{Arrival, Departure, Registration};
 
 /// The attachments at one moment.
-pub(crate) type Attachments = Arc<[Arc<Attached>]>;
+pub(crate) type Attachments = Arc<Vec<Arc<Attached>>>;
 
 /// What the tasks of one broker share.
 #[derive(Debug)]
@@ -96,7 +96,7 @@ impl Hub {
             rejection_log: Quiet::new(Instant::now()),
             table: RwLock::default(),
             retained: Mutex::new(retained),
-            attachments: RwLock::new(Arc::from([])),
+            attachments: RwLock::default(),
             denied: RwLock::default(),
             rooms,
             store,
@@ -150,12 +150,12 @@ impl Hub {
 
     /// Removes all attachments: their readers see the end.
     pub(crate) fn detach_all(&self) {
-        self.replace_attachments(|_| Arc::from([]));
+        self.replace_attachments(|_| Vec::new());
     }
 
-    fn replace_attachments(&self, change: impl FnOnce(&Attachments) -> Attachments) {
+    fn replace_attachments(&self, change: impl FnOnce(&Attachments) -> Vec<Arc<Attached>>) {
         let mut attachments = self.attachments.write().unwrap_or_else(PoisonError::into_inner);
-        *attachments = change(&attachments);
+        *attachments = Arc::new(change(&attachments));
     }
 
     /// Publishes on behalf of the application.

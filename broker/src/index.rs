@@ -40,7 +40,13 @@ impl<K: Copy + Ord> Subscribers<K> {
                     *slot = new;
                 }
             }
-            Err(at) => self.0.insert(at, new),
+            Err(at) => {
+                if self.0.is_empty() {
+                    // Many filters never have a second one.
+                    self.0.reserve_exact(1);
+                }
+                self.0.insert(at, new);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod auth;
 mod broker;
 mod codec;
 mod connection;
+mod crew;
 mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;

@@ -12,14 +12,15 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::opening::Newcomer;
+use crate::crew::Crew;
 use crate::hub::Hub;
 use crate::socket::{Socket, Watch};
 
 mod arriving;
 mod room;
 
-use arriving::{Arriving, Open};
-pub(crate) use room::Room;
+use arriving::Arriving;
+pub(crate) use room::{Room, Stay};
 
 /// What clients speak below MQTT, or below TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -73,12 +74,13 @@ pub(crate) struct Acceptor {
     pub(crate) proxy_protocol: bool,
     pub(crate) room: Room,
     pub(crate) watch: Arc<Watch>,
+    pub(crate) crew: Arc<Crew>,
     pub(crate) stop: CancellationToken,
 }
 
 impl Acceptor {
-    /// Runs until the broker stops and the last connection of this listener ended. Its
-    /// connections end with it if it is aborted.
+    /// Runs until the broker stops and no connection of this listener is without a session any
+    /// more. Those end with it if it is aborted.
     pub(crate) async fn run(self) {
         let mut connections = JoinSet::new();
         let mut pause = FIRST_PAUSE;
@@ -102,8 +104,8 @@ impl Acceptor {
     }
 
     fn start(&self, connections: &mut JoinSet<()>, stream: TcpStream, peer: SocketAddr) {
-        let (connection, pending) = match self.room.take() {
-            Ok(permits) => permits,
+        let (stay, pending) = match self.room.take(peer) {
+            Ok(taken) => taken,
             Err(rejection) => {
                 self.hub.note_rejection(rejection, peer);
                 return;
@@ -116,12 +118,11 @@ impl Acceptor {
                 return;
             }
         };
-        let newcomer = Newcomer { stream, peer, certificate: Ok(None), pending };
+        let newcomer = Newcomer { stream, stay, certificate: Ok(None), pending };
         let arriving = Arriving {
             hub: Arc::clone(&self.hub),
-            room: self.room.clone(),
+            crew: Arc::clone(&self.crew),
             stop: self.stop.clone(),
-            open: Open::new(Arc::clone(&self.hub), connection),
         };
         let tls = self.tls.as_ref().map(Tls::acceptor);
         if self.proxy_protocol {
@@ -156,7 +157,7 @@ impl Acceptor {
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-fn report(ended: Result<(), tokio::task::JoinError>) {
+pub(crate) fn report(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended
         && error.is_panic()
     {

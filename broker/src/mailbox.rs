@@ -68,6 +68,7 @@ struct Rare {
 }
 
 /// The mailbox of one session.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     outbox: Outbox,
@@ -80,6 +81,7 @@ pub(crate) struct Mailbox {
     /// Whether it outlives the connection.
     durable: bool,
     was_handed_over: bool,
+    is_away: bool,
     is_congested: bool,
     /// What it takes of the store for clients that are away, while its client is.
     stored: Option<Box<Stored>>,
@@ -90,13 +92,14 @@ impl Mailbox {
     pub(crate) fn new(room: impl Into<Arc<Room>>, inflight: u16, durable: bool) -> Self {
         let room = room.into();
         Self {
-            outbox: Outbox::new(room.present),
+            outbox: Outbox::new(),
             window: Window::new(inflight),
             rare: None,
             room,
             closed: None,
             durable,
             was_handed_over: false,
+            is_away: false,
             is_congested: false,
             stored: None,
         }
@@ -109,9 +112,9 @@ impl Mailbox {
             (true, false) => return Offer::Closed,
             (false, _) => {}
         }
-        if self.outbox.has_room_for(&queued.message) {
+        if self.outbox.has_room_for(&queued.message, self.bounds()) {
             self.outbox.push(queued);
-            self.is_congested |= self.outbox.uses_more_than_one_in(2);
+            self.is_congested |= self.outbox.uses_more_than_one_in(2, self.bounds());
             return if self.is_congested { Offer::Congested } else { Offer::Queued };
         }
         if queued.qos == Qos::AtMostOnce {
@@ -129,7 +132,9 @@ impl Mailbox {
             return Offer::Away;
         }
         let mut displaced = 0;
-        while !self.outbox.has_room_for(&queued.message) && self.outbox.pop().is_some() {
+        while !self.outbox.has_room_for(&queued.message, self.bounds())
+            && self.outbox.pop().is_some()
+        {
             displaced += 1;
         }
         let bytes = self.outbox.held() + queued.message.size();
@@ -142,6 +147,10 @@ impl Mailbox {
         Offer::Displaced(displaced)
     }
 
+    fn bounds(&self) -> Bounds {
+        if self.is_away { self.room.away } else { self.room.present }
+    }
+
     fn settle_stored(&mut self) {
         if let Some(stored) = &mut self.stored {
             stored.set(self.outbox.held());
@@ -150,7 +159,7 @@ impl Mailbox {
 
     /// Whether a member of a group would take a message without losing anything.
     pub(crate) fn has_room_for(&self, message: &Message) -> bool {
-        self.closed.is_none() && self.outbox.has_room_for(message)
+        self.closed.is_none() && self.outbox.has_room_for(message, self.bounds())
     }
 
     /// What the connection does next; the reason if it must end.
@@ -269,7 +278,7 @@ impl Mailbox {
 
     /// Whether publishers that were slowed down may go on; says so once.
     pub(crate) fn is_relieved(&mut self) -> bool {
-        let relieved = self.is_congested && !self.outbox.uses_more_than_one_in(4);
+        let relieved = self.is_congested && !self.outbox.uses_more_than_one_in(4, self.bounds());
         if relieved {
             self.is_congested = false;
         }
@@ -327,9 +336,9 @@ impl Mailbox {
     pub(crate) fn leave(&mut self, reason: DisconnectReason, store: &Store) -> usize {
         self.closed.get_or_insert(reason);
         self.is_congested = false;
-        self.outbox.set_bounds(self.room.away);
+        self.is_away = true;
         let mut dropped = 0;
-        while (self.outbox.is_over() || !store.has_room_for(self.outbox.held()))
+        while (self.outbox.is_over(self.bounds()) || !store.has_room_for(self.outbox.held()))
             && self.outbox.pop().is_some()
         {
             dropped += 1;
@@ -357,7 +366,7 @@ impl Mailbox {
         taken.closed = None;
         taken.stored = None;
         taken.durable = durable;
-        taken.outbox.set_bounds(taken.room.present);
+        taken.is_away = false;
         taken.window.resume(inflight);
         taken
     }

@@ -43,35 +43,28 @@ const KEPT_CAPACITY: usize = 4;
 pub(crate) struct Outbox {
     queue: VecDeque<Queued>,
     bytes: usize,
-    bounds: Bounds,
 }
 
 impl Outbox {
     /// An empty queue.
-    pub(crate) fn new(bounds: Bounds) -> Self {
-        Self { queue: VecDeque::new(), bytes: 0, bounds }
-    }
-
-    /// Sets other bounds, which hold from the next message on.
-    pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
-        self.bounds = bounds;
+    pub(crate) fn new() -> Self {
+        Self { queue: VecDeque::new(), bytes: 0 }
     }
 
     /// Whether a message may be added; a single one always may.
-    pub(crate) fn has_room_for(&self, message: &Message) -> bool {
+    pub(crate) fn has_room_for(&self, message: &Message, bounds: Bounds) -> bool {
         self.bytes == 0
-            || (self.queue.len() < self.bounds.messages
-                && self.bytes + message.size() <= self.bounds.bytes)
+            || (self.queue.len() < bounds.messages && self.bytes + message.size() <= bounds.bytes)
     }
 
     /// Whether there is more than the bounds allow.
-    pub(crate) fn is_over(&self) -> bool {
-        self.queue.len() > self.bounds.messages || self.bytes > self.bounds.bytes
+    pub(crate) fn is_over(&self, bounds: Bounds) -> bool {
+        self.queue.len() > bounds.messages || self.bytes > bounds.bytes
     }
 
     /// Whether more than a `share` of the bounds is used, such as one half for 2.
-    pub(crate) fn uses_more_than_one_in(&self, share: usize) -> bool {
-        self.queue.len() > self.bounds.messages / share || self.bytes > self.bounds.bytes / share
+    pub(crate) fn uses_more_than_one_in(&self, share: usize, bounds: Bounds) -> bool {
+        self.queue.len() > bounds.messages / share || self.bytes > bounds.bytes / share
     }
 
     /// Adds a message.

@@ -1,13 +1,14 @@
-//! A mailbox as the tasks of a broker share it: a lock around it, and the ways to be woken.
+//! A mailbox as the tasks of a broker share it: a lock around it, and how its connection is woken.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::Wake;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
+use crate::crew::Place;
 use crate::mailbox::{Mailbox, Offer};
 use crate::outbox::Queued;
 use crate::reason::DisconnectReason;
@@ -23,18 +24,21 @@ pub(crate) struct Outlet {
 #[derive(Debug)]
 struct Shared {
     mailbox: Mailbox,
-    /// The connection's task, once it waits.
-    waker: Option<Waker>,
-    /// There may be something to do.
+    /// Where the connection is served, once it is.
+    place: Option<Place>,
+    /// The connection has a turn to come.
     is_woken: bool,
     /// Publishers that were slowed down, once there are any.
     relief: Option<Arc<Notify>>,
 }
 
 impl Shared {
-    /// Whom to wake, if it was not done already.
-    fn wake(&mut self) -> Option<Waker> {
-        if std::mem::replace(&mut self.is_woken, true) { None } else { self.waker.take() }
+    fn wake(&mut self) {
+        if !std::mem::replace(&mut self.is_woken, true)
+            && let Some(place) = &self.place
+        {
+            place.wake();
+        }
     }
 }
 
@@ -56,7 +60,7 @@ impl DerefMut for Opened<'_> {
 
 impl Outlet {
     pub(crate) fn new(mailbox: Mailbox) -> Arc<Self> {
-        let shared = Shared { mailbox, waker: None, is_woken: false, relief: None };
+        let shared = Shared { mailbox, place: None, is_woken: false, relief: None };
         Arc::new(Self { shared: Mutex::new(shared) })
     }
 
@@ -74,10 +78,8 @@ impl Outlet {
         let mut shared = self.shared();
         let offer = shared.mailbox.offer(queued);
         let waits = matches!(offer, Offer::Queued | Offer::Congested | Offer::CutOff);
-        let waker = if waits { shared.wake() } else { None };
-        drop(shared);
-        if let Some(waker) = waker {
-            waker.wake();
+        if waits {
+            shared.wake();
         }
         offer
     }
@@ -91,22 +93,22 @@ impl Outlet {
 
     /// Wakes the connection.
     pub(crate) fn wake(&self) {
-        let waker = self.shared().wake();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.shared().wake();
     }
 
-    /// Ready when there may be something to do; the task of the connection alone asks.
-    pub(crate) fn poll_woken(&self, cx: &Context<'_>) -> Poll<()> {
-        let mut shared = self.shared();
-        if std::mem::take(&mut shared.is_woken) {
-            return Poll::Ready(());
-        }
-        if shared.waker.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
-            shared.waker = Some(cx.waker().clone());
-        }
-        Poll::Pending
+    /// The connection is served there, and has its first turn.
+    pub(crate) fn sit(&self, place: Place) {
+        self.shared().place = Some(place);
+    }
+
+    /// The connection has a turn: what happens from now on gives it another.
+    pub(crate) fn begin_turn(&self) {
+        self.shared().is_woken = false;
+    }
+
+    /// The connection is served no more.
+    pub(crate) fn stand_up(&self) {
+        self.shared().place = None;
     }
 
     /// Lets publishers go on that were slowed down.
@@ -123,5 +125,16 @@ impl Outlet {
         if timeout(most, relief.notified()).await.is_err() {
             tracing::trace!("a subscriber is slow; its publishers go on");
         }
+    }
+}
+
+/// Whatever a connection waits for wakes it here, so that it needs nothing of its own for that.
+impl Wake for Outlet {
+    fn wake(self: Arc<Self>) {
+        Self::wake(&self);
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        Self::wake(self);
     }
 }

@@ -1,6 +1,6 @@
 //! One connected client as a state machine: packets and time in, effects out. No I/O, no clock.
 
-use std::num::NonZeroU32;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,8 @@ use crate::packet::{
     Ack, Incoming, IncomingPublish, IncomingSubscribe, Message, Outgoing, Protocol, Qos,
     RequestedFilter, SubscribeAnswer, Subscription, SubscriptionOptions, Will,
 };
-use crate::principal::Principal;
 use crate::reason::DisconnectReason;
+use crate::table::ClientKey;
 use crate::topic::TopicName;
 
 #[cfg(test)]
@@ -63,10 +63,10 @@ pub(crate) struct Policy {
 #[derive(Debug)]
 pub(crate) struct Agreement {
     pub(crate) dialect: Dialect,
-    pub(crate) principal: Arc<Principal>,
-    pub(crate) client_id: Arc<str>,
+    pub(crate) key: Arc<ClientKey>,
     pub(crate) clean_start: bool,
-    pub(crate) keep_alive: Option<Duration>,
+    /// In seconds.
+    pub(crate) keep_alive: Option<NonZeroU16>,
     /// How long the session outlives the connection.
     pub(crate) expiry: Duration,
     pub(crate) inflight: u16,
@@ -111,7 +111,7 @@ impl Session {
 
     /// When [`check_time`](Self::check_time) must be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let keep_alive = self.agreement.keep_alive?;
+        let keep_alive = Duration::from_secs(self.agreement.keep_alive?.get().into());
         Some(self.last_received + keep_alive + keep_alive / 2)
     }
 
@@ -283,7 +283,7 @@ impl Session {
     }
 
     fn authorize(&self, action: Action<'_>) -> Decision {
-        let Agreement { principal, client_id, .. } = &self.agreement;
+        let ClientKey { principal, client_id } = &*self.agreement.key;
         self.policy.acl.authorize(Subject { principal, client_id }, action)
     }
 }

@@ -20,7 +20,7 @@ mod tests;
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ClientKey {
     pub(crate) principal: Arc<Principal>,
-    pub(crate) client_id: Arc<str>,
+    pub(crate) client_id: Box<str>,
 }
 
 /// What is done for a client that is away.
@@ -42,18 +42,49 @@ impl Away {
 #[derive(Debug)]
 pub(crate) struct Entry<O> {
     pub(crate) outlet: O,
-    pub(crate) key: ClientKey,
+    pub(crate) key: Arc<ClientKey>,
+    /// Apart, since a table has room for more entries than it holds.
+    more: Option<Box<More>>,
+}
+
+/// What many sessions have nothing of.
+#[derive(Debug, Default)]
+struct More {
     /// The serial number of the certificate that the client showed.
-    pub(crate) serial: Option<Box<[u8]>>,
+    serial: Option<Box<[u8]>>,
     subscriptions: Vec<Subscription>,
-    pub(crate) away: Option<Box<Away>>,
+    away: Option<Box<Away>>,
+}
+
+impl<O> Entry<O> {
+    /// Whether its client is away.
+    pub(crate) fn is_away(&self) -> bool {
+        self.away().is_some()
+    }
+
+    /// The serial number of the certificate that the client showed.
+    pub(crate) fn serial(&self) -> Option<&[u8]> {
+        self.more.as_ref()?.serial.as_deref()
+    }
+
+    fn away(&self) -> Option<&Away> {
+        self.more.as_ref()?.away.as_deref()
+    }
+
+    fn subscriptions(&self) -> &[Subscription] {
+        self.more.as_ref().map_or(&[], |more| &more.subscriptions)
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
 }
 
 /// All sessions of a broker and their subscriptions.
 #[derive(Debug)]
 pub(crate) struct Table<O> {
     sessions: HashMap<SessionId, Entry<O>>,
-    by_client: HashMap<ClientKey, SessionId>,
+    by_client: HashMap<Arc<ClientKey>, SessionId>,
     /// Connected sessions and those away, per principal.
     counts: HashMap<Arc<Principal>, (usize, usize)>,
     due: BTreeSet<(Instant, SessionId)>,
@@ -97,27 +128,28 @@ impl<O> Table<O> {
     pub(crate) fn insert(
         &mut self,
         id: SessionId,
-        key: ClientKey,
+        key: Arc<ClientKey>,
         serial: Option<Box<[u8]>>,
         outlet: O,
     ) {
-        self.by_client.insert(key.clone(), id);
+        self.by_client.insert(Arc::clone(&key), id);
         self.counts.entry(Arc::clone(&key.principal)).or_default().0 += 1;
-        let entry = Entry { outlet, key, serial, subscriptions: Vec::new(), away: None };
+        let more = serial.map(|serial| More { serial: Some(serial), ..More::default() });
+        let entry = Entry { outlet, key, more: more.map(Box::new) };
         self.sessions.insert(id, entry);
     }
 
     /// Removes a session and its subscriptions.
     pub(crate) fn remove(&mut self, id: SessionId) -> Option<Entry<O>> {
         let entry = self.sessions.remove(&id)?;
-        for subscription in &entry.subscriptions {
+        for subscription in entry.subscriptions() {
             unlink(&mut self.index, &mut self.groups, id, subscription);
         }
         self.by_client.remove(&entry.key);
-        if let Some(away) = &entry.away {
+        if let Some(away) = entry.away() {
             self.due.remove(&(away.due(), id));
         }
-        self.count_down(&entry.key.principal, entry.away.is_some(), false);
+        self.count_down(&entry.key.principal, entry.is_away(), false);
         Some(entry)
     }
 
@@ -131,22 +163,23 @@ impl<O> Table<O> {
     ) {
         let Some(old) = self.remove(earlier) else { return };
         self.insert(id, old.key, serial, outlet);
-        for subscription in &old.subscriptions {
+        let subscriptions = old.more.map(|more| more.subscriptions).unwrap_or_default();
+        for subscription in &subscriptions {
             link(&mut self.index, &mut self.groups, id, subscription);
         }
-        if let Some(entry) = self.sessions.get_mut(&id) {
-            entry.subscriptions = old.subscriptions;
+        if let Some(entry) = self.sessions.get_mut(&id).filter(|_| !subscriptions.is_empty()) {
+            entry.more().subscriptions = subscriptions;
         }
     }
 
     /// Keeps a session whose client is away; `false` if there is none.
     pub(crate) fn leave(&mut self, id: SessionId, away: Away) -> bool {
         let Some(entry) = self.sessions.get_mut(&id) else { return false };
-        if entry.away.is_some() {
+        if entry.is_away() {
             return false;
         }
         self.due.insert((away.due(), id));
-        entry.away = Some(Box::new(away));
+        entry.more().away = Some(Box::new(away));
         let principal = Arc::clone(&entry.key.principal);
         self.count_down(&principal, false, true);
         self.counts.entry(principal).or_default().1 += 1;
@@ -181,7 +214,8 @@ impl<O> Table<O> {
     /// Ends a session whose client is away; its will is due at once.
     pub(crate) fn end(&mut self, id: SessionId) {
         let Some(mut ended) = self.remove(id) else { return };
-        let will = ended.away.take().and_then(|away| away.will).map(|(_, will)| will);
+        let away = ended.more.as_mut().and_then(|more| more.away.take());
+        let will = away.and_then(|away| away.will).map(|(_, will)| will);
         let principal = Arc::clone(&ended.key.principal);
         self.overdue.push_back(Due { id, principal, will, ended: Some(ended) });
     }
@@ -197,7 +231,7 @@ impl<O> Table<O> {
         }
         let entry = self.sessions.get_mut(&id)?;
         let principal = Arc::clone(&entry.key.principal);
-        let away = entry.away.as_mut()?;
+        let away = entry.more.as_mut()?.away.as_mut()?;
         self.due.remove(&(at, id));
         let will = away.will.take().map(|(_, will)| will);
         self.due.insert((away.due(), id));
@@ -214,8 +248,9 @@ impl<O> Table<O> {
         max: usize,
     ) -> Option<bool> {
         let entry = self.sessions.get_mut(&id)?;
-        let is_full = entry.subscriptions.len() >= max;
-        let mut known = entry.subscriptions.iter_mut();
+        let subscriptions = &mut entry.more().subscriptions;
+        let is_full = subscriptions.len() >= max;
+        let mut known = subscriptions.iter_mut();
         let is_new = match known.find(|s| s.filter == subscription.filter) {
             Some(known) => {
                 *known = subscription.clone();
@@ -223,7 +258,11 @@ impl<O> Table<O> {
             }
             None if is_full => return None,
             None => {
-                entry.subscriptions.push(subscription.clone());
+                if subscriptions.is_empty() {
+                    // Many clients never have a second one.
+                    subscriptions.reserve_exact(1);
+                }
+                subscriptions.push(subscription.clone());
                 true
             }
         };
@@ -234,9 +273,9 @@ impl<O> Table<O> {
     /// Removes a subscription; `false` if there was none.
     pub(crate) fn unsubscribe(&mut self, id: SessionId, filter: &TopicFilter) -> bool {
         let Some(entry) = self.sessions.get_mut(&id) else { return false };
-        let at = entry.subscriptions.iter().position(|s| &s.filter == filter);
+        let at = entry.subscriptions().iter().position(|s| &s.filter == filter);
         let Some(at) = at else { return false };
-        let subscription = entry.subscriptions.swap_remove(at);
+        let subscription = entry.more().subscriptions.swap_remove(at);
         unlink(&mut self.index, &mut self.groups, id, &subscription);
         true
     }

@@ -35,7 +35,7 @@ pub(crate) struct Window {
     in_flight: VecDeque<InFlight>,
     last: u16,
     max: u16,
-    to_resend: usize,
+    to_resend: u16,
 }
 
 impl Window {
@@ -120,12 +120,14 @@ impl Window {
     pub(crate) fn resume(&mut self, max: u16) {
         self.max = max;
         self.in_flight.iter_mut().for_each(|entry| entry.resend = true);
-        self.to_resend = self.in_flight.len();
+        self.to_resend = u16::try_from(self.in_flight.len()).unwrap_or(u16::MAX);
     }
 
     /// The oldest that is to be sent again, if the client takes one more.
     pub(crate) fn next_resend(&mut self) -> Option<Resend> {
-        if self.to_resend == 0 || self.in_flight.len() - self.to_resend >= usize::from(self.max) {
+        if self.to_resend == 0
+            || self.in_flight.len() - usize::from(self.to_resend) >= usize::from(self.max)
+        {
             return None;
         }
         let entry = self.in_flight.iter_mut().find(|entry| entry.resend)?;
@@ -156,7 +158,7 @@ impl Window {
     /// Messages sent over this connection that are not acknowledged to the end.
     #[cfg(test)]
     pub(crate) fn unresolved(&self) -> usize {
-        self.in_flight.len() - self.to_resend
+        self.in_flight.len() - usize::from(self.to_resend)
     }
 
     fn position(&self, pkid: u16) -> Option<usize> {

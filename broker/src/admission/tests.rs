@@ -52,8 +52,8 @@ fn a_client_without_id_gets_one_unless_it_wants_its_session_back() {
         ..connect(protocol)
     };
     let (agreement, terms) = decide(nameless(Protocol::V5, true)).unwrap();
-    assert_eq!(&*agreement.client_id, "auto-7");
-    assert_eq!(terms.assigned_client_id, Some(agreement.client_id));
+    assert_eq!(&*agreement.key.client_id, "auto-7");
+    assert_eq!(terms.assigned_client_id.as_deref(), Some(&*agreement.key.client_id));
     assert!(decide(nameless(Protocol::V4, true)).is_ok());
     assert_eq!(refused(nameless(Protocol::V4, false)), Refusal::ClientId);
 }
@@ -62,7 +62,7 @@ fn a_client_without_id_gets_one_unless_it_wants_its_session_back() {
 fn a_long_keep_alive_and_none_are_capped_where_the_client_can_be_told() {
     let asked = |protocol, keep_alive| {
         let (agreement, terms) = decide(Connect { keep_alive, ..connect(protocol) }).unwrap();
-        (agreement.keep_alive.map(|d| d.as_secs()), terms.server_keep_alive)
+        (agreement.keep_alive.map(NonZeroU16::get), terms.server_keep_alive)
     };
     assert_eq!(asked(Protocol::V5, 60), (Some(60), None));
     assert_eq!(asked(Protocol::V5, 0), (Some(1200), Some(1200)));

@@ -225,7 +225,7 @@ fn frame(
 fn check_size(dialect: Dialect, body: usize) -> Result<(), EncodeError> {
     const MOST: usize = 268_435_455;
     let size = 1 + varint_len(body) + body;
-    let limit = dialect.maximum_packet;
+    let limit = usize::try_from(dialect.maximum_packet).unwrap_or(usize::MAX);
     if size > limit || body > MOST { Err(EncodeError::TooLarge { size, limit }) } else { Ok(()) }
 }
 

@@ -13,19 +13,20 @@ use crate::addresses::network;
 use crate::admission;
 use crate::auth::{AuthError, CertificateSubject, Credentials, SubjectError};
 use crate::codec::{self, DecodeError, Dialect};
-use crate::hub::{Arrival, Hub, Registration};
+use crate::crew::{Crew, Served};
+use crate::hub::{Arrival, Attachments, Hub, Registration};
+use crate::listener::Stay;
 use crate::metrics::{Rejection, Stage};
 use crate::packet::{ConnAck, Connect, Outgoing, Protocol, Refusal, Terms};
 use crate::principal::Principal;
 use crate::reason::DisconnectReason;
-use crate::session::{Agreement, Session};
-use crate::table::ClientKey;
+use crate::session::Session;
 use crate::wire::{Progress, Wire};
 
 /// A connection that has no session yet.
 pub(crate) struct Newcomer<S> {
     pub(crate) stream: S,
-    pub(crate) peer: SocketAddr,
+    pub(crate) stay: Stay,
     /// The subject of its certificate, or why that names nobody.
     pub(crate) certificate: Result<Option<CertificateSubject>, SubjectError>,
     /// Given back once it has a session.
@@ -98,7 +99,8 @@ pub(crate) async fn open<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Newcomer { stream, peer, certificate, pending } = newcomer;
+    let Newcomer { stream, stay, certificate, pending } = newcomer;
+    let peer = stay.peer();
     let begin = now();
     let mut wire = Wire::new(stream);
     let connect = tokio::select! {
@@ -122,19 +124,18 @@ where
     match admitted {
         Ok((session, registration, terms)) => {
             let mut connection = Box::new(Connection {
-                announced: Arc::from([]),
+                announced: Attachments::default(),
                 gate: None,
-                timer: None,
+                alarm: None,
                 writing_since: None,
                 unsent_answers: 0,
                 has_logged_denial: false,
                 is_searching: false,
                 packets_of_turn: 0,
-                hub,
                 wire,
                 session,
                 registration,
-                peer,
+                stay,
             });
             let welcomed = connection.welcome(terms);
             Some(Opened { connection, welcomed })
@@ -152,15 +153,14 @@ pub(crate) struct Opened<S> {
     welcomed: Result<(), DisconnectReason>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Opened<S> {
-    /// Serves the client to the end of its session.
-    pub(crate) async fn serve(self) {
-        let Self { mut connection, welcomed } = self;
-        let reason = match welcomed {
-            Ok(()) => std::future::poll_fn(|cx| connection.poll_serve(cx)).await,
-            Err(reason) => reason,
-        };
-        Box::pin(connection.finish(reason)).await;
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Opened<S> {
+    /// Hands the client over to those who serve it to the end of its session.
+    pub(crate) async fn serve(self, crew: &Crew) {
+        let Self { connection, welcomed } = self;
+        match welcomed {
+            Ok(()) => crew.take(connection),
+            Err(reason) => connection.finish(reason).await,
+        }
     }
 }
 
@@ -204,10 +204,9 @@ async fn admit(
     let id = hub.next_session();
     let (agreement, mut terms) = admission::admit(connect, hub.share(principal), id, policy)
         .map_err(OpeningError::Refused)?;
-    let Agreement { principal, client_id, .. } = &agreement;
     let arrival = Arrival {
         id,
-        key: ClientKey { principal: Arc::clone(principal), client_id: Arc::clone(client_id) },
+        key: Arc::clone(&agreement.key),
         serial: certificate.map(|subject| subject.serial.into()),
         protocol: agreement.dialect.protocol,
         clean_start: agreement.clean_start,
@@ -289,13 +288,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Tells the attachments and then the client that the session is there.
     fn welcome(&mut self, terms: Terms) -> Result<(), DisconnectReason> {
         let agreement = &self.session.agreement;
-        self.hub.metrics.session_started(agreement.dialect.protocol);
+        self.registration.hub.metrics.session_started(agreement.dialect.protocol);
         tracing::debug!(
             session = %self.registration.id,
-            principal = %agreement.principal,
-            client = %agreement.client_id,
+            principal = %agreement.key.principal,
+            client = %agreement.key.client_id,
             protocol = %agreement.dialect.protocol,
-            peer = %self.peer,
+            peer = %self.stay.peer(),
             "a session begins",
         );
         let answer = Outgoing::ConnAck(Box::new(ConnAck::Accepted(terms)));

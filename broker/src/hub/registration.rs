@@ -21,7 +21,7 @@ use crate::table::{Away, ClientKey};
 #[derive(Debug)]
 pub(crate) struct Arrival {
     pub(crate) id: SessionId,
-    pub(crate) key: ClientKey,
+    pub(crate) key: Arc<ClientKey>,
     pub(crate) serial: Option<Box<[u8]>>,
     pub(crate) protocol: Protocol,
     /// Whether it wants no earlier session.
@@ -34,11 +34,13 @@ pub(crate) struct Arrival {
 /// A session in the table; dropping it takes the session out again.
 #[derive(Debug)]
 pub(crate) struct Registration {
-    hub: Arc<Hub>,
+    pub(crate) hub: Arc<Hub>,
     pub(crate) id: SessionId,
     pub(crate) outlet: Arc<Outlet>,
-    has_left: bool,
 }
+
+/// The id of no session: that of a registration that has left.
+const LEFT: SessionId = SessionId(u64::MAX);
 
 impl Hub {
     fn room(&self, protocol: Protocol) -> &Arc<Room> {
@@ -71,7 +73,7 @@ impl Hub {
         }
         let earlier = table
             .of_client(&key)
-            .map(|(id, entry)| (id, Arc::clone(&entry.outlet), entry.away.is_some()));
+            .map(|(id, entry)| (id, Arc::clone(&entry.outlet), entry.is_away()));
         if table.count_of(&key.principal).0 >= limits.connections_per_principal
             && earlier.as_ref().is_none_or(|(_, _, is_away)| *is_away)
         {
@@ -102,7 +104,7 @@ impl Hub {
             _ => table.insert(id, key, serial, Arc::clone(&outlet)),
         }
         self.metrics.away.set(i64::try_from(table.away()).unwrap_or(i64::MAX));
-        Ok((Registration { hub: Arc::clone(self), id, outlet, has_left: false }, present))
+        Ok((Registration { hub: Arc::clone(self), id, outlet }, present))
     }
 }
 
@@ -174,16 +176,16 @@ impl Registration {
 
     /// Ends the connection. What is returned of its will is to be published now.
     pub(crate) fn leave(mut self, departure: Departure) -> Option<Arc<Will>> {
-        self.has_left = true;
+        let id = std::mem::replace(&mut self.id, LEFT);
         let Departure { reason, expiry, will, now } = departure;
         let limits = &self.hub.policy.limits;
         let mut table = self.hub.table_mut();
-        if table.outlet(self.id).is_none() {
+        if table.outlet(id).is_none() {
             // Another connection of the client has the session, or has ended it.
             let delayed = self.outlet.mailbox().was_handed_over();
             return will.filter(|will| !delayed || will.delay.is_zero());
         }
-        let principal = table.principal(self.id);
+        let principal = table.principal(id);
         let kept = principal.map_or(0, |principal| table.count_of(&principal).1);
         let durable = self.outlet.mailbox().is_durable() && expiry > Duration::ZERO;
         let has_room = table.away() < limits.away_sessions
@@ -200,7 +202,7 @@ impl Registration {
             };
             due_now = soon;
             let late = late.map(|will| (now + will.delay, will));
-            table.leave(self.id, Away { ends: now + expiry, will: late });
+            table.leave(id, Away { ends: now + expiry, will: late });
             let dropped = self.outlet.mailbox().leave(reason, &self.hub.store);
             self.hub.metrics.drops(DropReason::AwayFull, dropped);
             self.hub.due_changed.notify_one();
@@ -209,7 +211,7 @@ impl Registration {
                 self.outlet.mailbox().offer(queued);
             }
         } else {
-            table.remove(self.id);
+            table.remove(id);
             let shared = self.outlet.mailbox().take_shared();
             self.hub.reroute(&table, shared);
             due_now = will;
@@ -221,7 +223,7 @@ impl Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        if !self.has_left {
+        if self.id != LEFT {
             self.hub.table_mut().remove(self.id);
         }
     }

@@ -14,10 +14,10 @@ impl Hub {
         denied.insert(revocation.clone());
         drop(denied);
         let mut table = self.table_mut();
-        let ids = table.find(|e| revocation.concerns(&e.key.principal, e.serial.as_deref()));
+        let ids = table.find(|e| revocation.concerns(&e.key.principal, e.serial()));
         for id in &ids {
             match table.entry(*id) {
-                Some(entry) if entry.away.is_none() => {
+                Some(entry) if !entry.is_away() => {
                     entry.outlet.close(DisconnectReason::Revoked);
                 }
                 _ => table.end(*id),

@@ -79,7 +79,7 @@ fn pick<'a>(
     message: &Arc<Message>,
 ) -> Option<Picked<'a>> {
     pick_present(table, group, message).or_else(|| {
-        let mut away = table.candidates(group, message).filter(|(entry, _)| entry.away.is_some());
+        let mut away = table.candidates(group, message).filter(|(entry, _)| entry.is_away());
         away.next().map(|(entry, queued)| (&entry.outlet, queued))
     })
 }
@@ -91,7 +91,7 @@ fn pick_present<'a>(
 ) -> Option<Picked<'a>> {
     let mut with_room = table
         .candidates(group, message)
-        .filter(|(entry, _)| entry.away.is_none() && entry.outlet.mailbox().has_room_for(message));
+        .filter(|(entry, _)| !entry.is_away() && entry.outlet.mailbox().has_room_for(message));
     with_room.next().map(|(entry, queued)| (&entry.outlet, queued))
 }
 

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -15,8 +14,8 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Transport;
-use super::room::{Room, Visit};
 use crate::connection::opening::{self, Newcomer, Opened};
+use crate::crew::Crew;
 use crate::hub::Hub;
 use crate::metrics::{Rejection, Stage};
 use crate::proxy::{self, ProxyError};
@@ -24,35 +23,12 @@ use crate::socket::Socket;
 use crate::tls;
 use crate::websocket::{self, WebSocket};
 
-/// A connection that counts as open for as long as this lives.
-pub(super) struct Open {
-    hub: Arc<Hub>,
-    _permit: OwnedSemaphorePermit,
-}
-
-impl Open {
-    pub(super) fn new(hub: Arc<Hub>, permit: OwnedSemaphorePermit) -> Self {
-        hub.metrics.connections.inc();
-        Self { hub, _permit: permit }
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.hub.metrics.connections.dec();
-    }
-}
-
 /// A connection that has just been accepted.
 pub(super) struct Arriving {
     pub(super) hub: Arc<Hub>,
-    pub(super) room: Room,
+    pub(super) crew: Arc<Crew>,
     pub(super) stop: CancellationToken,
-    pub(super) open: Open,
 }
-
-/// What a connection holds to its end.
-type Held = (Open, Visit);
 
 impl Arriving {
     /// Starts the connection's task.
@@ -61,23 +37,24 @@ impl Arriving {
         connections: &mut JoinSet<()>,
         tls: Option<TlsAcceptor>,
         transport: Transport,
-        newcomer: Newcomer<Socket>,
+        mut newcomer: Newcomer<Socket>,
     ) {
-        let Some(visit) = self.visit(newcomer.peer) else { return };
-        let Self { hub, stop, open, .. } = self;
-        let held = (open, visit);
+        let Self { hub, crew, stop } = self;
+        if let Err(rejection) = newcomer.stay.visit() {
+            return hub.note_rejection(rejection, newcomer.stay.peer());
+        }
         match (tls, transport) {
             (None, Transport::Plain) => {
-                connections.spawn(serve(held, Box::pin(opening::open(hub, newcomer, stop))));
+                connections.spawn(serve(crew, Box::pin(opening::open(hub, newcomer, stop))));
             }
             (Some(tls), Transport::Plain) => {
-                connections.spawn(serve(held, Box::pin(open_tls(hub, tls, newcomer, stop))));
+                connections.spawn(serve(crew, Box::pin(open_tls(hub, tls, newcomer, stop))));
             }
             (None, Transport::WebSocket) => {
-                connections.spawn(serve(held, Box::pin(open_websocket(hub, newcomer, stop))));
+                connections.spawn(serve(crew, Box::pin(open_websocket(hub, newcomer, stop))));
             }
             (Some(tls), Transport::WebSocket) => {
-                connections.spawn(serve(held, Box::pin(open_both(hub, tls, newcomer, stop))));
+                connections.spawn(serve(crew, Box::pin(open_both(hub, tls, newcomer, stop))));
             }
         }
     }
@@ -96,12 +73,14 @@ impl Arriving {
             () = self.stop.cancelled() => return,
         };
         match outcome {
-            Ok(Ok(source)) => newcomer.peer = source.unwrap_or(newcomer.peer),
+            Ok(Ok(source)) => newcomer.stay.set_peer(source.unwrap_or(newcomer.stay.peer())),
             Ok(Err(error)) => {
-                tracing::debug!(peer = %newcomer.peer, %error, "no header of a load balancer");
-                return self.hub.note_rejection(Rejection::ProxyHeader, newcomer.peer);
+                tracing::debug!(peer = %newcomer.stay.peer(), %error, "no header of a load balancer");
+                return self.hub.note_rejection(Rejection::ProxyHeader, newcomer.stay.peer());
             }
-            Err(_) => return self.hub.note_rejection(Rejection::HandshakeTimeout, newcomer.peer),
+            Err(_) => {
+                return self.hub.note_rejection(Rejection::HandshakeTimeout, newcomer.stay.peer());
+            }
         }
         let mut task = JoinSet::new();
         self.start(&mut task, tls, transport, newcomer);
@@ -109,23 +88,17 @@ impl Arriving {
             super::report(ended);
         }
     }
-
-    fn visit(&self, peer: SocketAddr) -> Option<Visit> {
-        let visit = self.room.visit(peer.ip());
-        visit.inspect_err(|rejection| self.hub.note_rejection(*rejection, peer)).ok()
-    }
 }
 
-/// The task of a connection: first one future, then the other, each in memory of its own.
-async fn serve<S, F>(held: Held, opening: Pin<Box<F>>)
+/// The task of a connection: it ends when there is a session, which the crew serves.
+async fn serve<S, F>(crew: Arc<Crew>, opening: Pin<Box<F>>)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Future<Output = Option<Opened<S>>>,
 {
     if let Some(opened) = opening.await {
-        opened.serve().await;
+        opened.serve(&crew).await;
     }
-    drop(held);
 }
 
 async fn open_tls(
@@ -164,7 +137,8 @@ async fn handshake(
     newcomer: Newcomer<Socket>,
     stop: &CancellationToken,
 ) -> Option<Newcomer<TlsStream<Socket>>> {
-    let Newcomer { stream, peer, pending, .. } = newcomer;
+    let Newcomer { stream, stay, pending, .. } = newcomer;
+    let peer = stay.peer();
     let begin = Instant::now();
     let handshake = timeout(hub.policy.limits.handshake_timeout, tls.accept(stream));
     let outcome = tokio::select! {
@@ -175,7 +149,7 @@ async fn handshake(
         Ok(Ok(stream)) => {
             hub.metrics.took(Stage::Tls, begin.elapsed());
             let certificate = tls::peer_subject(stream.get_ref().1);
-            return Some(Newcomer { stream, peer, certificate, pending });
+            return Some(Newcomer { stream, stay, certificate, pending });
         }
         Ok(Err(error)) => {
             tracing::debug!(%peer, %error, "a TLS handshake failed");
@@ -192,14 +166,15 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     newcomer: Newcomer<S>,
     stop: &CancellationToken,
 ) -> Option<Newcomer<WebSocket<S>>> {
-    let Newcomer { stream, peer, certificate, pending } = newcomer;
+    let Newcomer { stream, stay, certificate, pending } = newcomer;
+    let peer = stay.peer();
     let upgrade = timeout(hub.policy.limits.handshake_timeout, websocket::accept(stream));
     let outcome = tokio::select! {
         outcome = upgrade => outcome,
         () = stop.cancelled() => return None,
     };
     let rejection = match outcome {
-        Ok(Ok(stream)) => return Some(Newcomer { stream, peer, certificate, pending }),
+        Ok(Ok(stream)) => return Some(Newcomer { stream, stay, certificate, pending }),
         Ok(Err(error)) => {
             let error: &dyn std::error::Error = &error;
             tracing::debug!(%peer, error, "no WebSocket");

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::*;
 use crate::acl::Rule;
 use crate::packet::RetainHandling;
-use crate::principal::Role;
+use crate::principal::{Principal, Role};
 
 /// Access rules that let anyone do anything below `open/`.
 pub(crate) fn policy() -> Arc<Policy> {
@@ -20,10 +20,12 @@ pub(crate) fn policy() -> Arc<Policy> {
 fn session_at(protocol: Protocol, now: Instant) -> Session {
     let agreement = Agreement {
         dialect: Dialect::of(protocol),
-        principal: Arc::new(Principal::anonymous()),
-        client_id: "c".into(),
+        key: Arc::new(ClientKey {
+            principal: Arc::new(Principal::anonymous()),
+            client_id: "c".into(),
+        }),
         clean_start: true,
-        keep_alive: Some(Duration::from_secs(10)),
+        keep_alive: NonZeroU16::new(10),
         expiry: Duration::ZERO,
         inflight: 2,
         will: Some(Arc::new(Will {

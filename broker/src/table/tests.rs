@@ -4,11 +4,11 @@ use super::*;
 use crate::packet::{Qos, RetainHandling};
 use crate::principal::Role;
 
-fn key(principal: &str, client_id: &str) -> ClientKey {
-    ClientKey {
+fn key(principal: &str, client_id: &str) -> Arc<ClientKey> {
+    Arc::new(ClientKey {
         principal: Arc::new(Principal::new(principal, Role::Node)),
         client_id: client_id.into(),
-    }
+    })
 }
 
 fn subscription(filter: &str, qos: Qos) -> Subscription {

@@ -14,7 +14,7 @@ use crate::world::{Invariant, Violation, ensure};
 const PATIENCE: u64 = 60 * 60 * 1_000;
 
 /// How long a system that is as it should be may still have news, in milliseconds: an app turns out
-/// to be good, an image is looked for in vain a tenth time.
+/// to be good, an image is looked for in vain a tenth time and what ran before runs on.
 const SETTLING: u64 = 20 * 60 * 1_000;
 
 /// How long nothing may happen to a system that is as it should be, in milliseconds.
@@ -33,6 +33,7 @@ impl System {
             self.happen(Event::Outage(site, false))?;
         }
         self.become_well()?;
+        self.pass(SETTLING)?;
         let steps = self.steps();
         self.stay_quiet(&steps)?;
         for site in self.sites() {
