@@ -57,7 +57,9 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
     /// The rows whose keys begin with the prefix, in the order of their keys.
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError>;
+    fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
+        self.page(prefix, None, usize::MAX)
+    }
 
     /// At most `limit` of the rows whose keys begin with the prefix: those that follow on the key
     /// `after`, or the first ones.

@@ -92,10 +92,6 @@ impl Store for MemoryStore {
         Ok(self.state().readable()?.get(key).cloned())
     }
 
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
-        self.page(prefix, None, usize::MAX)
-    }
-
     fn page(
         &self,
         prefix: &[u8],

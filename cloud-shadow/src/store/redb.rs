@@ -159,10 +159,6 @@ impl Store for RedbStore {
         })
     }
 
-    fn scan(&self, prefix: &[u8]) -> Result<Vec<Pair>, StoreError> {
-        self.page(prefix, None, usize::MAX)
-    }
-
     fn page(
         &self,
         prefix: &[u8],
