@@ -31,7 +31,7 @@ use wishes::Ledger;
 
 use crate::world::Options;
 
-pub use run::{Failure, Outcome, run, story};
+pub use run::{Failure, run, story};
 
 /// Dates of the cloud begin here, in milliseconds since 1970.
 const DATE: u64 = 1_800_000_000_000;

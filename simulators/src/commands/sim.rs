@@ -7,13 +7,13 @@ use std::time::Instant;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use gnomon_sim::world::{Options, Tally};
+use gnomon_sim::world::{Options, Outcome, Tally};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 mod kind;
 
-use kind::{Failure, Kind, Outcome};
+use kind::{Failure, Kind};
 
 /// Run simulated worlds: one cloud, its sites, and every fault that the protocol must bear.
 ///
@@ -133,7 +133,7 @@ fn run_all(args: &SimArgs, first: u64, count: u64) -> Summary {
     let jobs = args.jobs.map_or_else(processors, NonZeroUsize::get);
     let next = AtomicU64::new(0);
     let (kind, options) = (args.world, args.options());
-    let (sender, outcomes) = mpsc::channel::<Outcome>();
+    let (sender, outcomes) = mpsc::channel::<Outcome<Failure>>();
     let mut summary = Summary {
         passed: 0,
         failed: 0,
@@ -185,7 +185,7 @@ fn tell(kind: Kind, seed: u64, options: Options) -> anyhow::Result<()> {
 }
 
 impl Summary {
-    fn add(&mut self, args: &SimArgs, outcome: Outcome) {
+    fn add(&mut self, args: &SimArgs, outcome: Outcome<Failure>) {
         self.happened += outcome.tally;
         let Some(failure) = outcome.failure else {
             self.passed += 1;

@@ -7,18 +7,7 @@ use super::driver::Driver;
 use super::event::Event;
 use super::trap::watched;
 use super::{Options, System};
-use crate::world::{Tally, Violation, guarded, smaller};
-
-/// What came of one seed.
-#[derive(Debug)]
-pub struct Outcome {
-    /// The seed.
-    pub seed: u64,
-    /// What happened.
-    pub tally: Tally,
-    /// The broken promise, if any.
-    pub failure: Option<Failure>,
-}
+use crate::world::{Outcome, Violation, guarded, smaller};
 
 /// A run that broke a promise.
 #[derive(Debug, Clone)]
@@ -38,9 +27,9 @@ struct Size {
 }
 
 /// Runs the system of one seed.
-pub fn run(seed: u64, options: Options) -> Outcome {
-    let (system, result, events) = Size::draw(seed, options).play(false);
+pub fn run(seed: u64, options: Options) -> Outcome<Failure> {
     let size = Size::draw(seed, options);
+    let (system, result, events) = size.play(false);
     let failure = result.err().map(|violation| Failure { violation, size, events });
     Outcome { seed, tally: system.tally, failure }
 }

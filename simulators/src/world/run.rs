@@ -14,13 +14,13 @@ const BOUNDS_EVERY: usize = 64;
 
 /// What came of one seed.
 #[derive(Debug)]
-pub struct Outcome {
+pub struct Outcome<F = Failure> {
     /// The seed.
     pub seed: u64,
     /// What happened.
     pub tally: Tally,
     /// The broken promise, if any.
-    pub failure: Option<Failure>,
+    pub failure: Option<F>,
 }
 
 /// A run that broke a promise.

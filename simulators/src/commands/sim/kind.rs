@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use gnomon_sim::system;
-use gnomon_sim::world::{self, Options, Tally, Violation};
+use gnomon_sim::world::{self, Options, Outcome, Violation};
 
 /// What a world is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -13,13 +13,6 @@ pub(super) enum Kind {
     System,
 }
 
-/// What came of one seed.
-pub(super) struct Outcome {
-    pub(super) seed: u64,
-    pub(super) tally: Tally,
-    pub(super) failure: Option<Failure>,
-}
-
 /// A run that broke a promise.
 #[derive(Debug, Clone)]
 pub(super) enum Failure {
@@ -28,14 +21,14 @@ pub(super) enum Failure {
 }
 
 impl Kind {
-    pub(super) fn run(self, seed: u64, options: Options) -> Outcome {
+    pub(super) fn run(self, seed: u64, options: Options) -> Outcome<Failure> {
         match self {
             Self::Protocol => {
-                let world::Outcome { seed, tally, failure } = world::run(seed, options);
+                let Outcome { seed, tally, failure } = world::run(seed, options);
                 Outcome { seed, tally, failure: failure.map(Failure::Protocol) }
             }
             Self::System => {
-                let system::Outcome { seed, tally, failure } = system::run(seed, options);
+                let Outcome { seed, tally, failure } = system::run(seed, options);
                 Outcome { seed, tally, failure: failure.map(Failure::System) }
             }
         }
