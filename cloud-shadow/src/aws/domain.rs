@@ -16,7 +16,7 @@ mod things;
 
 pub use refusal::Rejected;
 pub use reply::rejected;
-pub use request::{Request, Sections, StateChange, Unread, Update};
+pub use request::{Request, SectionChange, Sections, StateChange, Unread, Update};
 pub(crate) use rows::lifted;
 pub use rows::{
     CERTIFICATES, GRAVES, ReadThingError, SHADOWS, certificate_of, certificates_of, grave_of,

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::delta::delta;
 use super::section::{stamp, stamp_all};
-use super::{Rejected, Section, Shadow, StateChange, Update};
+use super::{Rejected, Section, SectionChange, Shadow, StateChange, Update};
 
 /// `…/rejected`.
 pub fn rejected(rejected: &Rejected, token: Option<&str>, at: u64) -> Vec<u8> {
@@ -32,10 +32,10 @@ pub(super) fn updated(update: &Update, version: u64, at: u64) -> Vec<u8> {
             let (mut state, mut metadata) = (Map::new(), Map::new());
             for (name, change) in [("desired", &sections.desired), ("reported", &sections.reported)]
             {
-                let Some(change) = change else { continue };
                 let (value, times) = match change {
-                    None => (Value::Null, stamp(&Value::Null, at)),
-                    Some(patch) => {
+                    SectionChange::Keep => continue,
+                    SectionChange::Clear => (Value::Null, stamp(&Value::Null, at)),
+                    SectionChange::Merge(patch) => {
                         (Value::Object(patch.clone()), Value::Object(stamp_all(patch, at)))
                     }
                 };

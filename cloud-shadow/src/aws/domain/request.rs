@@ -43,13 +43,24 @@ pub enum StateChange {
     Sections(Sections),
 }
 
-/// What happens to each section: absent, nothing; `None`, it goes; else it is merged.
-#[derive(Debug, Clone, PartialEq, Default)]
+/// What happens to each section.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Sections {
-    /// Of `desired`.
-    pub desired: Option<Option<Map<String, Value>>>,
-    /// Of `reported`.
-    pub reported: Option<Option<Map<String, Value>>>,
+    /// To `desired`.
+    pub desired: SectionChange,
+    /// To `reported`.
+    pub reported: SectionChange,
+}
+
+/// What happens to one section.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SectionChange {
+    /// It is not in the request.
+    Keep,
+    /// `null`: it goes.
+    Clear,
+    /// This is merged into it.
+    Merge(Map<String, Value>),
 }
 
 /// A request that could not be read.
@@ -153,20 +164,21 @@ fn state_change(state: Value) -> Result<StateChange, Rejected> {
             return Err(Rejected::NotAnObject("State"));
         }
     };
-    let desired = state.remove("desired").map(|value| section("Desired", value)).transpose()?;
-    let reported = state.remove("reported").map(|value| section("Reported", value)).transpose()?;
+    let desired = section("Desired", state.remove("desired"))?;
+    let reported = section("Reported", state.remove("reported"))?;
     if !state.is_empty() {
         return Err(Rejected::InvalidNode);
     }
     Ok(StateChange::Sections(Sections { desired, reported }))
 }
 
-fn section(name: &'static str, value: Value) -> Result<Option<Map<String, Value>>, Rejected> {
+fn section(name: &'static str, value: Option<Value>) -> Result<SectionChange, Rejected> {
+    let Some(value) = value else { return Ok(SectionChange::Keep) };
     match value {
-        Value::Null => Ok(None),
+        Value::Null => Ok(SectionChange::Clear),
         Value::Object(object) => {
             object.values().try_for_each(|value| check(value, 0, false))?;
-            Ok(Some(object))
+            Ok(SectionChange::Merge(object))
         }
         Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
             Err(Rejected::NotAnObject(name))

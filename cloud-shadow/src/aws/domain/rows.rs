@@ -6,7 +6,7 @@ use gnomon_schemas::id::{DeviceName, ThingShadowName};
 use gnomon_schemas::topic::ShadowId;
 use serde::de::DeserializeOwned;
 
-use super::{Grave, Shadow};
+use super::{Grave, Section, Shadow};
 use crate::rows::CertificateRecord;
 
 /// The prefixes.
@@ -66,7 +66,7 @@ pub fn shadow_name(prefix: &[u8], key: &[u8]) -> Option<String> {
 pub fn shadow_of(key: &[u8], value: &[u8]) -> Result<(ShadowId, Shadow), ReadThingError> {
     let shadow: Shadow = record(key, value)?;
     let sections = [&shadow.desired, &shadow.reported];
-    let is_sound = sections.into_iter().flatten().all(|section| section.is_sound());
+    let is_sound = sections.into_iter().flatten().all(Section::is_sound);
     let id = id_of(SHADOWS, key).filter(|_| is_sound).ok_or_else(|| unreadable(key))?;
     Ok((id, shadow))
 }

@@ -2,9 +2,8 @@
 
 use gnomon_schemas::topic::{Response, ShadowId};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::{Rejected, Request, Section, StateChange, Update, reply};
+use super::{Rejected, Request, Section, SectionChange, StateChange, Update, reply};
 
 /// A shadow that is there.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -120,8 +119,8 @@ impl Slot {
         match &update.state {
             StateChange::Clear => (shadow.desired, shadow.reported) = (None, None),
             StateChange::Sections(sections) => {
-                change(&mut shadow.desired, sections.desired.as_ref(), now_s);
-                change(&mut shadow.reported, sections.reported.as_ref(), now_s);
+                change(&mut shadow.desired, &sections.desired, now_s);
+                change(&mut shadow.reported, &sections.reported, now_s);
             }
         }
         // What was allowed once may still shrink after the limit was lowered.
@@ -139,11 +138,11 @@ impl Shadow {
     }
 }
 
-fn change(section: &mut Option<Section>, change: Option<&Option<Map<String, Value>>>, now_s: u64) {
+fn change(section: &mut Option<Section>, change: &SectionChange, now_s: u64) {
     match change {
-        None => {}
-        Some(None) => *section = None,
-        Some(Some(patch)) => {
+        SectionChange::Keep => {}
+        SectionChange::Clear => *section = None,
+        SectionChange::Merge(patch) => {
             let mut merged = section.take().unwrap_or_default();
             merged.merge(patch, now_s);
             *section = (!merged.is_empty()).then_some(merged);
