@@ -19,8 +19,8 @@ pub use reply::rejected;
 pub use request::{Request, SectionChange, Sections, StateChange, Unread, Update};
 pub(crate) use rows::lifted;
 pub use rows::{
-    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, certificate_of, certificates_of, grave_of,
-    shadow_name, shadow_of, shadows_of, thing_of,
+    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THINGS, certificate_of, certificates_of,
+    grave_of, shadow_name, shadow_of, shadows_of, thing_of,
 };
 pub use section::Section;
 pub use shadow::{Grave, Shadow, Slot};

@@ -15,7 +15,8 @@ pub const SHADOWS: &[u8] = b"aws/s/";
 pub const GRAVES: &[u8] = b"aws/d/";
 /// Of the certificates of things.
 pub const CERTIFICATES: &[u8] = b"aws/c/";
-const COUNTS: &str = "aws/t/";
+/// Of the things that have shadows.
+pub const THINGS: &[u8] = b"aws/t/";
 
 /// By how much a restored shadow is ahead of its backup: clients that have seen a later version
 /// discard an earlier one.
@@ -39,7 +40,7 @@ pub(super) fn grave(id: &ShadowId) -> Vec<u8> {
 }
 
 pub(super) fn count(thing: &DeviceName) -> Vec<u8> {
-    format!("{COUNTS}{thing}").into_bytes()
+    [THINGS, thing.as_str().as_bytes()].concat()
 }
 
 pub(super) fn certificate(thing: &DeviceName, serial: &str) -> Vec<u8> {
@@ -87,9 +88,11 @@ pub fn certificate_of(
     Ok((thing.ok_or_else(|| unreadable(key))?, record(key, value)?))
 }
 
-/// How many shadows, there or deleted, a row says that a thing has.
-pub fn thing_of(key: &[u8], value: &[u8]) -> Result<usize, ReadThingError> {
-    record(key, value)
+/// The thing of a row, and how many shadows, there or deleted, it has.
+pub fn thing_of(key: &[u8], value: &[u8]) -> Result<(DeviceName, usize), ReadThingError> {
+    let thing = key.strip_prefix(THINGS).and_then(|name| std::str::from_utf8(name).ok());
+    let thing = thing.and_then(|name| name.parse().ok()).ok_or_else(|| unreadable(key))?;
+    Ok((thing, record(key, value)?))
 }
 
 /// The value that a row gets when a backup of it is put back.

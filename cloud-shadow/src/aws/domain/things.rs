@@ -123,7 +123,7 @@ impl Things {
             if !things.counts.contains_key(&id.thing) {
                 let key = rows::count(&id.thing);
                 let count = get(&key)?.map(|value| rows::thing_of(&key, &value)).transpose()?;
-                things.counts.insert(id.thing.clone(), count.unwrap_or_default());
+                things.counts.insert(id.thing.clone(), count.map_or(0, |(_, count)| count));
             }
         }
         for thing in &needs.certificates {
