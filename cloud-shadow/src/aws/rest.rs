@@ -1,5 +1,5 @@
 //! The REST calls of AWS IoT Data Plane for shadows, in AWS's bodies and errors. Who calls proves
-//! it by a signature (SigV4) or by the operator's token, and then may reach every thing.
+//! it by a signature (`SigV4`) or by the operator's token, and then may reach every thing.
 
 use std::sync::Arc;
 
