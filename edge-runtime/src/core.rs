@@ -37,6 +37,7 @@ mod redact;
 mod report;
 mod revisions;
 mod schedules;
+mod told;
 mod watching;
 mod work;
 
@@ -55,6 +56,7 @@ use machines::{After, Machines};
 use measured::Measured;
 use meter::Meter;
 use pulls::Pulls;
+use told::Told;
 use watching::Watching;
 use work::Work;
 
@@ -93,6 +95,8 @@ pub struct Core {
     link: LinkState,
     /// What the cloud wishes, as far as it was heard.
     cloud: BTreeMap<AppName, DesiredApp>,
+    /// What the cloud says to this agent itself.
+    told_settings: Told,
     /// What was decided here.
     ledger: Ledger,
     /// What follows from both: what the planner is given.
@@ -142,6 +146,7 @@ impl Core {
             after_commit: Vec::new(),
             link: LinkState::default(),
             cloud: BTreeMap::new(),
+            told_settings: Told::default(),
             ledger: Ledger::default(),
             desired: Desired::default(),
             trials: Trials::default(),
@@ -325,6 +330,10 @@ impl Core {
     }
 
     fn deliver(&mut self, now: Moment, delivery: &Delivery) {
+        if delivery.key == ShadowKey::Node {
+            let desired = delivery.document.as_ref().map(|it| (delivery.version, it.as_ref()));
+            return self.take_settings(now, desired);
+        }
         let ShadowKey::App(app) = &delivery.key else {
             tracing::debug!(shadow = %delivery.key, "a desired half that this agent does not use");
             return;
@@ -366,12 +375,16 @@ impl Core {
             return;
         }
         let mut held = BTreeMap::new();
+        let node = reader.get(&ShadowKey::Node).map(|half| (half.version, half.document.clone()));
         for (key, half) in reader.halves() {
             if let ShadowKey::App(app) = key {
                 held.insert(app.clone(), (half.version, half.document.clone()));
             }
         }
         self.settled = !reader.is_incomplete();
+        if node.is_some() || self.settled {
+            self.take_settings(now, node.as_ref().map(|(version, it)| (*version, it.as_ref())));
+        }
         let mut changed = self.settled;
         for (app, (version, document)) in &held {
             if self.cloud.get(app).is_none_or(|known| known.version != *version) {

@@ -14,6 +14,7 @@ mod watch;
 use std::fmt;
 
 use gnomon_schemas::id::AppName;
+use gnomon_schemas::node::NodeSettings;
 use serde::{Deserialize, Serialize};
 
 use crate::local::ExecOutput;
@@ -108,6 +109,15 @@ impl Orchestrator {
             Self::Docker(docker) => Ok(docker.has_image(image).await?),
             Self::Process(_) => Ok(true),
             Self::Fake(fake) => Ok(fake.has_image(image)?),
+        }
+    }
+
+    /// Takes what the cloud says to this node; it holds until it says something else.
+    pub fn configure(&self, settings: NodeSettings) {
+        match self {
+            Self::Docker(docker) => docker.configure(settings),
+            Self::Process(_) => {}
+            Self::Fake(fake) => fake.configure(settings),
         }
     }
 

@@ -182,6 +182,7 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
                     errands::find(orchestrator, image, results)
                 })),
                 Effect::Apply(step) => self.apply(step),
+                Effect::Configure(settings) => self.orchestrator.configure(settings),
                 Effect::Survey => drop(self.errand(errands::survey)),
                 Effect::Clear { image, id } => drop(self.errand(move |orchestrator, results| {
                     errands::clear(orchestrator, image, id, results)
@@ -243,8 +244,8 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
             return;
         };
         let wanted = image.clone();
-        let pull = self
-            .errand(|orchestrator, results| errands::pull(orchestrator, app, wanted, results));
+        let pull =
+            self.errand(|orchestrator, results| errands::pull(orchestrator, app, wanted, results));
         self.pulls.retain(|_, pull| !pull.is_finished());
         self.pulls.insert(image, pull);
     }

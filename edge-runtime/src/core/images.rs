@@ -72,11 +72,15 @@ impl Images {
     pub(super) fn load(&mut self, entries: &[Entry]) {
         self.unwritten = self.owned.keys().cloned().collect();
         for (key, value) in entries {
-            let image = key.strip_prefix(PREFIX.as_bytes()).and_then(|it| std::str::from_utf8(it).ok());
+            let image =
+                key.strip_prefix(PREFIX.as_bytes()).and_then(|it| std::str::from_utf8(it).ok());
             let Some(image) = image else { continue };
             let Ok(Row { id }) = serde_json::from_slice(value) else {
-                tracing::error!(image, "a row of the record of fetched images cannot be read; the \
-                    image is left alone from now on");
+                tracing::error!(
+                    image,
+                    "a row of the record of fetched images cannot be read; the \
+                    image is left alone from now on"
+                );
                 self.unwritten.insert(image.to_owned());
                 continue;
             };

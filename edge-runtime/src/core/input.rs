@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gnomon_schemas::node::NodeSettings;
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::wire::Message;
 
@@ -126,6 +127,8 @@ pub enum Effect {
         /// The image.
         image: String,
     },
+    /// Tell the orchestrator the node's settings; before any step that needs them.
+    Configure(NodeSettings),
     /// Ask the orchestrator which images there are, and how much room.
     Survey,
     /// Remove an image, if nothing uses it and its name still means this id.

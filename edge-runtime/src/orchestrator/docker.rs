@@ -11,16 +11,20 @@ mod files;
 mod image;
 mod labels;
 mod lifecycle;
+mod login;
 mod network;
 mod observe;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gnomon_schemas::id::NodeName;
+use gnomon_schemas::node::{Credentials, NodeSettings};
+use tokio::sync::watch;
 
-use super::watch::Watch;
 use super::images::{Cleared, ImageSurvey};
+use super::watch::Watch;
 use super::{Capabilities, Kind};
 use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
@@ -66,11 +70,13 @@ impl Settings {
     }
 }
 
-/// The orchestrator of containers. It connects anew for each call and remembers nothing, so a
-/// daemon may come and go.
+/// The orchestrator of containers. It connects anew for each call and remembers nothing of the
+/// daemon, which may come and go.
 #[derive(Debug, Clone)]
 pub struct Docker {
     settings: Settings,
+    /// What the cloud says to the node: shared by all clones, the last word counts.
+    told: Arc<watch::Sender<NodeSettings>>,
 }
 
 impl Docker {
@@ -82,7 +88,7 @@ impl Docker {
                 *dir = absolute;
             }
         }
-        Self { settings }
+        Self { settings, told: Arc::new(watch::Sender::new(NodeSettings::default())) }
     }
 
     /// What it can do.
@@ -113,6 +119,15 @@ impl Docker {
     /// Whether an image is here.
     pub async fn has_image(&self, image: &str) -> Result<bool, DockerError> {
         image::is_present(self, image).await
+    }
+
+    /// Takes what the cloud says to this node, for all clones.
+    pub fn configure(&self, settings: NodeSettings) {
+        self.told.send_replace(settings);
+    }
+
+    fn credentials(&self, registry: &str) -> Option<Credentials> {
+        self.told.borrow().registries.get(registry).cloned()
     }
 
     /// Makes sure that an image is here; its id if it had to be fetched.
@@ -161,10 +176,13 @@ impl Docker {
     }
 
     fn client(&self, timeout: Duration) -> Result<bollard::Docker, DockerError> {
+        self.connect(timeout).map_err(|error| self.failed("connect", error))
+    }
+
+    fn connect(&self, timeout: Duration) -> Result<bollard::Docker, bollard::errors::Error> {
         let socket = self.settings.socket.to_string_lossy();
         let version = bollard::API_DEFAULT_VERSION;
         bollard::Docker::connect_with_unix(&socket, timeout.as_secs(), version)
-            .map_err(|error| self.failed("connect", error))
     }
 
     fn failed(&self, doing: impl Into<String>, error: bollard::errors::Error) -> DockerError {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use gnomon_schemas::app::{AppSpec, Revision};
 use gnomon_schemas::id::AppName;
+use gnomon_schemas::node::NodeSettings;
 
 use super::images::{Cleared, Disk, FoundImage, ImageSurvey, canonical};
 use super::watch::{Hinter, Watch};
@@ -103,6 +104,7 @@ struct World {
     resources: BTreeSet<AppName>,
     images: BTreeSet<String>,
     disk: Option<Disk>,
+    settings: NodeSettings,
     after_start: BTreeMap<Slot, InstanceState>,
     image_starts: BTreeMap<String, InstanceState>,
     failures: VecDeque<Failure>,
@@ -150,6 +152,7 @@ impl Fake {
             resources: BTreeSet::new(),
             images: BTreeSet::new(),
             disk: None,
+            settings: NodeSettings::default(),
             after_start: BTreeMap::new(),
             image_starts: BTreeMap::new(),
             failures: VecDeque::new(),
@@ -233,6 +236,20 @@ impl Fake {
     /// Says how much room there is for images.
     pub fn set_disk(&self, disk: Disk) {
         self.world().disk = Some(disk);
+    }
+
+    /// What the node was told last.
+    pub fn settings(&self) -> NodeSettings {
+        self.world().settings.clone()
+    }
+
+    /// Forgets what the node was told, as a new process would.
+    pub fn forget_settings(&self) {
+        self.world().settings = NodeSettings::default();
+    }
+
+    pub(super) fn configure(&self, settings: NodeSettings) {
+        self.world().settings = settings;
     }
 
     /// The steps that were applied and succeeded, oldest first.

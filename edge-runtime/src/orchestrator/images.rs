@@ -82,7 +82,9 @@ pub fn canonical(reference: &str) -> String {
     let last = path.rfind('/').map_or(0, |at| at + 1);
     let tag = path.get(last..).and_then(|last| last.find(':')).map(|at| at + last);
     match (digest, tag) {
-        (Some(digest), Some(tag)) => format!("{host}/{}@{digest}", path.get(..tag).unwrap_or(&path)),
+        (Some(digest), Some(tag)) => {
+            format!("{host}/{}@{digest}", path.get(..tag).unwrap_or(&path))
+        }
         (Some(digest), None) => format!("{host}/{path}@{digest}"),
         (None, Some(_)) => format!("{host}/{path}"),
         (None, None) => format!("{host}/{path}:latest"),

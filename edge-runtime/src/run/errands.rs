@@ -103,9 +103,7 @@ pub(super) async fn clear(
 pub(super) async fn apply(orchestrator: Orchestrator, step: Step, results: mpsc::Sender<Input>) {
     let outcome = match AssertUnwindSafe(orchestrator.apply(&step)).catch_unwind().await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            Err(failure(&error))
-        }
+        Ok(Err(error)) => Err(failure(&error)),
         Err(_) => Err(panicked()),
     };
     drop(results.send(Input::Done { step, outcome }).await);

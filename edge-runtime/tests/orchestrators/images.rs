@@ -1,11 +1,13 @@
 //! Images on a real Docker daemon, from a real registry: what is fetched, and what may go again.
 
-use gnomon_edge::orchestrator::images::{Cleared, canonical};
-use gnomon_schemas::app::ServiceSpec;
+use gnomon_edge::orchestrator::OrchestratorError;
+use gnomon_edge::orchestrator::images::{Cleared, canonical, registry};
+use gnomon_schemas::app::{SecretText, ServiceSpec};
+use gnomon_schemas::node::{Credentials, NodeSettings};
 
 use crate::bench::{Bench, POLITE, app, service, slot};
 use crate::daemon::{IMAGE, docker};
-use crate::registry::Registry;
+use crate::registry::{PASSWORD, Registry, USER};
 
 /// Fetches an image that is not here, and gives back its id.
 async fn fetch(bench: &Bench, image: &str) -> String {
@@ -71,4 +73,37 @@ async fn a_name_that_a_person_gave_to_another_image_and_other_names_of_ours_stay
     assert_eq!(clear(&bench, &other, &other_id).await, Cleared::Another);
     assert!(is_here(&bench, &other).await);
     docker(&["rmi", &mine, &other, &other_id]);
+}
+
+fn credentials(password: &str) -> Credentials {
+    Credentials { username: USER.to_owned(), password: SecretText::new(password) }
+}
+
+/// Says the credentials for a registry, and pulls; gives back what went wrong.
+async fn pull_as(bench: &Bench, image: &str, given: Option<&str>) -> Result<(), OrchestratorError> {
+    let given = given.map(|password| (registry(image), credentials(password)));
+    bench.orchestrator.configure(NodeSettings { registries: given.into_iter().collect() });
+    bench.orchestrator.pull(&slot("web").app, image).await.map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_registry_is_pulled_from_with_the_credentials_that_are_desired() {
+    let (bench, registry) = (Bench::docker(), Registry::start().await);
+    let guarded = registry.guarded().await;
+    let image = format!("{}/{}", guarded.address, registry.push());
+    for given in [None, Some("wrong?>~")] {
+        let error = pull_as(&bench, &image, given).await.expect_err("it is private");
+        let text = gnomon_edge::chain(&error);
+        assert!(!error.is_transient() && text.contains("registries"), "{text}");
+        assert!(text.contains(&image) && !text.contains("wrong?>~"), "{text}");
+        assert!(!is_here(&bench, &image).await);
+    }
+    pull_as(&bench, &image, Some(PASSWORD)).await.unwrap();
+    assert!(is_here(&bench, &image).await);
+    let shown = docker(&["inspect", &image]) + &format!("{:?}", bench.orchestrator);
+    assert!(!shown.contains(PASSWORD), "{shown}");
+    let missing = format!("{}/none:1", guarded.address);
+    let error = pull_as(&bench, &missing, Some(PASSWORD)).await.expect_err("there is none");
+    assert!(error.to_string().contains("there is no image"), "{error}");
+    docker(&["rmi", &image]);
 }

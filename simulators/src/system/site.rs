@@ -123,7 +123,11 @@ impl Site {
             return Vec::new();
         }
         let step = self.steps.remove(usize::from(at) % self.steps.len());
-        let failure = StepFailure { reason: "it did not work".to_owned(), transient: true, is_disk_full: false };
+        let failure = StepFailure {
+            reason: "it did not work".to_owned(),
+            transient: true,
+            is_disk_full: false,
+        };
         let new = match &step {
             Step::Pull { image, .. } if !fails => self.missing(image),
             _ => None,
@@ -175,6 +179,7 @@ impl Site {
                     let is_here = matches!(found, Some(Ok(true)));
                     self.answers.push_back(Input::Found { image, is_here });
                 }
+                Effect::Configure(settings) => self.orchestrator().configure(settings),
                 Effect::Survey => {
                     let seen = self.orchestrator().survey_images().now_or_never();
                     let seen = seen.expect("a fake answers at once");

@@ -139,6 +139,12 @@ impl World {
         self.cloud_down.put(self.now, &key(name), spec);
     }
 
+    /// The cloud desires something of the node itself.
+    pub(super) fn put_node(&mut self, desired: Value) {
+        let desired = Document::from_value(desired).unwrap();
+        self.cloud_down.put(self.now, &ShadowKey::Node, desired);
+    }
+
     /// What the clock says: midnight of 2026-01-01 when the world begins.
     pub(super) fn wall_s(&self) -> u64 {
         self.clock_s + self.now.as_millis() / 1000
@@ -345,6 +351,7 @@ impl World {
                 let was_slow = self.slow.remove(&image).is_some();
                 assert!(was_slow || !self.is_link_slow, "{image} is not being fetched");
             }
+            Effect::Configure(settings) => self.orchestrator().configure(settings),
             Effect::Survey => {
                 self.log.push("survey".to_owned());
                 let seen = self.orchestrator().survey_images().now_or_never().unwrap();

@@ -49,7 +49,10 @@ pub enum DockerError {
         message: String,
     },
     /// The registry asks for credentials.
-    #[error("the registry does not permit this node to pull {image}: {message}")]
+    #[error(
+        "the registry does not permit this node to pull {image}; set its credentials in `registries` \
+         of the node's desired shadow: {message}"
+    )]
     ImageForbidden {
         /// The image.
         image: String,

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use bollard::errors::Error as ClientError;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt as _;
 
-use super::{ANSWER, Docker, DockerError, WORK};
+use super::{ANSWER, Docker, DockerError, WORK, login};
+use crate::orchestrator::images::registry;
 
 /// How long a pull may go on without any news of progress.
 const STALL: Duration = Duration::from_mins(5);
@@ -16,25 +18,33 @@ pub(super) async fn pull(docker: &Docker, image: &str) -> Result<Option<String>,
     if is_present(docker, image).await? {
         return Ok(None);
     }
-    let client = docker.client(WORK)?;
     let reference = with_tag(image);
-    let options = CreateImageOptionsBuilder::new().from_image(&reference).build();
-    let mut progress = client.create_image(Some(options), None, None);
-    loop {
-        match tokio::time::timeout(STALL, progress.next()).await {
-            Ok(None) => break,
-            Ok(Some(Ok(_))) => {}
-            Ok(Some(Err(error))) => {
-                return Err(explain(image, docker.failed(format!("pull {image}"), error)));
-            }
-            Err(_) => return Err(DockerError::Slow { doing: format!("pull {image}") }),
+    let registry = registry(image);
+    let failed = |error| explain(image, docker.failed(format!("pull {image}"), error));
+    match docker.credentials(&registry) {
+        Some(given) => {
+            login::pull(docker, &reference, &registry, &given, STALL).await.map_err(failed)?;
         }
+        None => as_anyone(docker, &reference).await.map_err(failed)?,
     }
     if let Some(id) = find(docker, image).await? {
         return Ok(Some(id));
     }
     let message = "the daemon does not have it after the pull".to_owned();
     Err(DockerError::Pull { image: image.to_owned(), message })
+}
+
+async fn as_anyone(docker: &Docker, reference: &str) -> Result<(), ClientError> {
+    let client = docker.connect(WORK)?;
+    let options = CreateImageOptionsBuilder::new().from_image(reference).build();
+    let mut progress = client.create_image(Some(options), None, None);
+    loop {
+        match tokio::time::timeout(STALL, progress.next()).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(news)) => drop(news?),
+            Err(_) => return Err(ClientError::RequestTimeoutError),
+        }
+    }
 }
 
 pub(super) async fn is_present(docker: &Docker, image: &str) -> Result<bool, DockerError> {
