@@ -10,7 +10,7 @@ use gnomon_sync::Moment;
 use serde::{Deserialize, Serialize};
 
 use super::{Core, Effect};
-use crate::orchestrator::images::{Cleared, ImageSurvey, canonical};
+use crate::orchestrator::images::{Cleared, Disk, ImageSurvey, canonical};
 use crate::store::{Entry, Op};
 
 /// The part of the store in which the record lies.
@@ -131,7 +131,7 @@ impl Images {
         self.missed(now);
         self.compare(survey, needed);
         let is_full = std::mem::take(&mut self.is_full);
-        let is_tight = is_full || survey.disk.is_some_and(|disk| disk.is_tight());
+        let is_tight = is_full || survey.disk.is_some_and(Disk::is_tight);
         let goes = self.owned.iter().filter_map(|(image, owned)| {
             let since = owned.unneeded_since.filter(|_| !is_needed(image, owned, needed))?;
             let is_over = now.saturating_since(since) >= grace;
@@ -169,7 +169,9 @@ impl Images {
         };
         let lost = self.owned.iter().filter(|(image, owned)| is_lost(image, owned));
         let lost: Vec<_> = lost.map(|(image, _)| image.clone()).collect();
-        lost.iter().for_each(|image| self.forget(image));
+        for image in &lost {
+            self.forget(image);
+        }
     }
 
     fn forget(&mut self, image: &str) {

@@ -128,10 +128,7 @@ impl Site {
             transient: true,
             is_disk_full: false,
         };
-        let new = match &step {
-            Step::Pull { image, .. } if !fails => self.missing(image),
-            _ => None,
-        };
+        let new = if let Step::Pull { image, .. } = &step { self.missing(image) } else { None };
         let outcome = if fails { Err(failure) } else { self.apply(&step) };
         let mut sent = Vec::new();
         if let Some((image, id)) = new.filter(|_| outcome.is_ok()) {

@@ -1,5 +1,7 @@
+//! What goes, when, and what never does.
+
 use super::*;
-use crate::orchestrator::images::{Disk, FoundImage};
+use crate::orchestrator::images::FoundImage;
 
 const START: Moment = Moment::from_millis(1_000);
 const GRACE: Duration = Duration::from_hours(24);
@@ -20,14 +22,16 @@ fn needed<const N: usize>(names: [&str; N]) -> Needed {
     names.map(|name| if name.starts_with("id") { name.to_owned() } else { canonical(name) }).into()
 }
 
-fn clear(image: &str, id: &str) -> Option<Effect> {
-    Some(Effect::Clear { image: image.to_owned(), id: id.to_owned() })
+fn clear(image: &str, id: &str) -> Effect {
+    Effect::Clear { image: image.to_owned(), id: id.to_owned() }
 }
 
 /// The record of these images, each seen once with an id of its own.
 fn owning<const N: usize>(names: [&str; N]) -> (Images, ImageSurvey) {
     let mut images = Images::default();
-    names.iter().for_each(|name| images.fetched(name, format!("id-{name}")));
+    for name in names {
+        images.fetched(name, format!("id-{name}"));
+    }
     let all = names.map(|name| found(name, &format!("id-{name}")));
     let survey = survey(all);
     assert_eq!(images.surveyed(START, &survey, &needed(names), GRACE), None);
@@ -52,7 +56,7 @@ fn an_image_goes_when_its_grace_is_over_and_not_before() {
     let later = START + GRACE;
     assert_eq!(images.review(later, &needed([])), Some(Effect::Survey));
     assert_eq!(images.review(later, &needed([])), None, "one look at a time");
-    assert_eq!(images.surveyed(later, &survey, &needed([]), GRACE), clear("a:1", "id-a:1"));
+    assert_eq!(images.surveyed(later, &survey, &needed([]), GRACE), Some(clear("a:1", "id-a:1")));
     images.cleared(later, "a:1", Ok(Cleared::Gone));
     assert!(images.is_empty());
     assert!(after_restart(images).is_empty());
@@ -64,7 +68,7 @@ fn what_some_revision_may_need_by_name_or_id_stays_also_on_a_tight_disk() {
     let keep = needed(["busybox:latest", "id-b:1"]);
     assert_eq!(images.review(START, &keep), Some(Effect::Survey));
     let survey = tight(survey);
-    assert_eq!(images.surveyed(START, &survey, &keep, GRACE), clear("c:1", "id-c:1"));
+    assert_eq!(images.surveyed(START, &survey, &keep, GRACE), Some(clear("c:1", "id-c:1")));
     images.cleared(START, "c:1", Ok(Cleared::Gone));
     let later = START + GRACE * 2;
     assert_eq!(images.surveyed(later, &survey, &keep, GRACE), None);
@@ -90,10 +94,10 @@ fn on_a_tight_disk_they_go_at_once_the_one_that_was_unneeded_longest_first() {
     let later = START + LOOK_EVERY;
     assert_eq!(images.review(later, &needed([])), Some(Effect::Survey));
     let survey = tight(survey);
-    assert_eq!(images.surveyed(later, &survey, &needed([]), GRACE), clear("b:1", "id-b:1"));
+    assert_eq!(images.surveyed(later, &survey, &needed([]), GRACE), Some(clear("b:1", "id-b:1")));
     images.cleared(later, "b:1", Ok(Cleared::Gone));
     assert_eq!(images.review(later, &needed([])), Some(Effect::Survey), "is it enough?");
-    assert_eq!(images.surveyed(later, &survey, &needed([]), GRACE), clear("a:1", "id-a:1"));
+    assert_eq!(images.surveyed(later, &survey, &needed([]), GRACE), Some(clear("a:1", "id-a:1")));
 }
 
 #[test]
@@ -103,10 +107,10 @@ fn a_pull_that_found_no_room_makes_room() {
     images.missed(START);
     images.is_full(START);
     assert_eq!(images.review(START, &needed([])), Some(Effect::Survey));
-    assert_eq!(images.surveyed(START, &survey, &needed([]), GRACE), clear("a:1", "id-a:1"));
+    assert_eq!(images.surveyed(START, &survey, &needed([]), GRACE), Some(clear("a:1", "id-a:1")));
     images.cleared(START, "a:1", Ok(Cleared::Gone));
     images.review(START, &needed([]));
-    assert_eq!(images.surveyed(START, &survey, &needed([]), GRACE), clear("b:1", "id-b:1"));
+    assert_eq!(images.surveyed(START, &survey, &needed([]), GRACE), Some(clear("b:1", "id-b:1")));
 }
 
 #[test]
@@ -130,7 +134,7 @@ fn the_record_outlives_the_agent_and_a_store_that_was_lost() {
     images.review(START, &needed([]));
     images.missed(START);
     let later = START + GRACE;
-    assert_eq!(images.surveyed(later, &survey, &needed([]), GRACE), clear("a:1", "id-a:1"));
+    assert_eq!(images.surveyed(later, &survey, &needed([]), GRACE), Some(clear("a:1", "id-a:1")));
     images.load(&[]);
     assert_eq!(images.take().len(), 1, "it is written again");
     images.missed(START);

@@ -352,17 +352,8 @@ impl World {
                 assert!(was_slow || !self.is_link_slow, "{image} is not being fetched");
             }
             Effect::Configure(settings) => self.orchestrator().configure(settings),
-            Effect::Survey => {
-                self.log.push("survey".to_owned());
-                let seen = self.orchestrator().survey_images().now_or_never().unwrap();
-                self.inputs.push_back(Input::Surveyed(seen.map_err(|error| error.to_string())));
-            }
-            Effect::Clear { image, id } => {
-                self.log.push(format!("clear {image}"));
-                let outcome = self.orchestrator().clear_image(&image, &id).now_or_never().unwrap();
-                let outcome = outcome.map_err(|error| error.to_string());
-                self.inputs.push_back(Input::Cleared { image, outcome });
-            }
+            Effect::Survey => self.survey(),
+            Effect::Clear { image, id } => self.clear(image, &id),
             Effect::Apply(step) => self.apply(step),
             Effect::Answer(_, response) => self.answers.push(response),
             Effect::Exec { slot, command, .. } => {
@@ -408,6 +399,19 @@ impl World {
                 self.inputs.push_back(Input::Done { step, outcome });
             }
         }
+    }
+
+    fn survey(&mut self) {
+        self.log.push("survey".to_owned());
+        let seen = self.orchestrator().survey_images().now_or_never().unwrap();
+        self.inputs.push_back(Input::Surveyed(seen.map_err(|error| error.to_string())));
+    }
+
+    fn clear(&mut self, image: String, id: &str) {
+        self.log.push(format!("clear {image}"));
+        let outcome = self.orchestrator().clear_image(&image, id).now_or_never().unwrap();
+        let outcome = outcome.map_err(|error| error.to_string());
+        self.inputs.push_back(Input::Cleared { image, outcome });
     }
 
     fn hear_of(&mut self, image: &str, id: Option<String>) {

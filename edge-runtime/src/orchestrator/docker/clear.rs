@@ -25,7 +25,10 @@ pub(super) async fn survey(docker: &Docker) -> Result<ImageSurvey, DockerError> 
         let in_use = used.contains(bare(&image.id));
         FoundImage { id: image.id, names, in_use }
     });
-    Ok(ImageSurvey { images: images.collect(), disk: info.docker_root_dir.and_then(disk) })
+    Ok(ImageSurvey {
+        images: images.collect(),
+        disk: info.docker_root_dir.as_deref().and_then(disk),
+    })
 }
 
 pub(super) async fn clear(docker: &Docker, image: &str, id: &str) -> Result<Cleared, DockerError> {
@@ -66,8 +69,8 @@ fn bare(id: &str) -> &str {
 
 /// The disk that holds a directory of the daemon; `None` where the daemon sees other directories
 /// than this program.
-fn disk(root: String) -> Option<Disk> {
-    let found = statvfs(Path::new(&root)).ok()?;
+fn disk(root: &str) -> Option<Disk> {
+    let found = statvfs(Path::new(root)).ok()?;
     let bytes = |blocks: u64| blocks.saturating_mul(found.fragment_size());
     Some(Disk { free: bytes(found.blocks_available()), total: bytes(found.blocks()) })
 }
