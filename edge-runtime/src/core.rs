@@ -24,6 +24,7 @@ mod allowance;
 mod ask;
 mod budget;
 mod gate;
+mod images;
 mod input;
 mod ledger;
 mod machines;
@@ -36,6 +37,7 @@ mod redact;
 mod report;
 mod revisions;
 mod schedules;
+mod told;
 mod watching;
 mod work;
 
@@ -48,11 +50,13 @@ pub use input::{Effect, Input, StepFailure, Ticket};
 
 use allowance::Allowance;
 use gate::Gate;
+use images::Images;
 use ledger::Ledger;
 use machines::{After, Machines};
 use measured::Measured;
 use meter::Meter;
 use pulls::Pulls;
+use told::Told;
 use watching::Watching;
 use work::Work;
 
@@ -70,6 +74,8 @@ pub struct CoreConfig {
     pub observe_every: Duration,
     /// What may be written and sent.
     pub budgets: Budgets,
+    /// How long an image stays that nothing needs any more.
+    pub image_grace: Duration,
 }
 
 /// The decisions of a site agent.
@@ -89,6 +95,8 @@ pub struct Core {
     link: LinkState,
     /// What the cloud wishes, as far as it was heard.
     cloud: BTreeMap<AppName, DesiredApp>,
+    /// What the cloud says to this agent itself.
+    told_settings: Told,
     /// What was decided here.
     ledger: Ledger,
     /// What follows from both: what the planner is given.
@@ -101,6 +109,7 @@ pub struct Core {
     watching: Watching,
     work: Work,
     pulls: Pulls,
+    images: Images,
     statuses: BTreeMap<AppName, AppStatus>,
     /// The slots that somebody asked to restart, until they are stopped.
     restarts: BTreeSet<Slot>,
@@ -137,6 +146,7 @@ impl Core {
             after_commit: Vec::new(),
             link: LinkState::default(),
             cloud: BTreeMap::new(),
+            told_settings: Told::default(),
             ledger: Ledger::default(),
             desired: Desired::default(),
             trials: Trials::default(),
@@ -144,6 +154,7 @@ impl Core {
             attempts: Attempts::default(),
             work: Work::default(),
             pulls: Pulls::default(),
+            images: Images::default(),
             statuses: BTreeMap::new(),
             restarts: BTreeSet::new(),
             noted: BTreeSet::new(),
@@ -177,6 +188,9 @@ impl Core {
             }
             Input::Unreachable { reason } => self.on_unreachable(now, reason),
             Input::Found { image, is_here } => self.on_found(now, &image, is_here),
+            Input::Fetched { image, id } => self.images.fetched(&image, id),
+            Input::Surveyed(survey) => self.on_surveyed(now, survey),
+            Input::Cleared { image, outcome } => self.on_cleared(now, &image, outcome),
             Input::Done { step, outcome } => self.on_done(now, &step, outcome),
             Input::Loaded(contents) => self.on_loaded(now, contents),
             Input::Committed => self.on_committed(now),
@@ -199,6 +213,7 @@ impl Core {
         if let Some(machines) = &mut self.machines {
             let mut batch = machines.drain();
             batch.ops.extend(self.ledger.take());
+            batch.ops.extend(self.images.take());
             self.weigh(&mut batch.ops);
             if !batch.ops.is_empty() {
                 self.after_commit = batch.after;
@@ -248,6 +263,7 @@ impl Core {
     fn on_loaded(&mut self, now: Moment, contents: Contents) {
         self.gate.loaded();
         self.ledger.load(&contents.entries);
+        self.images.load(&contents.entries);
         self.load_spent(&contents.entries);
         let mut machines = Machines::restore(contents, &mut self.rng);
         if self.link.up {
@@ -314,6 +330,10 @@ impl Core {
     }
 
     fn deliver(&mut self, now: Moment, delivery: &Delivery) {
+        if delivery.key == ShadowKey::Node {
+            let desired = delivery.document.as_ref().map(|it| (delivery.version, it.as_ref()));
+            return self.take_settings(now, desired);
+        }
         let ShadowKey::App(app) = &delivery.key else {
             tracing::debug!(shadow = %delivery.key, "a desired half that this agent does not use");
             return;
@@ -355,12 +375,16 @@ impl Core {
             return;
         }
         let mut held = BTreeMap::new();
+        let node = reader.get(&ShadowKey::Node).map(|half| (half.version, half.document.clone()));
         for (key, half) in reader.halves() {
             if let ShadowKey::App(app) = key {
                 held.insert(app.clone(), (half.version, half.document.clone()));
             }
         }
         self.settled = !reader.is_incomplete();
+        if node.is_some() || self.settled {
+            self.take_settings(now, node.as_ref().map(|(version, it)| (*version, it.as_ref())));
+        }
         let mut changed = self.settled;
         for (app, (version, document)) in &held {
             if self.cloud.get(app).is_none_or(|known| known.version != *version) {

@@ -11,6 +11,7 @@ pub mod id;
 pub mod json;
 pub mod key;
 pub mod limits;
+pub mod node;
 pub mod topic;
 pub mod version;
 pub mod wire;

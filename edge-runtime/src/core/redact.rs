@@ -9,11 +9,13 @@ use serde_json::{Map, Value, json};
 
 use super::Core;
 
-/// A document without secrets; that of an app has places where they stand.
+/// A document without secrets; those of an app and of the node have places where they stand.
 pub(super) fn document(key: &ShadowKey, document: &Document) -> Value {
     let mut value = document.to_value();
     if key.app().is_some() {
         app(&mut value);
+    } else if *key == ShadowKey::Node {
+        members(value.get_mut("registries"), hide);
     }
     value
 }
@@ -118,6 +120,9 @@ mod tests {
         assert!(!value.to_string().contains("hunter2"), "{value}");
         assert_eq!(value["services"]["web"]["image"], "i");
         assert_eq!(value["secrets"]["key"]["content"], "[redacted, 7 bytes]");
+        let node = Document::parse(br#"{"registries": {"r": {"password": "hunter2"}}}"#);
+        let value = document(&ShadowKey::Node, &node.unwrap());
+        assert!(!value.to_string().contains("hunter2") && value["registries"]["r"].is_string());
         let device: ShadowKey = "device/pump".parse().unwrap();
         let plain = Document::parse(br#"{"secrets": 1}"#).unwrap();
         assert_eq!(document(&device, &plain)["secrets"], 1);

@@ -52,6 +52,9 @@ impl Core {
             "orchestrator": orchestrator,
             "platform": { "os": std::env::consts::OS, "arch": std::env::consts::ARCH },
         });
+        if let (Some(settings), Some(report)) = (self.settings_report(), report.as_object_mut()) {
+            report.insert("settings".to_owned(), settings);
+        }
         let Some(machines) = &mut self.machines else { return };
         let held = machines.up.get(&ShadowKey::Node).map(|held| held.document.to_value());
         if let (Some(local), Some(report)) =

@@ -2,6 +2,7 @@
 //! are the truth; an object without this node's label is never touched.
 
 mod body;
+mod clear;
 mod create;
 mod error;
 mod events;
@@ -10,14 +11,19 @@ mod files;
 mod image;
 mod labels;
 mod lifecycle;
+mod login;
 mod network;
 mod observe;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use gnomon_schemas::id::NodeName;
+use gnomon_schemas::node::{Credentials, NodeSettings};
+use tokio::sync::watch;
 
+use super::images::{Cleared, ImageSurvey};
 use super::watch::Watch;
 use super::{Capabilities, Kind};
 use crate::local::ExecOutput;
@@ -64,11 +70,13 @@ impl Settings {
     }
 }
 
-/// The orchestrator of containers. It connects anew for each call and remembers nothing, so a
-/// daemon may come and go.
+/// The orchestrator of containers. It connects anew for each call and remembers nothing of the
+/// daemon, which may come and go.
 #[derive(Debug, Clone)]
 pub struct Docker {
     settings: Settings,
+    /// What the cloud says to the node: shared by all clones, the last word counts.
+    told: Arc<watch::Sender<NodeSettings>>,
 }
 
 impl Docker {
@@ -80,7 +88,7 @@ impl Docker {
                 *dir = absolute;
             }
         }
-        Self { settings }
+        Self { settings, told: Arc::new(watch::Sender::new(NodeSettings::default())) }
     }
 
     /// What it can do.
@@ -113,10 +121,34 @@ impl Docker {
         image::is_present(self, image).await
     }
 
+    /// Takes what the cloud says to this node, for all clones.
+    pub fn configure(&self, settings: NodeSettings) {
+        self.told.send_replace(settings);
+    }
+
+    fn credentials(&self, registry: &str) -> Option<Credentials> {
+        self.told.borrow().registries.get(registry).cloned()
+    }
+
+    /// Makes sure that an image is here; its id if it had to be fetched.
+    pub async fn pull(&self, image: &str) -> Result<Option<String>, DockerError> {
+        image::pull(self, image).await
+    }
+
+    /// Every image of the daemon, and the room on its disk.
+    pub async fn survey_images(&self) -> Result<ImageSurvey, DockerError> {
+        clear::survey(self).await
+    }
+
+    /// Removes an image, unless a container uses it or its name means another one by now.
+    pub async fn clear_image(&self, image: &str, id: &str) -> Result<Cleared, DockerError> {
+        clear::clear(self, image, id).await
+    }
+
     /// Does one step.
     pub async fn apply(&self, step: &Step) -> Result<(), DockerError> {
         match step {
-            Step::Pull { app: _, image } => image::pull(self, image).await,
+            Step::Pull { app: _, image } => image::pull(self, image).await.map(drop),
             Step::Create { slot, spec } => create::create(self, slot, spec).await,
             Step::Start { id, slot } => lifecycle::start(self, id, slot).await,
             Step::Stop { id, slot, grace } => lifecycle::stop(self, id, slot, *grace).await,
@@ -144,10 +176,13 @@ impl Docker {
     }
 
     fn client(&self, timeout: Duration) -> Result<bollard::Docker, DockerError> {
+        self.connect(timeout).map_err(|error| self.failed("connect", error))
+    }
+
+    fn connect(&self, timeout: Duration) -> Result<bollard::Docker, bollard::errors::Error> {
         let socket = self.settings.socket.to_string_lossy();
         let version = bollard::API_DEFAULT_VERSION;
         bollard::Docker::connect_with_unix(&socket, timeout.as_secs(), version)
-            .map_err(|error| self.failed("connect", error))
     }
 
     fn failed(&self, doing: impl Into<String>, error: bollard::errors::Error) -> DockerError {

@@ -108,6 +108,12 @@ impl Attempts {
         pulls.for_each(|(_, failure)| failure.hurry(now));
     }
 
+    /// There are other credentials: what could not be fetched is tried again at once.
+    pub fn ask_to_pull_again(&mut self, now: Moment) {
+        let pulls = self.failures.iter_mut().filter(|(key, _)| matches!(key, Key::Pull(..)));
+        pulls.for_each(|(_, failure)| failure.hurry(now));
+    }
+
     /// Somebody at the node asks for another attempt: no back-off holds it up.
     pub fn ask_again(&mut self, asked: &AppName, now: Moment) {
         let of_app = self.failures.iter_mut().filter(|(key, _)| key.app() == asked);

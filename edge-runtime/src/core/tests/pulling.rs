@@ -1,5 +1,7 @@
 //! Images come over a slow link; nothing else waits for them.
 
+use serde_json::json;
+
 use super::*;
 
 /// A site with one app of two services, whose update waits for an image on a slow link.
@@ -85,4 +87,53 @@ fn a_pull_of_what_is_not_wished_any_more_is_broken_off() {
     world.pass(MINUTE);
     assert_eq!(world.reported("web").unwrap().desired_version, Version(4));
     assert_eq!(world.reported("web").unwrap().state, AppState::Running);
+}
+
+#[test]
+fn credentials_reach_the_orchestrator_and_hurry_what_was_refused_and_are_seen_by_nobody() {
+    let mut world = World::new();
+    world.input(Input::Woken);
+    world.connect();
+    world.put("calm", "calm:1");
+    world.fake.fail_next(StepKind::Pull, &app("web"), "unauthorized", false);
+    world.put("web", "r.example/web:1");
+    world.pass(Duration::from_secs(10));
+    let report = world.reported("web").unwrap();
+    assert_eq!(report.state, AppState::Failed);
+    assert!(report.reason.unwrap().contains("unauthorized"));
+    let calm = world.instances("calm");
+    let password = "hunter2";
+    let given = json!({ "username": "site", "password": password });
+    world.put_node(json!({ "registries": { "r.example": given }, "mine": 1 }));
+    world.pass(Duration::from_secs(5));
+    assert_eq!(world.reported("web").unwrap().state, AppState::Running, "before its back-off");
+    assert_eq!(world.instances("calm"), calm);
+    assert_eq!(world.fake.settings().registries["r.example"].password.expose(), password);
+    assert_eq!(world.node_report().unwrap()["settings"]["registries"], json!(["r.example"]));
+    world.input(Input::Asked(Ticket(1), Request::Diag));
+    world.input(Input::Asked(Ticket(2), Request::Shadow { key: ShadowKey::Node }));
+    assert_eq!(world.answers.len(), 2);
+    let seen = format!("{:?} {:?} {:?}", world.answers, world.node_report(), world.log);
+    assert!(!seen.contains(password), "{seen}");
+}
+
+#[test]
+fn credentials_are_known_after_a_restart_without_a_link_and_bad_ones_are_reported() {
+    let mut world = World::new();
+    world.input(Input::Woken);
+    world.connect();
+    let given = json!({ "username": "site", "password": "hunter2" });
+    world.put_node(json!({ "registries": { "r.example": given } }));
+    world.pass(MINUTE);
+    world.fake.forget_settings();
+    world.restart();
+    world.input(Input::Woken);
+    world.pass(MINUTE);
+    assert_eq!(world.fake.settings().registries.len(), 1);
+    world.connect();
+    world.put_node(json!({ "registries": { "r.example": "hunter2" } }));
+    world.pass(MINUTE);
+    assert!(world.fake.settings().registries.is_empty());
+    let report = world.node_report().unwrap()["settings"].to_string();
+    assert!(report.contains("registries.r.example") && !report.contains("hunter2"), "{report}");
 }

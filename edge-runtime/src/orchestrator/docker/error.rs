@@ -49,7 +49,10 @@ pub enum DockerError {
         message: String,
     },
     /// The registry asks for credentials.
-    #[error("the registry does not permit this node to pull {image}: {message}")]
+    #[error(
+        "the registry does not permit this node to pull {image}; set its credentials in `registries` \
+         of the node's desired shadow: {message}"
+    )]
     ImageForbidden {
         /// The image.
         image: String,
@@ -63,6 +66,15 @@ pub enum DockerError {
         image: String,
         /// What the daemon said.
         message: String,
+    },
+    /// There is no room for the image.
+    #[error(
+        "no space left on the disk of the Docker daemon for {image}; images that nothing needs are \
+         removed, and it is tried again"
+    )]
+    DiskFull {
+        /// The image.
+        image: String,
     },
     /// The service asks for what this node does not permit.
     #[error(transparent)]
@@ -124,6 +136,7 @@ impl DockerError {
             Self::Unreachable { .. }
             | Self::Slow { .. }
             | Self::Pull { .. }
+            | Self::DiskFull { .. }
             | Self::NotRunning(_)
             | Self::Gone(_)
             | Self::StillRuns(_)

@@ -2,51 +2,67 @@
 
 use std::time::Duration;
 
+use bollard::errors::Error as ClientError;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt as _;
 
-use super::{ANSWER, Docker, DockerError, WORK};
+use super::{ANSWER, Docker, DockerError, WORK, login};
+use crate::orchestrator::images::registry;
 
 /// How long a pull may go on without any news of progress.
 const STALL: Duration = Duration::from_mins(5);
 
-/// Makes sure that an image is present. One that is present is not looked for anywhere else.
-pub(super) async fn pull(docker: &Docker, image: &str) -> Result<(), DockerError> {
+/// Makes sure that an image is present; its id if it had to be fetched. One that is present is not
+/// looked for anywhere else.
+pub(super) async fn pull(docker: &Docker, image: &str) -> Result<Option<String>, DockerError> {
     if is_present(docker, image).await? {
-        return Ok(());
+        return Ok(None);
     }
-    let client = docker.client(WORK)?;
     let reference = with_tag(image);
-    let options = CreateImageOptionsBuilder::new().from_image(&reference).build();
-    let mut progress = client.create_image(Some(options), None, None);
-    loop {
-        match tokio::time::timeout(STALL, progress.next()).await {
-            Ok(None) => break,
-            Ok(Some(Ok(_))) => {}
-            Ok(Some(Err(error))) => {
-                return Err(explain(image, docker.failed(format!("pull {image}"), error)));
-            }
-            Err(_) => return Err(DockerError::Slow { doing: format!("pull {image}") }),
+    let registry = registry(image);
+    let failed = |error| explain(image, docker.failed(format!("pull {image}"), error));
+    match docker.credentials(&registry) {
+        Some(given) => {
+            login::pull(docker, &reference, &registry, &given, STALL).await.map_err(failed)?;
         }
+        None => as_anyone(docker, &reference).await.map_err(failed)?,
     }
-    if is_present(docker, image).await? {
-        return Ok(());
+    if let Some(id) = find(docker, image).await? {
+        return Ok(Some(id));
     }
     let message = "the daemon does not have it after the pull".to_owned();
     Err(DockerError::Pull { image: image.to_owned(), message })
 }
 
+async fn as_anyone(docker: &Docker, reference: &str) -> Result<(), ClientError> {
+    let client = docker.connect(WORK)?;
+    let options = CreateImageOptionsBuilder::new().from_image(reference).build();
+    let mut progress = client.create_image(Some(options), None, None);
+    loop {
+        match tokio::time::timeout(STALL, progress.next()).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(news)) => drop(news?),
+            Err(_) => return Err(ClientError::RequestTimeoutError),
+        }
+    }
+}
+
 pub(super) async fn is_present(docker: &Docker, image: &str) -> Result<bool, DockerError> {
+    Ok(find(docker, image).await?.is_some())
+}
+
+/// The id of an image, if it is here.
+pub(super) async fn find(docker: &Docker, image: &str) -> Result<Option<String>, DockerError> {
     let found = docker.client(ANSWER)?.inspect_image(image).await;
     match found.map_err(|error| docker.failed(format!("look for image {image}"), error)) {
-        Ok(_) => Ok(true),
-        Err(error) if error.status() == Some(404) => Ok(false),
+        Ok(found) => Ok(Some(found.id.unwrap_or_default())),
+        Err(error) if error.status() == Some(404) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// Without a tag or digest Docker would fetch every tag of the repository.
-fn with_tag(image: &str) -> String {
+pub(super) fn with_tag(image: &str) -> String {
     let name = image.rsplit('/').next().unwrap_or(image);
     if name.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
 }
@@ -59,7 +75,9 @@ fn explain(image: &str, error: DockerError) -> DockerError {
         let message = message.to_lowercase();
         words.iter().any(|word| message.contains(word))
     };
-    if says(&["toomanyrequests", "too many requests", "timeout", "no such host"]) {
+    if says(&["no space left on device"]) {
+        DockerError::DiskFull { image }
+    } else if says(&["toomanyrequests", "too many requests", "timeout", "no such host"]) {
         DockerError::Pull { image, message }
     } else if says(&[
         "unauthorized",

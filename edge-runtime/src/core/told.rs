@@ -1,0 +1,54 @@
+//! What the cloud says to the agent itself, in the desired half of the shadow `node`. Settings
+//! that cannot be read are reported, and none is used in their place.
+
+use gnomon_schemas::document::Document;
+use gnomon_schemas::node::NodeSettings;
+use gnomon_schemas::version::Version;
+use gnomon_sync::Moment;
+use serde_json::{Value, json};
+
+use super::{Core, Effect};
+
+/// What was said last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    version: Option<Version>,
+    settings: NodeSettings,
+    refused: Option<String>,
+}
+
+impl Core {
+    /// Takes the desired half of the node's shadow, or that there is none.
+    pub(super) fn take_settings(&mut self, now: Moment, desired: Option<(Version, &Document)>) {
+        let version = desired.map(|(version, _)| version);
+        if version == self.told_settings.version {
+            return;
+        }
+        let read = desired.map(|(_, document)| NodeSettings::from_document(&document.to_value()));
+        let (settings, refused) = match read.transpose() {
+            Ok(settings) => (settings.unwrap_or_default(), None),
+            Err(why) => {
+                tracing::warn!(%why, "the desired settings of this node are refused");
+                (NodeSettings::default(), Some(why.to_string()))
+            }
+        };
+        if settings != self.told_settings.settings {
+            self.effects.push_back(Effect::Configure(settings.clone()));
+            self.attempts.ask_to_pull_again(now);
+            self.watching.want(now, "the settings of this node changed");
+        }
+        self.told_settings = Told { version, settings, refused };
+        self.report_node(now);
+    }
+
+    /// What is reported of the settings; nothing while there are none.
+    pub(super) fn settings_report(&self) -> Option<Value> {
+        let Told { version, settings, refused } = &self.told_settings;
+        let registries: Vec<_> = settings.registries.keys().collect();
+        let mut report = json!({ "desired_version": (*version)?, "registries": registries });
+        if let (Some(why), Some(report)) = (refused, report.as_object_mut()) {
+            report.insert("refused".to_owned(), why.as_str().into());
+        }
+        Some(report)
+    }
+}
