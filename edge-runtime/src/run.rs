@@ -202,9 +202,8 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
     }
 
     fn observe(&mut self, version: bool) {
-        let traffic = self.link.traffic();
-        let bytes = traffic.bytes_in.saturating_add(traffic.bytes_out);
-        self.handle(Input::Carried { bytes, wall_s: errands::wall_s() });
+        let (traffic, quality) = (self.link.traffic(), self.link.quality());
+        self.handle(Input::Carried { traffic, quality, wall_s: errands::wall_s() });
         drop(
             self.errand(move |orchestrator, results| {
                 errands::observe(orchestrator, version, results)
