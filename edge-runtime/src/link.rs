@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::wire::Message;
+use serde::{Deserialize, Serialize};
 
 pub use course::Version;
 pub use tls::{TlsError, client_config, client_config_at};
@@ -80,9 +81,10 @@ impl Traffic {
 }
 
 /// How good the link is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Quality {
     /// How long the last answer of the broker took; `None` before the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rtt_ms: Option<u64>,
     /// How often it came up.
     pub connections: u64,

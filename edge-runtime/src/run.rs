@@ -226,6 +226,9 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
             let traffic = self.link.traffic();
             status.link.bytes_in = traffic.bytes_in;
             status.link.bytes_out = traffic.bytes_out;
+            status.link.desired = traffic.desired;
+            status.link.reported = traffic.reported;
+            status.link.quality = self.link.quality();
         }
         if let Some(answer) = self.waiting.take(ticket) {
             drop(answer.send(response));
