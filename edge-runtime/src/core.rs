@@ -8,10 +8,11 @@ use gnomon_schemas::app::AppStatus;
 use gnomon_schemas::id::{AppName, NodeName};
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::topic::{Stream, Topic};
-use gnomon_schemas::version::Epoch;
+use gnomon_schemas::version::{Epoch, Version};
 use gnomon_sync::{Delivery, Moment};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde_json::Value;
 
 use crate::backoff::Backoff;
 use crate::local::{Refusal, RefusalCode, Response};
@@ -120,6 +121,10 @@ pub struct Core {
     /// When the cloud is told next where this site stands, while reports wait.
     heartbeat: Option<Moment>,
     quality: quality::Link,
+    /// The version of what is desired of the node itself, as it was passed on.
+    settings: Option<Version>,
+    /// How it stands with the agent's own program.
+    update: Value,
     effects: VecDeque<Effect>,
 }
 
@@ -160,6 +165,8 @@ impl Core {
             muted: false,
             heartbeat: None,
             quality: quality::Link::default(),
+            settings: None,
+            update: Value::Null,
             effects: VecDeque::new(),
             config,
         }
@@ -192,6 +199,10 @@ impl Core {
             Input::Loaded(contents) => self.on_loaded(now, contents),
             Input::Committed => self.on_committed(now),
             Input::StoreFailed { full, reason } => self.on_store_failed(now, full, reason),
+            Input::Updating(report) => {
+                self.update = report;
+                self.report_node(now);
+            }
             Input::Asked(ticket, request) => self.on_asked(now, ticket, request),
         }
     }
@@ -329,6 +340,10 @@ impl Core {
     }
 
     fn deliver(&mut self, now: Moment, delivery: &Delivery) {
+        if delivery.key == ShadowKey::Node {
+            let document = delivery.document.as_ref().map(|document| document.to_value());
+            return self.heed(delivery.version, document.unwrap_or_default());
+        }
         let ShadowKey::App(app) = &delivery.key else {
             tracing::debug!(shadow = %delivery.key, "a desired half that this agent does not use");
             return;
@@ -344,6 +359,14 @@ impl Core {
         }
         self.choose(app);
         self.watching.want(now, "desired state changed");
+    }
+
+    /// What is desired of the node itself is for the shell.
+    fn heed(&mut self, version: Version, document: Value) {
+        if self.settings.replace(version) != Some(version) {
+            tracing::info!(%version, "what is desired of the node itself changed");
+            self.effects.push_back(Effect::Settings(document));
+        }
     }
 
     /// A crash may have come between the cloud's word and what follows from it here.
@@ -375,7 +398,11 @@ impl Core {
                 held.insert(app.clone(), (half.version, half.document.clone()));
             }
         }
+        let node = reader.get(&ShadowKey::Node).map(|it| (it.version, it.document.to_value()));
         self.settled = !reader.is_incomplete();
+        if let Some((version, document)) = node {
+            self.heed(version, document);
+        }
         let mut changed = self.settled;
         for (app, (version, document)) in &held {
             if self.cloud.get(app).is_none_or(|known| known.version != *version) {

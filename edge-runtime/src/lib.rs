@@ -13,6 +13,7 @@ pub mod reconcile;
 pub mod run;
 pub mod settings;
 pub mod store;
+pub mod update;
 
 /// An error with all its causes, for a log line or a person.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -15,6 +15,7 @@ use crate::link::mqtt::Address;
 use crate::link::proxy::Proxy;
 use crate::local::http::{At, ParseAtError};
 use crate::orchestrator::Kind;
+use crate::update::{PublicKey, PublicKeyError};
 
 /// The data directory of an agent that was not told another.
 pub const DATA: &str = "/var/lib/gnomon-edge";
@@ -24,6 +25,8 @@ const KEEP_ALIVE_MAX_S: u64 = 300;
 const OBSERVE_EVERY_S: u64 = 30;
 const MIN_FREE_MIB: u64 = 16;
 const WRITE_KIB_PER_HOUR: u64 = 512;
+/// A trial of an update.
+pub const UPDATE_WITHIN_S: u64 = 600;
 const MOST_KIB: u64 = 1 << 30;
 
 /// A complete, checked setup.
@@ -51,6 +54,10 @@ pub struct Settings {
     pub budgets: Budgets,
     /// Where workloads may ask over HTTP; `None`: nowhere.
     pub http: Option<At>,
+    /// Whose updates of the agent are taken; `None`: nobody's.
+    pub update_key: Option<PublicKey>,
+    /// How long an update has to reach the cloud.
+    pub update_within: Duration,
     /// How logs look.
     pub log_format: LogFormat,
 }
@@ -110,6 +117,10 @@ pub struct Given {
     pub dead_bands: Option<BTreeMap<String, f64>>,
     /// See [`Settings::http`].
     pub http: Option<String>,
+    /// See [`Settings::update_key`].
+    pub update_key: Option<String>,
+    /// See [`Settings::update_within`], in seconds.
+    pub update_within_s: Option<u64>,
     /// See [`Settings::log_format`].
     pub log_format: Option<LogFormat>,
 }
@@ -163,6 +174,9 @@ pub enum SettingsError {
     /// The local HTTP may not listen there.
     #[error(transparent)]
     Http(#[from] ParseAtError),
+    /// The key of updates is none.
+    #[error(transparent)]
+    UpdateKey(#[from] PublicKeyError),
     /// A number is out of its range.
     #[error("{name} must be between {min} and {max}, not {given}")]
     OutOfRange {
@@ -206,6 +220,8 @@ impl Given {
             link_kib_per_month: self.link_kib_per_month.or(lower.link_kib_per_month),
             dead_bands: self.dead_bands.or(lower.dead_bands),
             http: self.http.or(lower.http),
+            update_key: self.update_key.or(lower.update_key),
+            update_within_s: self.update_within_s.or(lower.update_within_s),
             log_format: self.log_format.or(lower.log_format),
         }
     }
@@ -253,6 +269,14 @@ impl Given {
                 dead_bands: self.dead_bands.unwrap_or_default(),
             },
             http: self.http.as_deref().map(str::parse).transpose()?,
+            update_key: self.update_key.as_deref().map(str::parse).transpose()?,
+            update_within: seconds(
+                "update_within_s",
+                self.update_within_s,
+                UPDATE_WITHIN_S,
+                5,
+                86_400,
+            )?,
             log_format: self.log_format.unwrap_or_default(),
         })
     }
@@ -312,6 +336,7 @@ mod tests {
         let given: Given = toml::from_str(&uncommented).unwrap();
         let Given { data, orchestrator, docker_socket, broker, keep_alive_s, .. } = given.clone();
         assert!(data.is_some() && orchestrator.is_some() && docker_socket.is_some());
+        assert!(given.update_key.is_some() && given.update_within_s.is_some());
         assert!(given.proxy.is_some() && given.keep_alive_max_s.is_some());
         assert!(broker.is_some() && keep_alive_s.is_some() && given.observe_every_s.is_some());
         assert!(given.bind_prefixes.is_some() && given.min_free_mib.is_some());

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use gnomon_edge::backoff::Backoff;
 use gnomon_edge::core::{Core, CoreConfig};
 use gnomon_edge::identity::Identity;
 use gnomon_edge::link;
@@ -14,14 +16,20 @@ use gnomon_edge::link::proxy::Proxy;
 use gnomon_edge::lock::DataLock;
 use gnomon_edge::orchestrator::Orchestrator;
 use gnomon_edge::run::{Parts, run};
-use gnomon_edge::settings::{Brokers, Given, LogFormat, Settings};
+use gnomon_edge::settings::{self, Brokers, Given, LogFormat, Settings};
 use gnomon_edge::store::sled::{SledConfig, SledStore};
 use gnomon_edge::store::thread::StoreHandle;
+use gnomon_edge::update::{self, Started, Updater, Wish};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
 
 mod choose;
+mod service;
+
+/// The most that the updater tells before it is heard.
+const UPDATES: usize = 4;
 
 /// Runs the agent.
 #[derive(Debug, clap::Args)]
@@ -53,6 +61,18 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
+    /// Where the agent's data is, and how long an update has, also when the setup cannot be read:
+    /// the program that is to run may understand it.
+    pub(crate) fn start(&self) -> (PathBuf, Duration) {
+        self.settings().map_or_else(
+            |_| {
+                let data = self.data.clone().unwrap_or_else(|| settings::DATA.into());
+                (data, Duration::from_secs(settings::UPDATE_WITHIN_S))
+            },
+            |settings| (settings.data, settings.update_within),
+        )
+    }
+
     /// The whole setup: file, environment, flags.
     pub(crate) fn settings(&self) -> Result<Settings> {
         let flags = Given {
@@ -70,7 +90,9 @@ impl RunArgs {
     }
 }
 
-pub(crate) async fn execute(settings: &Settings) -> Result<()> {
+/// Runs until it is told to stop; gives back what starts another program, if that is why.
+pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Option<Started>> {
+    update::reap_inherited();
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let data = &settings.data;
@@ -81,29 +103,48 @@ pub(crate) async fn execute(settings: &Settings) -> Result<()> {
         min_free_bytes: settings.min_free_bytes,
         ..SledConfig::new(data.join("store").join(identity.node.as_str()))
     })))?;
+    let release = started.version().map(ToOwned::to_owned);
     let line = serde_json::json!({
         "ready": true, "node": identity.node, "orchestrator": orchestrator.kind(),
+        "update": release,
     });
+    let (wishes, wished) = watch::channel(Wish::default());
+    let (told, updates) = mpsc::channel(UPDATES);
+    let updater = Updater {
+        started,
+        key: settings.update_key,
+        proxy: settings.proxy.clone(),
+        backoff: Backoff::new(update::WAITS.0, update::WAITS.1, StdRng::from_rng(&mut rand::rng())),
+    };
     let parts = Parts {
         core: core(settings, &identity, &orchestrator),
         link: mqtt(settings, &identity)?,
         store,
         orchestrator,
         http: settings.http.clone(),
+        wishes,
+        updates,
     };
+    let is_ready = Arc::new(Notify::new());
+    let alive = service::stay_alive(data.clone(), Arc::clone(&is_ready));
     let ready = move || {
+        is_ready.notify_one();
         if let Err(error) = super::print(&format!("{line}\n")) {
             tracing::warn!(%error, "the ready line was not printed");
         }
     };
-    let stop = async move {
+    let mut next = None;
+    let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            started = updater.run(wished, told) => next = Some(started),
+            () = alive => {}
         }
         tracing::info!("stopping; apps keep running");
     };
-    run(parts, data, ready, stop).await.context("listening for local requests")
+    run(parts, data, ready, stop).await.context("listening for local requests")?;
+    Ok(next)
 }
 
 fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -> Core {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::wire::Message;
+use serde_json::Value;
 
 use crate::link::{Quality, Traffic};
 use crate::local::{Request, Response};
@@ -88,6 +89,8 @@ pub enum Input {
         /// Why, for people.
         reason: String,
     },
+    /// How it stands with the agent's own program, to be reported; null: nothing is wished of it.
+    Updating(Value),
     /// Somebody at this node asks.
     Asked(Ticket, Request),
 }
@@ -101,6 +104,8 @@ pub enum Effect {
     Commit(Vec<Op>),
     /// Send a message to the cloud; it may get lost.
     Publish(Topic, Message),
+    /// This is what is desired of the node itself; null: nothing.
+    Settings(Value),
     /// Ask the orchestrator what runs.
     Observe {
         /// Ask for its version too.

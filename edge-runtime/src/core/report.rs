@@ -51,7 +51,7 @@ impl Core {
     pub(super) fn report_node(&mut self, now: Moment) {
         let Some(orchestrator) = self.orchestrator_report() else { return };
         let mut report = json!({
-            "agent": { "version": env!("CARGO_PKG_VERSION") },
+            "agent": self.agent_report(),
             "orchestrator": orchestrator,
             "platform": { "os": std::env::consts::OS, "arch": std::env::consts::ARCH },
         });
@@ -68,6 +68,14 @@ impl Core {
             Ok(document) => drop(machines.up.put(now, &ShadowKey::Node, document)),
             Err(error) => tracing::error!(%error, "the node's report is not a document"),
         }
+    }
+
+    fn agent_report(&self) -> Value {
+        let mut report = json!({ "version": env!("CARGO_PKG_VERSION") });
+        if let (false, Some(report)) = (self.update.is_null(), report.as_object_mut()) {
+            report.insert("update".to_owned(), self.update.clone());
+        }
+        report
     }
 
     pub(super) fn orchestrator_report(&self) -> Option<Value> {

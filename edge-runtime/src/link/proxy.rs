@@ -37,6 +37,29 @@ pub struct Proxy {
 )]
 pub struct ParseProxyError;
 
+impl Proxy {
+    /// As a URL, with the login: for clients, never for people.
+    pub(crate) fn to_url(&self) -> String {
+        let mut text = self.to_string();
+        if let (Some((user, password)), Some(at)) = (&self.login, text.find("://")) {
+            text.insert_str(at + 3, &format!("{}:{}@", escape(user), escape(password)));
+        }
+        text
+    }
+}
+
+/// Bytes that mean something in a URL, in hex.
+fn escape(text: &str) -> String {
+    let each = |byte: u8| {
+        if byte.is_ascii_alphanumeric() {
+            char::from(byte).to_string()
+        } else {
+            format!("%{byte:02X}")
+        }
+    };
+    text.bytes().map(each).collect()
+}
+
 impl FromStr for Proxy {
     type Err = ParseProxyError;
 
@@ -96,6 +119,7 @@ mod tests {
         let proxy: Proxy = "socks5://me:s3cr@t@proxy.example:1080".parse().unwrap();
         assert_eq!(proxy.login, Some(("me".to_owned(), "s3cr@t".to_owned())));
         assert_eq!(format!("{proxy} {proxy:?}"), "socks5://proxy.example:1080 ".repeat(2).trim());
+        assert_eq!(proxy.to_url(), "socks5://me:s3cr%40t@proxy.example:1080");
         let plain: Proxy = "http://10.0.0.1:3128/".parse().unwrap();
         assert_eq!((plain.kind, plain.login), (Kind::Http, None));
         for text in ["", "proxy:1", "https://a:1", "socks5://a", "http://me@a:1", "http://:x@a:1"] {

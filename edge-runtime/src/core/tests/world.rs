@@ -314,6 +314,7 @@ impl World {
                 self.core.handle(self.now, input);
             }
             Effect::Publish(topic, message) => self.publish(&topic, &message),
+            Effect::Settings(settings) => self.log.push(format!("settings {settings}")),
             Effect::Observe { version } => {
                 self.log.push("observe".to_owned());
                 let traffic = Traffic { bytes_out: self.carried, ..Traffic::default() };
