@@ -7,11 +7,13 @@ pub mod identity;
 pub mod link;
 pub mod local;
 pub mod lock;
+pub mod metrics;
 pub mod orchestrator;
 pub mod reconcile;
 pub mod run;
 pub mod settings;
 pub mod store;
+pub mod update;
 
 /// An error with all its causes, for a log line or a person.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use gnomon_edge::orchestrator::process::shim;
 use gnomon_edge::settings::LogFormat;
+use gnomon_edge::update;
 use tracing_subscriber::EnvFilter;
 
 use commands::{apply, apps, diag, exec, join, logs, orders, run, status};
@@ -56,23 +57,39 @@ fn main() -> ExitCode {
 }
 
 fn execute(command: &Command) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    if let Command::Run(args) = command {
+        return execute_run(args);
+    }
+    start_logging(LogFormat::Text);
+    let runtime = runtime()?;
+    let result = runtime.block_on(execute_local(command));
+    runtime.shutdown_timeout(LAST_WORK);
+    result
+}
+
+/// The agent: first of all it is decided which program that is.
+fn execute_run(args: &run::RunArgs) -> Result<ExitCode> {
+    let settings = args.settings();
+    let format = settings.as_ref().map(|settings| settings.log_format);
+    start_logging(format.unwrap_or_default());
+    let (data, within) = args.start();
+    let started = update::start::dispatch(&data, within);
+    let settings = settings?;
+    let runtime = runtime()?;
+    let result = runtime.block_on(run::execute(&settings, started));
+    runtime.shutdown_timeout(LAST_WORK);
+    match result? {
+        None => Ok(ExitCode::SUCCESS),
+        Some(next) => Err(next.again()).context("starting the update"),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("starting the runtime")?;
-    let result = if let Command::Run(args) = command {
-        let settings = args.settings();
-        let format = settings.as_ref().map(|settings| settings.log_format);
-        start_logging(format.unwrap_or_default());
-        let run = settings.and_then(|settings| runtime.block_on(run::execute(&settings)));
-        run.map(|()| ExitCode::SUCCESS)
-    } else {
-        start_logging(LogFormat::Text);
-        runtime.block_on(execute_local(command))
-    };
-    runtime.shutdown_timeout(LAST_WORK);
-    result
+        .context("starting the runtime")
 }
 
 async fn execute_local(command: &Command) -> Result<ExitCode> {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use gnomon_sync::Moment;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 
@@ -19,6 +19,7 @@ use crate::local::{self, Asked, Response, Server};
 use crate::orchestrator::{Orchestrator, Watch};
 use crate::reconcile::model::Step;
 use crate::store::thread::StoreHandle;
+use crate::update::Wish;
 
 mod errands;
 mod waiting;
@@ -47,6 +48,10 @@ pub struct Parts<L> {
     pub orchestrator: Orchestrator,
     /// Where workloads may ask over HTTP, if anywhere.
     pub http: Option<At>,
+    /// Tells the updater of the agent what is wished, and whether there is a link.
+    pub wishes: watch::Sender<Wish>,
+    /// What the updater tells.
+    pub updates: mpsc::Receiver<Input>,
 }
 
 /// Runs the agent of a data directory until `stop` is ready; `ready` is called once, when the
@@ -67,7 +72,7 @@ pub async fn run<L: Link>(
         tracing::info!(at = %http.at(), "workloads may ask over HTTP");
     }
     let (results, done) = mpsc::channel(RESULTS);
-    let Parts { core, link, store, orchestrator, http: _ } = parts;
+    let Parts { core, link, store, orchestrator, http: _, wishes, updates } = parts;
     let watch = orchestrator.watch();
     let shell = Shell {
         core,
@@ -79,9 +84,10 @@ pub async fn run<L: Link>(
         errands: JoinSet::new(),
         pulls: BTreeMap::new(),
         waiting: Waiting::default(),
+        wishes,
         ready: Some(ready),
     };
-    shell.run(Sources { watch, done, asked }, stop).await;
+    shell.run(Sources { watch, done, asked, updates }, stop).await;
     drop((server, http));
     Ok(())
 }
@@ -91,6 +97,7 @@ struct Sources {
     watch: Watch,
     done: mpsc::Receiver<Input>,
     asked: mpsc::Receiver<Asked>,
+    updates: mpsc::Receiver<Input>,
 }
 
 struct Shell<L, R> {
@@ -107,6 +114,7 @@ struct Shell<L, R> {
     pulls: BTreeMap<String, AbortHandle>,
     /// Who waits for an answer.
     waiting: Waiting,
+    wishes: watch::Sender<Wish>,
     ready: Option<R>,
 }
 
@@ -121,6 +129,7 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
                 () = &mut stop => break,
                 event = self.link.next() => self.on_link(event),
                 Some(input) = sources.done.recv() => self.handle(input),
+                Some(input) = sources.updates.recv() => self.handle(input),
                 Some(asked) = sources.asked.recv() => self.on_asked(asked),
                 () = sources.watch.changed() => self.handle(Input::Hint),
                 () = sleep => self.handle(Input::Woken),
@@ -152,8 +161,14 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
 
     fn on_link(&mut self, event: LinkEvent) {
         match event {
-            LinkEvent::Up => self.handle(Input::LinkUp),
-            LinkEvent::Down { reason } => self.handle(Input::LinkDown { reason }),
+            LinkEvent::Up => {
+                self.wishes.send_modify(|wish| wish.link_up = true);
+                self.handle(Input::LinkUp);
+            }
+            LinkEvent::Down { reason } => {
+                self.wishes.send_modify(|wish| wish.link_up = false);
+                self.handle(Input::LinkDown { reason });
+            }
             LinkEvent::Message(topic, message) => {
                 self.handle(Input::Received(topic.stream(), message));
             }
@@ -177,6 +192,9 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
                     self.handle(input);
                 }
                 Effect::Publish(topic, message) => self.link.publish(&topic, message.encode()),
+                Effect::NodeDesired(desired) => {
+                    self.wishes.send_modify(|wish| wish.desired = Some(desired));
+                }
                 Effect::Observe { version } => self.observe(version),
                 Effect::Find { image } => drop(self.errand(move |orchestrator, results| {
                     errands::find(orchestrator, image, results)
@@ -207,9 +225,8 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
     }
 
     fn observe(&mut self, version: bool) {
-        let traffic = self.link.traffic();
-        let bytes = traffic.bytes_in.saturating_add(traffic.bytes_out);
-        self.handle(Input::Carried { bytes, wall_s: errands::wall_s() });
+        let (traffic, quality) = (self.link.traffic(), self.link.quality());
+        self.handle(Input::Carried { traffic, quality, wall_s: errands::wall_s() });
         drop(
             self.errand(move |orchestrator, results| {
                 errands::observe(orchestrator, version, results)
@@ -232,6 +249,9 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
             let traffic = self.link.traffic();
             status.link.bytes_in = traffic.bytes_in;
             status.link.bytes_out = traffic.bytes_out;
+            status.link.desired = traffic.desired;
+            status.link.reported = traffic.reported;
+            status.link.quality = self.link.quality();
         }
         if let Some(answer) = self.waiting.take(ticket) {
             drop(answer.send(response));

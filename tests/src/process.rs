@@ -82,6 +82,11 @@ impl Program {
         self.child.wait().unwrap().code()
     }
 
+    /// Whether it has ended.
+    pub fn has_ended(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(Some(_)))
+    }
+
     /// The end of what it logged.
     pub fn tail(&self) -> String {
         let mut text = String::new();

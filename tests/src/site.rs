@@ -44,6 +44,37 @@ impl Site {
         site
     }
 
+    /// Arguments for the next starts.
+    pub fn add_args(&mut self, args: &[&str]) {
+        self.orchestrator.extend(args.iter().map(ToString::to_string));
+    }
+
+    /// The name of the file that the agent's process runs.
+    pub fn program_file(&self) -> String {
+        let pid = self.program.as_ref().unwrap().pid();
+        let file = std::fs::read_link(format!("/proc/{pid}/exe")).unwrap();
+        file.file_name().unwrap().to_string_lossy().into_owned()
+    }
+
+    /// Waits until the agent has ended by itself.
+    pub fn ended(&mut self) {
+        let mut program = self.program.take().unwrap();
+        eventually("an end of the agent", Duration::from_secs(60), || {
+            if program.has_ended() { Ok(()) } else { Err(program.tail()) }
+        });
+    }
+
+    /// Starts an agent that ends by itself.
+    pub fn start_and_die(&self) {
+        let data = self.data.to_string_lossy().into_owned();
+        let args = [&["run", "--data", &data], &self.args()[..]].concat();
+        assert!(!run("gnomon-edge", &args, &[]).status.success());
+    }
+
+    fn args(&self) -> Vec<&str> {
+        self.orchestrator.iter().map(String::as_str).collect()
+    }
+
     /// Starts the agent.
     pub fn start(&mut self) {
         let data = self.data.to_string_lossy().into_owned();

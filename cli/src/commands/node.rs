@@ -1,5 +1,7 @@
 //! `gnomon node`: create and delete nodes, let them join.
 
+mod update;
+
 use std::time::Duration;
 
 use gnomon_schemas::id::NodeName;
@@ -35,6 +37,8 @@ pub(crate) enum Command {
         #[arg(long, short, value_enum, value_name = "FORMAT")]
         output: Option<Format>,
     },
+    Update(update::Args),
+    UpdateKey(update::KeyArgs),
     /// Delete a node with all its shadows.
     Delete {
         /// The node's name.
@@ -45,8 +49,13 @@ pub(crate) enum Command {
 
 /// Runs the command.
 pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<()> {
+    if let Command::UpdateKey(args) = &command {
+        return update::make_key(args);
+    }
     let client = session.client()?;
     match command {
+        Command::UpdateKey(_) => {}
+        Command::Update(args) => update::run(&client, &args).await?,
         Command::Create { name, labels, output: format } => {
             let labels = labels.into_iter().collect();
             let (node, created) = client.put_node(name.as_str(), &labels).await?;

@@ -1,23 +1,35 @@
 //! `gnomon-edge run`: the agent itself, until it is told to stop.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use gnomon_edge::backoff::Backoff;
 use gnomon_edge::core::{Core, CoreConfig};
 use gnomon_edge::identity::Identity;
 use gnomon_edge::link;
+use gnomon_edge::link::clock::Clock;
+use gnomon_edge::link::memory::Memory;
 use gnomon_edge::link::mqtt::{Address, MqttLink, MqttSettings};
+use gnomon_edge::link::proxy::Proxy;
 use gnomon_edge::lock::DataLock;
 use gnomon_edge::orchestrator::Orchestrator;
 use gnomon_edge::run::{Parts, run};
-use gnomon_edge::settings::{Given, LogFormat, Settings};
+use gnomon_edge::settings::{self, Brokers, Given, LogFormat, Settings};
 use gnomon_edge::store::sled::{SledConfig, SledStore};
 use gnomon_edge::store::thread::StoreHandle;
+use gnomon_edge::update::{self, Started, Updater, Wish};
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc, watch};
 
 mod choose;
+mod service;
+
+/// The most that the updater tells before it is heard.
+const UPDATES: usize = 4;
 
 /// Runs the agent.
 #[derive(Debug, clap::Args)]
@@ -31,10 +43,13 @@ pub(crate) struct RunArgs {
     /// The Docker daemon's socket.
     #[arg(long, env = "GNOMON_EDGE_DOCKER_SOCKET", value_name = "PATH")]
     docker_socket: Option<PathBuf>,
-    /// Where the broker is reached, if not where the identity says.
-    #[arg(long, env = "GNOMON_EDGE_BROKER", value_name = "HOST:PORT")]
-    broker: Option<Address>,
-    /// The longest silence on the link, in seconds.
+    /// Where the broker is reached, if not where the identity says; tried in turn.
+    #[arg(long, env = "GNOMON_EDGE_BROKER", value_name = "HOST:PORT", value_delimiter = ',')]
+    broker: Option<Vec<Address>>,
+    /// The proxy on the way to the broker: socks5://[USER:PASSWORD@]HOST:PORT or http://...
+    #[arg(long, env = "GNOMON_EDGE_PROXY", value_name = "URL", hide_env_values = true)]
+    proxy: Option<Proxy>,
+    /// The shortest silence on the link, in seconds; it grows while the network allows it.
     #[arg(long, env = "GNOMON_EDGE_KEEP_ALIVE_S", value_name = "SECONDS")]
     keep_alive_s: Option<u64>,
     /// A configuration file; see gnomon-edge.example.toml.
@@ -46,13 +61,26 @@ pub(crate) struct RunArgs {
 }
 
 impl RunArgs {
+    /// Where the agent's data is, and how long an update has, also when the setup cannot be read:
+    /// the program that is to run may understand it.
+    pub(crate) fn start(&self) -> (PathBuf, Duration) {
+        self.settings().map_or_else(
+            |_| {
+                let data = self.data.clone().unwrap_or_else(|| settings::DATA.into());
+                (data, Duration::from_secs(settings::UPDATE_WITHIN_S))
+            },
+            |settings| (settings.data, settings.update_within),
+        )
+    }
+
     /// The whole setup: file, environment, flags.
     pub(crate) fn settings(&self) -> Result<Settings> {
         let flags = Given {
             data: self.data.clone(),
             orchestrator: self.orchestrator.clone(),
             docker_socket: self.docker_socket.clone(),
-            broker: self.broker.clone(),
+            broker: self.broker.clone().map(Brokers::Several),
+            proxy: self.proxy.clone(),
             keep_alive_s: self.keep_alive_s,
             log_format: self.log_format,
             ..Given::default()
@@ -62,7 +90,9 @@ impl RunArgs {
     }
 }
 
-pub(crate) async fn execute(settings: &Settings) -> Result<()> {
+/// Runs until it is told to stop; gives back what starts another program, if that is why.
+pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Option<Started>> {
+    update::reap_inherited();
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let data = &settings.data;
@@ -73,29 +103,48 @@ pub(crate) async fn execute(settings: &Settings) -> Result<()> {
         min_free_bytes: settings.min_free_bytes,
         ..SledConfig::new(data.join("store").join(identity.node.as_str()))
     })))?;
+    let release = started.version().map(ToOwned::to_owned);
     let line = serde_json::json!({
         "ready": true, "node": identity.node, "orchestrator": orchestrator.kind(),
+        "update": release,
     });
+    let (wishes, wished) = watch::channel(Wish::default());
+    let (told, updates) = mpsc::channel(UPDATES);
+    let updater = Updater {
+        started,
+        key: settings.update_key,
+        proxy: settings.proxy.clone(),
+        backoff: Backoff::new(update::WAITS.0, update::WAITS.1, StdRng::from_rng(&mut rand::rng())),
+    };
     let parts = Parts {
         core: core(settings, &identity, &orchestrator),
         link: mqtt(settings, &identity)?,
         store,
         orchestrator,
         http: settings.http.clone(),
+        wishes,
+        updates,
     };
+    let is_ready = Arc::new(Notify::new());
+    let alive = service::stay_alive(data.clone(), Arc::clone(&is_ready));
     let ready = move || {
+        is_ready.notify_one();
         if let Err(error) = super::print(&format!("{line}\n")) {
             tracing::warn!(%error, "the ready line was not printed");
         }
     };
-    let stop = async move {
+    let mut next = None;
+    let stop = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            started = updater.run(wished, told) => next = Some(started),
+            () = alive => {}
         }
         tracing::info!("stopping; apps keep running");
     };
-    run(parts, data, ready, stop).await.context("listening for local requests")
+    run(parts, data, ready, stop).await.context("listening for local requests")?;
+    Ok(next)
 }
 
 fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -> Core {
@@ -110,12 +159,16 @@ fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -
 }
 
 fn mqtt(settings: &Settings, identity: &Identity) -> Result<MqttLink> {
-    let broker = settings.broker.clone();
+    let memory = Memory::open(&settings.data);
+    let clock = Arc::new(Clock::default());
+    clock.learn(memory.learned().past_s);
     let link = MqttSettings {
         node: identity.node.clone(),
-        addresses: broker.map_or_else(|| identity.mqtt.clone(), |broker| vec![broker]),
-        tls: link::client_config(identity)?,
+        addresses: settings.brokers.clone().unwrap_or_else(|| identity.mqtt.clone()),
+        proxy: settings.proxy.clone(),
+        tls: link::client_config_at(identity, Arc::clone(&clock))?,
+        clock,
         keep_alive: settings.keep_alive,
     };
-    Ok(MqttLink::start(link, StdRng::from_rng(&mut rand::rng())))
+    Ok(MqttLink::start(link, memory, StdRng::from_rng(&mut rand::rng())))
 }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use gnomon_schemas::node::NodeSettings;
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::wire::Message;
+use serde_json::Value;
 
+use crate::link::{Quality, Traffic};
 use crate::local::{Request, Response};
 use crate::orchestrator::images::{Cleared, ImageSurvey};
 use crate::reconcile::model::{Observed, Slot, Step};
@@ -40,10 +42,13 @@ pub enum Input {
     },
     /// A message of the cloud.
     Received(Stream, Message),
-    /// The link has carried so many bytes since it was made; told with each look at what runs.
+    /// What the link has carried since it was made, and how good it is; told with each look at
+    /// what runs.
     Carried {
-        /// Both ways.
-        bytes: u64,
+        /// Bytes.
+        traffic: Traffic,
+        /// How good it is.
+        quality: Quality,
         /// What the node's clock says, in seconds since 1970; right or wrong.
         wall_s: u64,
     },
@@ -104,6 +109,8 @@ pub enum Input {
         /// Why, for people.
         reason: String,
     },
+    /// How it stands with the agent's own program, to be reported; null: nothing is wished of it.
+    Updating(Value),
     /// Somebody at this node asks.
     Asked(Ticket, Request),
 }
@@ -117,6 +124,8 @@ pub enum Effect {
     Commit(Vec<Op>),
     /// Send a message to the cloud; it may get lost.
     Publish(Topic, Message),
+    /// This is what is desired of the node itself; null: nothing.
+    NodeDesired(Value),
     /// Ask the orchestrator what runs.
     Observe {
         /// Ask for its version too.

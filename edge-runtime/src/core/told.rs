@@ -24,7 +24,10 @@ impl Core {
         if version == self.told_settings.version {
             return;
         }
-        let read = desired.map(|(_, document)| NodeSettings::from_document(&document.to_value()));
+        tracing::info!(?version, "what is desired of the node itself changed");
+        let document = desired.map(|(_, document)| document.to_value()).unwrap_or_default();
+        let read = desired.map(|_| NodeSettings::from_document(&document));
+        self.effects.push_back(Effect::NodeDesired(document));
         let (settings, refused) = match read.transpose() {
             Ok(settings) => (settings.unwrap_or_default(), None),
             Err(why) => {

@@ -47,6 +47,8 @@ fn start(disk: &MemoryDisk, fake: Fake) -> Agent {
         store: StoreHandle::spawn(Box::new(disk.open())).unwrap(),
         orchestrator: Orchestrator::Fake(fake.clone()),
         http: None,
+        wishes: watch::Sender::new(Wish::default()),
+        updates: mpsc::channel(1).1,
     };
     let (stop, stopped) = oneshot::channel();
     let ready = Arc::new(AtomicBool::new(false));

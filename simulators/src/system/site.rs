@@ -197,7 +197,10 @@ impl Site {
                     self.steps.retain(|step| !is_it(step));
                 }
                 Effect::Answer(_, Response::Status(status)) => self.status = Some(*status),
-                Effect::Answer(..) | Effect::Logs { .. } | Effect::Exec { .. } => {}
+                Effect::Answer(..)
+                | Effect::Logs { .. }
+                | Effect::Exec { .. }
+                | Effect::NodeDesired(_) => {}
             }
         }
         sent

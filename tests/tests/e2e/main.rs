@@ -10,3 +10,4 @@ mod crashes;
 mod demo;
 mod docker;
 mod refusals;
+mod update;
