@@ -34,14 +34,20 @@ pub enum ReadPackedError {
 impl Packed {
     /// Takes bytes that [`Document::to_cbor`] has made; refuses all others.
     pub fn read(bytes: &[u8]) -> Result<Self, ReadPackedError> {
+        let mut scan = Scan::new(bytes);
+        let packed = Self::next(&mut scan)?;
+        scan.end()?;
+        Ok(packed)
+    }
+
+    /// Takes the document that comes next in a walk.
+    pub fn next(scan: &mut Scan<'_>) -> Result<Self, ReadPackedError> {
+        Scan::clone(scan).map()?;
+        let bytes = scan.item()?;
         let (len, limit) = (bytes.len(), limits::DOCUMENT_BYTES);
         if len > limit {
             return Err(ReadPackedError::TooLarge { len, limit });
         }
-        Scan::new(bytes).map()?;
-        let mut scan = Scan::new(bytes);
-        scan.item()?;
-        scan.end()?;
         Ok(Self(bytes.into()))
     }
 
@@ -81,9 +87,9 @@ impl From<&Document> for Packed {
     }
 }
 
-impl PartialEq<Document> for Packed {
-    fn eq(&self, other: &Document) -> bool {
-        *self.0 == *other.to_cbor()
+impl From<Document> for Packed {
+    fn from(document: Document) -> Self {
+        Self::from(&document)
     }
 }
 
