@@ -234,7 +234,8 @@ impl<'a> Scan<'a> {
             27 => 8,
             _ => return Err(self.error("a length is not definite")),
         };
-        let number = self.take(width)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        let number =
+            self.take(width)?.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
         let least = match width {
             1 => 24,
             2 => 1 << 8,
