@@ -10,22 +10,23 @@ use crate::rows::{self, ReaderHalfRow, ReaderStream, RestoreError, RowKey};
 impl Reader {
     /// A reader as its rows describe it; `None` if there are none.
     pub fn restore(
-        rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+        rows: impl IntoIterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>,
         config: ReaderConfig,
     ) -> Result<Option<Self>, RestoreError> {
         let mut stream: Option<ReaderStream> = None;
         let mut reader = Self::new(config);
         let mut halves = Vec::new();
         for (key, value) in rows {
-            match RowKey::parse(&key)? {
-                RowKey::Stream => stream = Some(rows::read(&key, &value)?),
+            let (key, value) = (key.as_ref(), value.as_ref());
+            match RowKey::parse(key)? {
+                RowKey::Stream => stream = Some(rows::read(key, value)?),
                 RowKey::Half(shadow) => {
-                    let row = rows::read_half(&key, || ReaderHalfRow::read(&value))?;
+                    let row = rows::read_half(key, || ReaderHalfRow::read(value))?;
                     let ReaderHalfRow { version, document } = row;
                     halves.push((shadow, ReaderHalf { version, document }));
                 }
                 RowKey::Missing(shadow) => {
-                    reader.missing.insert(shadow, rows::read(&key, &value)?);
+                    reader.missing.insert(shadow, rows::read(key, value)?);
                 }
             }
         }

@@ -17,17 +17,18 @@ use crate::rows::{self, BaseRow, RestoreError, RowKey, WriterHalfRow, WriterStre
 impl Writer {
     /// A writer as its rows describe it; `None` if there are none.
     pub fn restore(
-        rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+        rows: impl IntoIterator<Item = (impl AsRef<[u8]>, impl AsRef<[u8]>)>,
         config: WriterConfig,
         rng: StdRng,
     ) -> Result<Option<Self>, RestoreError> {
         let mut stream: Option<WriterStream> = None;
         let mut halves = Vec::new();
         for (key, value) in rows {
-            match RowKey::parse(&key)? {
-                RowKey::Stream => stream = Some(rows::read(&key, &value)?),
+            let (key, value) = (key.as_ref(), value.as_ref());
+            match RowKey::parse(key)? {
+                RowKey::Stream => stream = Some(rows::read(key, value)?),
                 RowKey::Half(shadow) => {
-                    let row = rows::read_half(&key, || WriterHalfRow::read(&value))?;
+                    let row = rows::read_half(key, || WriterHalfRow::read(value))?;
                     halves.push((shadow, half_from(row)));
                 }
                 RowKey::Missing(shadow) => {

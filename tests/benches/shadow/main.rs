@@ -2,7 +2,8 @@
 //! the machine's own disk and a home-made stack in the same run; how long a write takes to a site;
 //! a million shadows. Writes target/bench/shadow.json and, unless short, docs/performance.md.
 //! Run: make bench BENCH=shadow; with `GNOMON_BENCH=short`, in about a minute. The name of a group
-//! (`cargo bench --bench shadow -- million`) measures that alone.
+//! (`cargo bench --bench shadow -- million`) measures that alone; `-- fill DIR NODES` makes a data
+//! folder with 100 shadows per node, for whoever wants to look closer.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
@@ -17,8 +18,10 @@ mod load;
 mod machine;
 mod million;
 #[path = "../common/mqtt.rs"]
+#[expect(dead_code, reason = "the benchmark of the broker needs the rest")]
 mod mqtt;
 #[path = "../common/report.rs"]
+#[expect(dead_code, reason = "the benchmark of the broker needs the rest")]
 mod report;
 mod service;
 mod site;
@@ -98,6 +101,10 @@ fn main() -> anyhow::Result<()> {
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["serve", folder] => service::serve(folder),
+        ["fill", folder, nodes] => {
+            let shape = Shape { nodes: nodes.parse()?, shadows: 100 };
+            fill::fill(Path::new(folder), shape, 0).map(drop)
+        }
         ["--bench"] | [] => measure(None),
         [.., only] => measure(Some(only)),
     }
