@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+mod graves;
 mod handle;
 mod history;
 mod migrate;
@@ -17,6 +18,7 @@ mod start;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod things;
 mod watch;
 
 pub use handle::{CoreHandle, Refusal};
@@ -41,6 +43,8 @@ use crate::store::Store;
 pub struct CoreConfig {
     /// The domain's part.
     pub domain: DomainConfig,
+    /// The bounds of things.
+    pub things: crate::aws::domain::Limits,
     /// The most watch streams.
     pub watchers: usize,
     /// The most changes that may wait for one watcher before it is cut off.
@@ -53,6 +57,7 @@ impl Default for CoreConfig {
     fn default() -> Self {
         Self {
             domain: DomainConfig::default(),
+            things: crate::aws::domain::Limits::default(),
             watchers: 1000,
             watch_queue: 4 * ROUND,
             watch_memory: 16 * ROUND,
@@ -96,7 +101,7 @@ impl Core {
         let handle = CoreHandle::new(sender, Arc::clone(&parts.store));
         let sweep = sweep::run(handle.clone(), config.domain.history, parts.clock, stop.clone());
         drop(tokio::spawn(sweep));
-        let rounds = Rounds::new(domain, watchers, parts);
+        let rounds = Rounds::new(domain, watchers, parts, config.things);
         let ended = CancellationToken::new();
         let (running, stopping) = (ended.clone().drop_guard(), stop.clone());
         let task = tokio::spawn(async move {

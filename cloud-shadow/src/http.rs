@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{Method, Uri};
 use axum::middleware;
-use axum::routing::{MethodRouter, get, post, put};
+use axum::routing::{MethodRouter, delete, get, post, put};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ mod apps;
 mod auth;
 mod backup;
 mod batch;
-mod body;
+pub(crate) mod body;
 mod enroll;
 mod error;
 mod health;
@@ -31,14 +31,17 @@ mod sessions;
 mod shadows;
 mod shape;
 mod tags;
+mod things;
 mod tokens;
 mod watch;
 
+pub(crate) use auth::is_authorized;
 pub(crate) use backup::BACKUP;
 pub use error::ApiError;
 pub use openapi::description;
 pub use server::{HttpConfig, serve};
 
+use crate::aws::AccessKeys;
 use crate::core::CoreHandle;
 use crate::identity::Identity;
 
@@ -49,6 +52,8 @@ pub struct Api {
     pub core: CoreHandle,
     /// The operator's token and the certificate authority.
     pub identity: Arc<Identity>,
+    /// With which keys clients of AWS sign.
+    pub keys: Arc<AccessKeys>,
     /// The metrics that are shown.
     pub metrics: Arc<Registry>,
     /// Where nodes reach the broker, as `host:port`.
@@ -65,7 +70,8 @@ pub fn router(api: Api) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state(api.clone(), auth::require_token))
-        .with_state(api)
+        .with_state(api.clone())
+        .merge(crate::aws::rest::router(api))
 }
 
 /// Every path and what it takes.
@@ -92,6 +98,9 @@ fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
         ("/v1/search", get(search::search)),
         ("/v1/apps", get(apps::list)),
         ("/v1/watch", get(watch::watch)),
+        ("/v1/things", get(things::list)),
+        ("/v1/things/{thing}/certificates", post(things::certify)),
+        ("/v1/things/{thing}/certificates/{serial}", delete(things::revoke)),
         (auth::ENROLL, post(enroll::enroll)),
     ]
 }

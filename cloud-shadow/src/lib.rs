@@ -3,6 +3,7 @@
 //! [`domain`] decides and is pure; [`core`] is the one task that owns it; [`http`] and [`mqtt`]
 //! bring commands in and effects out; [`store`] keeps; [`server`] puts it all together.
 
+pub mod aws;
 pub mod backup;
 pub mod check;
 pub mod clock;

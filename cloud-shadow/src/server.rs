@@ -4,17 +4,20 @@ mod lock;
 
 pub use lock::{DataLock, LockError};
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_broker::{Broker, BrokerConfig, ListenerConfig};
+use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::aws::domain::{CERTIFICATES, ReadThingError, certificate_of};
+use crate::aws::{self, AccessKeys, AccessKeysError, ThingRoll};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
 use crate::core::{self, Core, CoreParts};
@@ -30,7 +33,8 @@ pub struct Server {
     mqtt_addr: SocketAddr,
     core: Core,
     broker: Broker,
-    intake: JoinHandle<()>,
+    /// What takes in the broker's events, of nodes and of things.
+    tasks: [JoinHandle<()>; 2],
     listener: JoinHandle<()>,
     stop: CancellationToken,
     /// Held as long as the data folder is ours.
@@ -52,6 +56,12 @@ pub enum ServeError {
     /// The store's content cannot be used.
     #[error(transparent)]
     Core(#[from] core::StartError),
+    /// The access keys of AWS clients cannot be read.
+    #[error(transparent)]
+    AccessKeys(#[from] AccessKeysError),
+    /// The certificates of things cannot be read.
+    #[error("a certificate of a thing cannot be read; put back a backup: gnomon-cloud restore")]
+    Things(#[from] ReadThingError),
     /// The address of the HTTP API is taken or not ours.
     #[error("the HTTP API cannot listen on {addr}; is another server using it?")]
     Http {
@@ -89,29 +99,36 @@ impl Server {
         lock.announce(http_addr)?;
         let roll = Roll::default();
         domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
-        let broker = start_broker(&config, &identity, roll.clone()).await?;
+        let things = read_things(&*store)?;
+        let keys = AccessKeys::load(config.access_keys.as_deref())?;
+        let broker = start_broker(&config, &identity, roll.clone(), things.clone()).await?;
         let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
         let mut registry = Registry::default();
         let metrics = Metrics::default();
         metrics.register(&mut registry);
         broker.register(&mut registry);
 
-        let (attachment, link) = mqtt::attach(&broker, roll);
+        let (requests, thing_link) = aws::mqtt::attach(&broker, things);
+        let (attachment, link) = mqtt::attach(&broker, roll, Arc::clone(&thing_link));
         let parts =
             CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
         let core = Core::start(domain, parts, config.core);
+        let asking = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
+        let things = tokio::spawn(asking);
         let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics));
         let stop = CancellationToken::new();
         let api = Api {
             core: core.handle(),
             identity,
+            keys: Arc::new(keys),
             metrics: Arc::new(registry),
             mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
             stop: stop.clone(),
         };
         let serving = http::serve(listener, http::router(api), config.http_limits, stop.clone());
         let listener = tokio::spawn(serving);
-        Ok(Self { http_addr, mqtt_addr, core, broker, intake, listener, stop, _lock: lock })
+        let tasks = [intake, things];
+        Ok(Self { http_addr, mqtt_addr, core, broker, tasks, listener, stop, _lock: lock })
     }
 
     /// Where the HTTP API listens.
@@ -134,7 +151,9 @@ impl Server {
         self.stop.cancel();
         join("the HTTP listener", self.listener).await;
         self.broker.shutdown(GRACE).await;
-        join("the broker's intake", self.intake).await;
+        for task in self.tasks {
+            join("the broker's intake", task).await;
+        }
         self.core.stop().await;
     }
 }
@@ -156,15 +175,29 @@ async fn start_broker(
     config: &Config,
     identity: &Identity,
     roll: Roll,
+    things: ThingRoll,
 ) -> Result<Broker, ServeError> {
     let listener = ListenerConfig { addr: config.mqtt, tls: Some(Arc::clone(&identity.tls)) };
     let broker = BrokerConfig {
         listeners: vec![listener],
         limits: config.broker.clone(),
         acl: mqtt::acl(),
-        authenticator: Arc::new(roll),
+        authenticator: Arc::new(Chain::new(vec![Arc::new(things), Arc::new(roll)])),
     };
     Ok(Broker::start(broker).await?)
+}
+
+/// Which things are let in.
+fn read_things(store: &dyn Store) -> Result<ThingRoll, ServeError> {
+    let (roll, mut serials) = (ThingRoll::default(), BTreeMap::<_, Vec<String>>::new());
+    for (key, value) in store.scan(CERTIFICATES)? {
+        let (thing, certificate) = certificate_of(&key, &value)?;
+        serials.entry(thing).or_default().push(certificate.serial);
+    }
+    for (thing, serials) in &serials {
+        roll.admit(thing, serials.iter().map(String::as_str));
+    }
+    Ok(roll)
 }
 
 /// What joining nodes are told.

@@ -177,6 +177,17 @@ id! {
     ShadowName, thing("shadow", 64)
 }
 
+id! {
+    /// A named shadow as AWS IoT lets it be called: `$` begins names that AWS keeps for itself.
+    ThingShadowName, Rule {
+        kind: "shadow",
+        alphabet: "a-z, A-Z, 0-9, ':', '_', '-' and '$'",
+        limit: 64,
+        allowed: |c| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-' | '$'),
+        alphanumeric_edges: false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

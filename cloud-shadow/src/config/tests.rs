@@ -7,7 +7,7 @@ const EXAMPLE: &str = include_str!("../../gnomon-cloud.example.toml");
 #[test]
 fn the_example_loads_and_shows_every_option() {
     let file: File = toml::from_str(EXAMPLE).unwrap();
-    let File { data, http, mqtt, advertise, log_format, limits, sync, history } = file.clone();
+    let File { data, http, mqtt, advertise, log_format, limits, sync, history, aws } = file.clone();
     assert!(data.is_some() && http.is_some() && mqtt.is_some());
     assert!(advertise.is_some() && log_format.is_some());
     let FileLimits {
@@ -24,6 +24,8 @@ fn the_example_loads_and_shows_every_option() {
     assert!(window.is_some() && max_batch_bytes.is_some());
     let FileHistory { versions, days } = history;
     assert!(versions.is_some() && days.is_some());
+    let FileAws { access_keys, document_bytes, shadows_per_thing } = aws;
+    assert!(access_keys.is_some() && document_bytes.is_some() && shadows_per_thing.is_some());
     Config::merge(ServeArgs::default(), file).unwrap();
 }
 
@@ -34,6 +36,7 @@ fn the_example_shows_the_defaults() {
     let args = ServeArgs { data: Some("/var/lib/gnomon-cloud".into()), ..ServeArgs::default() };
     let mut default = Config::merge(args, File::default()).unwrap();
     default.advertise.clone_from(&example.advertise);
+    default.access_keys.clone_from(&example.access_keys);
     assert_eq!(format!("{example:?}"), format!("{default:?}"));
 }
 

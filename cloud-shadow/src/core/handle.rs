@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::things::ThingReply;
 use super::watch::{Position, WatchFilter, Watching};
+use crate::aws::domain::Order;
 use crate::domain::{Answer, Command, Domain, Now, Rejection};
 use crate::store::{Op, Store};
 
@@ -54,6 +56,7 @@ pub(super) enum Input {
     Read(Reader),
     Watch(WatchFilter, Option<Position>, WatchReply),
     Forget(Vec<Op>),
+    Thing(Order, Option<ThingReply>),
 }
 
 impl CoreHandle {
@@ -127,7 +130,7 @@ impl CoreHandle {
         answer.await.unwrap_or(Err(Refusal::Stopping))
     }
 
-    async fn send(&self, input: Input) -> Result<(), Refusal> {
+    pub(super) async fn send(&self, input: Input) -> Result<(), Refusal> {
         self.inputs.send(input).await.map_err(|_| Refusal::Stopping)
     }
 }

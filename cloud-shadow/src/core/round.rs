@@ -9,6 +9,7 @@ use gnomon_schemas::id::NodeName;
 use super::handle::{Input, Refusal, Reply};
 use super::watch::Watchers;
 use super::{CoreParts, RELOAD, start};
+use crate::aws::domain::{Limits, Rejected};
 use crate::domain::{Action, Author, Command, Domain, Done, Effect, Now, Rejection, Session};
 use crate::metrics::Direction;
 use crate::store::{Op, StoreError};
@@ -17,7 +18,9 @@ use crate::store::{Op, StoreError};
 pub(super) struct Rounds {
     domain: Domain,
     watchers: Watchers,
-    parts: CoreParts,
+    pub(super) parts: CoreParts,
+    /// The bounds of things.
+    pub(super) limits: Limits,
     /// Nodes of which the domain knows more than the store.
     ahead: BTreeSet<NodeName>,
 }
@@ -32,8 +35,13 @@ struct Decided {
 }
 
 impl Rounds {
-    pub(super) fn new(domain: Domain, watchers: Watchers, parts: CoreParts) -> Self {
-        Self { domain, watchers, parts, ahead: BTreeSet::new() }
+    pub(super) fn new(
+        domain: Domain,
+        watchers: Watchers,
+        parts: CoreParts,
+        limits: Limits,
+    ) -> Self {
+        Self { domain, watchers, parts, limits, ahead: BTreeSet::new() }
     }
 
     /// Returns when there is something to do without any input.
@@ -62,18 +70,23 @@ impl Rounds {
         }
         let now = self.parts.clock.now();
         let (mut decided, mut looks, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
+        let mut orders = Vec::new();
         for input in inputs {
             match input {
                 Input::Command(command, reply) => decided.push(self.decide(command, reply, now)),
                 look @ (Input::Read(_) | Input::Watch(..)) => looks.push(look),
                 Input::Forget(ops) => forgotten.extend(ops),
+                Input::Thing(order, reply) => orders.push((order, reply)),
             }
         }
         for node in self.domain.due(now.moment) {
             let command = Command { node, action: Action::Timeout, by: Author::cloud() };
             decided.push(self.decide(command, None, now));
         }
+        let mut things = self.weigh(orders, now).await;
+        forgotten.extend(things.take_ops());
         let failure = self.commit(&mut decided, forgotten).await;
+        self.conclude(things, failure.as_ref());
         for command in decided {
             self.carry_out(command, failure.as_ref());
         }
@@ -175,7 +188,7 @@ impl Rounds {
 
     fn show(&mut self, look: Input, now: Now) {
         match look {
-            Input::Command(..) | Input::Forget(_) => {}
+            Input::Command(..) | Input::Forget(_) | Input::Thing(..) => {}
             Input::Read(reader) => reader(Ok((&self.domain, now))),
             Input::Watch(filter, seen, reply) => {
                 drop(reply.send(self.watchers.add(filter, seen, &self.domain)));
@@ -206,6 +219,7 @@ impl Rounds {
                 Input::Read(reader) => reader(Err(refusal.clone())),
                 Input::Watch(_, _, reply) => drop(reply.send(Err(refusal.clone()))),
                 Input::Forget(_) => {}
+                Input::Thing(order, reply) => self.refuse((order, reply), Rejected::Internal),
             }
         }
     }

@@ -1,8 +1,8 @@
 //! Every call below /v1/ carries the operator's token, except that with which a node joins.
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
@@ -35,7 +35,7 @@ pub(super) async fn require_token(
     if OPEN.contains(&request.uri().path()) {
         return next.run(request).await;
     }
-    if is_authorized(&api, &request) {
+    if is_authorized(&api, request.headers()) {
         request.extensions_mut().insert(Caller(Author::new("admin")));
         return next.run(request).await;
     }
@@ -46,8 +46,9 @@ pub(super) async fn require_token(
     .into_response()
 }
 
-fn is_authorized(api: &Api, request: &Request) -> bool {
-    let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
+/// Whether the operator's token is there.
+pub(crate) fn is_authorized(api: &Api, headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return false };
     let token = value.to_str().ok().and_then(|text| text.split_once(' '));
     let is_right = |(scheme, token): (&str, &str)| {

@@ -14,7 +14,7 @@ use utoipa::{Modify, OpenApi};
 use super::error::ErrorJson;
 use super::{
     apps, auth, backup, batch, enroll, health, history, nodes, search, sessions, shadows, shape,
-    tags, tokens, watch,
+    tags, things, tokens, watch,
 };
 
 #[cfg(test)]
@@ -32,6 +32,7 @@ mod tests;
         history::list, history::read, history::diff, history::roll_back,
         batch::write, search::search, tags::put,
         backup::read, apps::list, watch::watch,
+        things::list, things::certify, things::revoke,
     ),
     components(schemas(ErrorJson, shape::ChangedJson<'_>)),
     modifiers(&Common),
@@ -92,7 +93,11 @@ const REFUSALS: [(u16, &str); 12] = [
            `invalid_json`, `invalid_document`, `invalid_app`",
     ),
     (401, "The token is missing or wrong: `unauthorized`"),
-    (404, "There is no such thing: `unknown_node`, `unknown_shadow`, `unknown_version`"),
+    (
+        404,
+        "There is no such thing: `unknown_node`, `unknown_shadow`, `unknown_version`, \
+           `unknown_certificate`",
+    ),
     (408, "The body did not come in time: `request_timeout`"),
     (409, "There is a bound on how many there may be: `limit_reached`"),
     (412, "A condition does not hold: `version_conflict`, `field_conflict`"),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use gnomon_schemas::id::NodeName;
+use gnomon_schemas::id::{DeviceName, NodeName};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
@@ -23,7 +23,7 @@ pub struct Authority {
     certificate_pem: String,
 }
 
-/// A certificate that a node was given.
+/// A certificate that a node or a thing was given.
 #[derive(Debug, Clone)]
 pub struct NodeCertificate {
     /// The certificate.
@@ -95,12 +95,32 @@ impl Authority {
         request_pem: &str,
         now: Duration,
     ) -> Result<NodeCertificate, AuthorityError> {
+        self.sign(node.as_str(), "node", request_pem, now)
+    }
+
+    /// The same for a thing.
+    pub fn sign_thing(
+        &self,
+        thing: &DeviceName,
+        request_pem: &str,
+        now: Duration,
+    ) -> Result<NodeCertificate, AuthorityError> {
+        self.sign(thing.as_str(), "device", request_pem, now)
+    }
+
+    fn sign(
+        &self,
+        name: &str,
+        unit: &str,
+        request_pem: &str,
+        now: Duration,
+    ) -> Result<NodeCertificate, AuthorityError> {
         let request = CertificateSigningRequestParams::from_pem(request_pem)
             .map_err(AuthorityError::Request)?;
-        let mut params = parameters(node.as_str(), now + NODE_CERTIFICATE);
+        let mut params = parameters(name, now + NODE_CERTIFICATE);
         // A day of grace, for two clouds whose clocks differ.
         params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(DAY);
-        params.distinguished_name.push(DnType::OrganizationalUnitName, "node");
+        params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let serial = rand::random::<u128>() >> 1;

@@ -29,6 +29,10 @@ use process::Server;
 use report::{Report, Row, Target};
 use rows::{Size, drops, fanout, handshakes, idle, inprocess, latency, qos1};
 
+/// The allocator of `gnomon-cloud`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();

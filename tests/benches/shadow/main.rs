@@ -74,6 +74,10 @@ const SHORT: Size = Size {
     writes: 100,
 };
 
+/// The allocator of `gnomon-cloud`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const PEER: &str = "mosquitto, PostgreSQL (fsync on) and an asyncio worker (uvloop, aiohttp, \
                     asyncpg, aiomqtt) that commits in batches";
 
