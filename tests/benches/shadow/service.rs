@@ -27,8 +27,13 @@ pub(crate) struct Service {
 
 /// Runs the cloud in this process until it is killed. `GNOMON_CLOUD_PROGRAM` names another
 /// program to measure in its place.
-#[tokio::main]
-pub(crate) async fn serve(folder: &str) -> anyhow::Result<()> {
+pub(crate) fn serve(folder: &str) -> anyhow::Result<()> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.event_interval(gnomon_broker::EVENT_INTERVAL).enable_all().build()?;
+    runtime.block_on(serving(folder))
+}
+
+async fn serving(folder: &str) -> anyhow::Result<()> {
     let any: SocketAddr = "127.0.0.1:0".parse()?;
     let args = ServeArgs {
         data: Some(folder.into()),
