@@ -104,13 +104,13 @@ pub(crate) fn restored(now_ms: u64) -> Op {
 }
 
 /// A row of a node, taken apart. The bytes are relative to their machine.
-pub(crate) enum NodeRow {
+pub(crate) enum NodeRow<'a> {
     Presence(Presence),
     Floor(Version),
     Shadow(ShadowKey, ShadowRecord),
     Token(TokenRecord),
     Certificate(CertificateRecord),
-    Machine(Stream, Vec<u8>, Vec<u8>),
+    Machine(Stream, &'a [u8], &'a [u8]),
 }
 
 /// Why a row could not be read.
@@ -130,18 +130,18 @@ pub(crate) fn read_node(key: &[u8], value: &[u8]) -> Result<(NodeName, NodeRecor
 }
 
 /// Reads a row from below `at/<node>/`; `key` without that prefix.
-pub(crate) fn read_row(key: &[u8], value: Vec<u8>) -> Result<NodeRow, ReadRowError> {
+pub(crate) fn read_row<'a>(key: &'a [u8], value: &'a [u8]) -> Result<NodeRow<'a>, ReadRowError> {
     Ok(match key {
-        b"p" => NodeRow::Presence(record(key, &value)?),
-        b"f" => NodeRow::Floor(record(key, &value)?),
+        b"p" => NodeRow::Presence(record(key, value)?),
+        b"f" => NodeRow::Floor(record(key, value)?),
         [b'v', b'/', name @ ..] => {
             let name = std::str::from_utf8(name).ok().and_then(|name| name.parse().ok());
-            NodeRow::Shadow(name.ok_or_else(|| unreadable(key))?, record(key, &value)?)
+            NodeRow::Shadow(name.ok_or_else(|| unreadable(key))?, record(key, value)?)
         }
-        [b't', b'/', ..] => NodeRow::Token(record(key, &value)?),
-        [b'c', b'/', ..] => NodeRow::Certificate(record(key, &value)?),
-        [b'd', b'/', rest @ ..] => NodeRow::Machine(Stream::Down, rest.to_vec(), value),
-        [b'u', b'/', rest @ ..] => NodeRow::Machine(Stream::Up, rest.to_vec(), value),
+        [b't', b'/', ..] => NodeRow::Token(record(key, value)?),
+        [b'c', b'/', ..] => NodeRow::Certificate(record(key, value)?),
+        [b'd', b'/', rest @ ..] => NodeRow::Machine(Stream::Down, rest, value),
+        [b'u', b'/', rest @ ..] => NodeRow::Machine(Stream::Up, rest, value),
         _ => return Err(unreadable(key)),
     })
 }

@@ -354,7 +354,7 @@ impl Core {
 
     fn deliver(&mut self, now: Moment, delivery: &Delivery) {
         if delivery.key == ShadowKey::Node {
-            let desired = delivery.document.as_ref().map(|it| (delivery.version, it.as_ref()));
+            let desired = delivery.document.as_ref().map(|it| (delivery.version, it));
             return self.take_settings(now, desired);
         }
         let ShadowKey::App(app) = &delivery.key else {
@@ -364,7 +364,7 @@ impl Core {
         tracing::info!(%app, version = %delivery.version, gone = delivery.document.is_none(),
             "desired state changed");
         if let Some(document) = &delivery.document {
-            self.cloud.insert(app.clone(), DesiredApp::read(delivery.version, document));
+            self.cloud.insert(app.clone(), DesiredApp::read(delivery.version, &document.unpack()));
             self.drop_local(app);
         } else {
             self.cloud.remove(app);
@@ -401,12 +401,12 @@ impl Core {
         let node = reader.get(&ShadowKey::Node).map(|half| (half.version, half.document.clone()));
         for (key, half) in reader.halves() {
             if let ShadowKey::App(app) = key {
-                held.insert(app.clone(), (half.version, half.document.clone()));
+                held.insert(app.clone(), (half.version, half.document.unpack()));
             }
         }
         self.settled = !reader.is_incomplete();
         if node.is_some() || self.settled {
-            self.take_settings(now, node.as_ref().map(|(version, it)| (*version, it.as_ref())));
+            self.take_settings(now, node.as_ref().map(|(version, it)| (*version, it)));
         }
         let mut changed = self.settled;
         for (app, (version, document)) in &held {

@@ -241,7 +241,7 @@ impl Rounds {
         let (store, name) = (Arc::clone(&self.parts.store), node.clone());
         let read = tokio::task::spawn_blocking(move || start::read_node(&*store, &name)).await;
         let (record, rows) = read.map_err(|_| start::StartError::Panicked)??;
-        let effects = self.domain.load(node, record, rows, self.parts.clock.now())?;
+        let effects = self.domain.load(node, record, &rows, self.parts.clock.now())?;
         for effect in effects {
             self.perform(effect);
         }

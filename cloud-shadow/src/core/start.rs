@@ -1,13 +1,15 @@
 //! Reading the store, at the start and after a commit that failed.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use gnomon_schemas::id::NodeName;
+use rand::SeedableRng as _;
 use rand::rngs::StdRng;
 
 use super::migrate;
 use crate::clock::Clock;
-use crate::domain::{Domain, DomainConfig, LoadError, Now};
+use crate::domain::{Domain, DomainConfig, LoadError, Node, Now};
 use crate::rows::{self, NodeRecord, ReadRowError};
 use crate::store::{self, Op, Pair, SchemaError, Store, StoreError};
 
@@ -70,12 +72,48 @@ pub(crate) fn read_nodes(
     rng: StdRng,
 ) -> Result<Domain, StartError> {
     let mut domain = Domain::new(config, rng);
-    for (key, value) in store.scan(rows::NODES)? {
-        let (name, record) = rows::read_node(&key, &value)?;
-        let rows = read_rows(store, &name)?;
-        domain.load(&name, Some(record), rows, now)?;
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.page(rows::NODES, after.as_deref(), PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(domain) };
+        after = Some(last.clone());
+        let seeded: Vec<_> = page.iter().map(|row| (domain.seed(), row)).collect();
+        for node in restore(store, &config, &seeded)? {
+            domain.take_over(node, now);
+        }
     }
-    Ok(domain)
+}
+
+/// How many nodes are read before any of them is taken over.
+const PAGE: usize = 1024;
+
+/// A row that lists a node, and what its dice begin with.
+type Seeded<'a> = (u64, &'a Pair);
+
+/// Restores nodes, on every core: to a cloud that starts, nothing else matters.
+fn restore(
+    store: &dyn Store,
+    config: &DomainConfig,
+    listed: &[Seeded<'_>],
+) -> Result<Vec<Node>, StartError> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let share = listed.len().div_ceil(cores).max(1);
+    let restore_one = |&(seed, (key, value)): &Seeded<'_>| -> Result<Node, StartError> {
+        let (name, record) = rows::read_node(key, value)?;
+        let rows = read_rows(store, &name)?;
+        Ok(Node::restore(config, StdRng::seed_from_u64(seed), &name, record, &rows)?)
+    };
+    let restore_share = |share: &[Seeded<'_>]| share.iter().map(restore_one).collect();
+    std::thread::scope(|scope| {
+        let threads = listed.chunks(share).map(|share| scope.spawn(move || restore_share(share)));
+        let threads: Vec<_> = threads.collect();
+        let mut nodes = Vec::with_capacity(listed.len());
+        for thread in threads {
+            let restored: Result<Vec<Node>, _> = thread.join().map_err(|_| StartError::Panicked)?;
+            nodes.extend(restored?);
+        }
+        Ok(nodes)
+    })
 }
 
 /// What was promised to the sites since the backup was taken is void: each stream gets a new

@@ -108,7 +108,7 @@ fn reread(store: &MemoryStore) -> Domain {
         let prefix = rows::at(&name);
         let rows = store.scan(&prefix).unwrap().into_iter();
         let rows = rows.map(|(key, value)| (key[prefix.len()..].to_vec(), value)).collect();
-        domain.load(&name, Some(record), rows, at(0)).unwrap();
+        domain.load(&name, Some(record), &rows, at(0)).unwrap();
     }
     domain
 }

@@ -1,18 +1,17 @@
 //! A node as its rows describe it: at the start, and after a commit that failed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::topic::Stream;
 use gnomon_schemas::version::{Half, Version};
 use gnomon_sync::{Reader, RestoreError, Writer};
-use rand::SeedableRng as _;
 use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
 
 use super::node::{Link, Node};
 use super::shadows::Shadows;
-use super::{Domain, Effect, Now, Session};
+use super::{Domain, DomainConfig, Effect, Now, Session};
 use crate::rows::{self, NodeRecord, NodeRow, Presence, ReadRowError};
 use crate::store::Op;
 use crate::store::Pair;
@@ -48,14 +47,14 @@ pub enum LoadError {
 
 /// The rows of a node, sorted by what they are of.
 #[derive(Default)]
-struct Sorted {
+struct Sorted<'a> {
     presence: Presence,
     floor: Version,
     shadows: BTreeMap<gnomon_schemas::key::ShadowKey, rows::ShadowRecord>,
     tokens: BTreeMap<crate::identity::TokenHash, u64>,
     certificates: BTreeMap<String, rows::CertificateRecord>,
-    down: Vec<Pair>,
-    up: Vec<Pair>,
+    down: Vec<(&'a [u8], &'a [u8])>,
+    up: Vec<(&'a [u8], &'a [u8])>,
 }
 
 impl Domain {
@@ -66,45 +65,71 @@ impl Domain {
         &mut self,
         name: &NodeName,
         record: Option<NodeRecord>,
-        rows: Vec<Pair>,
+        rows: &[Pair],
         now: Now,
     ) -> Result<Vec<Effect>, LoadError> {
-        self.unsettle(name);
-        let before = self.nodes.get(name).map(|node| (node.link, node.latest, node.open.clone()));
-        self.unload(name);
-        let Some(record) = record else { return Ok(Vec::new()) };
-        let mut node = self.restore(name, record, rows)?;
+        let Some(record) = record else {
+            self.unsettle(name);
+            self.unload(name);
+            return Ok(Vec::new());
+        };
+        let rng = StdRng::from_rng(&mut self.rng);
+        match Node::restore(&self.config, rng, name, record, rows) {
+            Ok(node) => Ok(self.take_over(node, now)),
+            Err(error) => {
+                self.unsettle(name);
+                self.unload(name);
+                Err(error)
+            }
+        }
+    }
+
+    /// A number that nobody can guess, for a node that is restored elsewhere.
+    pub fn seed(&mut self) -> u64 {
+        self.rng.random()
+    }
+
+    /// Puts a node that [`Node::restore`] has made in the place of what is known of it.
+    pub fn take_over(&mut self, mut node: Node, now: Now) -> Vec<Effect> {
+        let name = node.name.clone();
+        self.unsettle(&name);
+        let before = self.nodes.get(&name).map(|node| (node.link, node.latest, node.open.clone()));
+        self.unload(&name);
         let (link, latest, open) = before.unwrap_or((Link::Down, None, None));
         node.open = open;
         let effects = node.resume(link, latest, now);
         self.tokens.extend(node.tokens.keys().map(|hash| (*hash, name.clone())));
         self.nodes.insert(name.clone(), node);
         self.census.nodes += 1;
-        self.settle(name);
-        Ok(effects)
+        self.settle(&name);
+        effects
     }
+}
 
-    fn restore(
-        &mut self,
+impl Node {
+    /// A node without a session, as its rows describe it (their keys relative to `at/<node>/`).
+    /// Needs nothing of the other nodes, so that many can be restored at once.
+    pub fn restore(
+        config: &DomainConfig,
+        rng: StdRng,
         name: &NodeName,
         record: NodeRecord,
-        rows: Vec<Pair>,
-    ) -> Result<Node, LoadError> {
+        rows: &[Pair],
+    ) -> Result<Self, LoadError> {
         let sorted = sort(rows).map_err(|source| LoadError::Row { node: name.clone(), source })?;
         let stream = |source| LoadError::Stream { node: name.clone(), source };
-        let rng = StdRng::from_rng(&mut self.rng);
-        let writer = Writer::restore(sorted.down, self.config.writer, rng).map_err(stream)?;
+        let writer = Writer::restore(sorted.down, config.writer, rng).map_err(stream)?;
         let writer = writer.ok_or_else(|| LoadError::NoStream(name.clone()))?;
-        let reader = Reader::restore(sorted.up, self.config.reader).map_err(stream)?;
-        let reader = reader.unwrap_or_else(|| Reader::new(self.config.reader));
+        let reader = Reader::restore(sorted.up, config.reader).map_err(stream)?;
+        let reader = reader.unwrap_or_else(|| Reader::new(config.reader));
         let shadows = Shadows::restore(
-            self.config.history.versions,
+            config.history.versions,
             sorted.shadows,
             sorted.floor,
             |key| writer.get(key).is_some() || reader.get(key).is_some(),
-            |key| reader.get(key).map(|held| Arc::clone(held.document)),
+            |key| reader.get(key).map(|held| held.document.clone()),
         );
-        Ok(Node {
+        Ok(Self {
             name: name.clone(),
             labels: record.labels,
             presence: sorted.presence,
@@ -121,9 +146,7 @@ impl Domain {
             received_bytes: 0,
         })
     }
-}
 
-impl Node {
     /// The rows of a history that begins with what the halves are: since when is not known, so the
     /// beginning is now, or, of `reported`, when it came.
     pub(super) fn begin_history(&mut self, now: Now) -> Vec<Op> {
@@ -136,8 +159,8 @@ impl Node {
                     Half::Reported => self.reader.get(&key),
                 };
                 let Some(held) = held else { continue };
-                let version = held.version;
-                ops.extend(self.shadows.begin(&self.name, &key, half, version, held.document, now));
+                let (version, document) = (held.version, held.document.unpack());
+                ops.extend(self.shadows.begin(&self.name, &key, half, version, &document, now));
             }
         }
         ops
@@ -160,10 +183,10 @@ impl Node {
     }
 }
 
-fn sort(rows: Vec<Pair>) -> Result<Sorted, ReadRowError> {
+fn sort(rows: &[Pair]) -> Result<Sorted<'_>, ReadRowError> {
     let mut sorted = Sorted::default();
     for (key, value) in rows {
-        match rows::read_row(&key, value)? {
+        match rows::read_row(key, value)? {
             NodeRow::Presence(presence) => sorted.presence = presence,
             NodeRow::Floor(floor) => sorted.floor = floor,
             NodeRow::Shadow(key, record) => {

@@ -6,7 +6,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use redb::{Builder, Database, Durability, ReadableDatabase as _, ReadableTable as _};
+use redb::{
+    Builder, Database, Durability, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+};
 use redb::{Table, TableDefinition, TableError};
 
 use super::{Op, Pair, Store, StoreError, after_prefix};
@@ -81,6 +83,20 @@ impl RedbStore {
         }
     }
 
+    /// Runs `job` on what is there at this moment, without keeping commits waiting meanwhile.
+    fn read<T>(
+        &self,
+        job: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
+    ) -> Result<T, StoreError> {
+        let moment = self.with(|database| Ok(database.begin_read()?))?;
+        let read = job(&moment);
+        drop(moment);
+        read.map_err(|error| {
+            drop(self.database.lock().unwrap_or_else(PoisonError::into_inner).take());
+            self.explain(error)
+        })
+    }
+
     /// Refuses to write into a file that was removed or replaced: it would be gone with the
     /// process. The handle stays, since it may be the last to hold the rows.
     fn check_file(&self) -> Result<(), StoreError> {
@@ -143,6 +159,9 @@ impl Store for RedbStore {
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
+            if std::env::var_os("QUICK").is_some() {
+                transaction.set_quick_repair(true);
+            }
             {
                 let mut rows = transaction.open_table(ROWS)?;
                 ops.iter().try_for_each(|op| apply(&mut rows, op))?;
@@ -152,7 +171,7 @@ impl Store for RedbStore {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.with(|database| match database.begin_read()?.open_table(ROWS) {
+        self.read(|moment| match moment.open_table(ROWS) {
             Ok(rows) => Ok(rows.get(key)?.map(|value| value.value().to_vec())),
             Err(TableError::TableDoesNotExist(_)) => Ok(None),
             Err(error) => Err(error.into()),
@@ -169,8 +188,8 @@ impl Store for RedbStore {
         if end.as_deref().is_some_and(|end| after.is_some_and(|after| after >= end)) {
             return Ok(Vec::new());
         }
-        self.with(|database| {
-            let rows = match database.begin_read()?.open_table(ROWS) {
+        self.read(|moment| {
+            let rows = match moment.open_table(ROWS) {
                 Ok(rows) => rows,
                 Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
                 Err(error) => return Err(error.into()),

@@ -19,6 +19,8 @@ mod past;
 #[cfg(test)]
 mod process;
 #[cfg(test)]
+mod races;
+#[cfg(test)]
 mod rogue;
 #[cfg(test)]
 mod site;

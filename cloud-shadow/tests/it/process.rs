@@ -22,7 +22,7 @@ fn serve(data: &Path, more: &[&str]) -> Command {
 }
 
 /// Starts the binary and reads its one line.
-fn start(data: &Path) -> (Child, Value) {
+pub(crate) fn start(data: &Path) -> (Child, Value) {
     wait_ready(&mut serve(data, &[]))
 }
 
@@ -33,7 +33,7 @@ fn wait_ready(command: &mut Command) -> (Child, Value) {
     (child, serde_json::from_str(&line).unwrap())
 }
 
-fn api(ready: &Value, data: &Path) -> Api {
+pub(crate) fn api(ready: &Value, data: &Path) -> Api {
     Api::new(&format!("http://{}", ready["http"].as_str().unwrap()), data)
 }
 

@@ -1,7 +1,7 @@
 //! What the cloud says to the agent itself, in the desired half of the shadow `node`. Settings
 //! that cannot be read are reported, and none is used in their place.
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::Packed;
 use gnomon_schemas::node::NodeSettings;
 use gnomon_schemas::version::Version;
 use gnomon_sync::Moment;
@@ -19,7 +19,7 @@ pub(super) struct Told {
 
 impl Core {
     /// Takes the desired half of the node's shadow, or that there is none.
-    pub(super) fn take_settings(&mut self, now: Moment, desired: Option<(Version, &Document)>) {
+    pub(super) fn take_settings(&mut self, now: Moment, desired: Option<(Version, &Packed)>) {
         let version = desired.map(|(version, _)| version);
         if version == self.told_settings.version {
             return;

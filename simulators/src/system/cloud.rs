@@ -167,7 +167,7 @@ impl Cloud {
         let (record, rows) =
             core::read_node(&self.store, name).map_err(|error| unreadable(&error))?;
         let now = self.now(now);
-        self.domain.load(name, record, rows, now).map_err(|error| unreadable(&error))
+        self.domain.load(name, record, &rows, now).map_err(|error| unreadable(&error))
     }
 }
 
