@@ -15,6 +15,13 @@ have dockerd && have docker && have containerd && have runc || missing="$missing
 have busybox && busybox --list | grep -qx httpd || missing="$missing busybox-static"
 have iptables || missing="$missing iptables"
 if [ "$optional" != --optional ]; then
+    # The node of the Kubernetes that the tests start; see tests/kubernetes/cluster.sh.
+    if [ -z "${KUBECONFIG:-}" ]; then
+        [ -x /usr/lib/cni/bridge ] || missing="$missing containernetworking-plugins"
+        have openssl || missing="$missing openssl"
+        have curl || missing="$missing curl"
+        have ip || missing="$missing iproute2"
+    fi
     # The public MQTT clients that the broker is tested with.
     have mosquitto_pub && have mosquitto_rr || missing="$missing mosquitto-clients"
     have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"

@@ -21,7 +21,8 @@ is_ours() {
 certificate() {
     name=$1 subject=$2 alt=${3:-}
     openssl req -newkey rsa:2048 -nodes -keyout "$pki/$name.key" -subj "$subject" 2>/dev/null |
-        { [ -n "$alt" ] && echo "subjectAltName=$alt" >"$pki/ext" || : >"$pki/ext"
+        { echo "basicConstraints=CA:FALSE" >"$pki/ext" # A certificate without extensions is of version 1.
+          [ -z "$alt" ] || echo "subjectAltName=$alt" >>"$pki/ext"
           openssl x509 -req -CA "$pki/ca.crt" -CAkey "$pki/ca.key" -CAcreateserial -days 30 \
               -extfile "$pki/ext" -out "$pki/$name.crt" 2>/dev/null; }
 }

@@ -43,7 +43,9 @@ pub(super) async fn start(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<(),
         return until_begun(k3s, &name, slot).await;
     }
     // What has ended makes room: a job cannot run twice, and a pod that crashed is hurried.
-    if kind == Workload::Job && observe::is_finished(&found) {
+    // Its pod ends a while before a job says that it has.
+    let has_run = names::annotation(&found, names::ASKED) == Some("started");
+    if kind == Workload::Job && (has_run || observe::is_finished(&found)) {
         make_again(k3s, &name, &found).await?;
     } else {
         delete_pods(k3s, &pods, 0).await?;
