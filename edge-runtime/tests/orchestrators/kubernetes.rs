@@ -5,10 +5,10 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use gnomon_edge::reconcile::model::{InstanceId, Step};
+use gnomon_edge::reconcile::model::{Health, InstanceId, InstanceState, Step};
 use gnomon_schemas::app::{RestartPolicy, ServiceSpec};
 
-use crate::bench::{Bench, POLITE, RUNNING, app, exited, service, slot};
+use crate::bench::{Bench, POLITE, RUNNING, app, check, exited, service, slot};
 
 /// How to reach a cluster that answers. A private one ends with this process.
 pub(crate) fn kubeconfig() -> &'static Path {
@@ -85,4 +85,13 @@ pub(crate) async fn what_asks_for_the_impossible_is_refused_and_nothing_is_made(
     let error = bench.orchestrator.apply(&create).await.expect_err("users have numbers there");
     assert!(!error.is_transient() && error.to_string().contains("by number"), "{error}");
     assert!(bench.all().await.is_empty());
+}
+
+pub(crate) async fn health_is_reported_by_a_probe_of_whole_seconds(bench: &Bench) {
+    let web = slot("web");
+    let script = "sleep 5; touch broken; trap 'exit 0' TERM; sleep 1000 & wait";
+    let healthcheck = Some(check("test ! -e broken"));
+    bench.up(&web, &app(ServiceSpec { healthcheck, ..service(script) })).await;
+    bench.until(&web, InstanceState::Running(Health::Healthy)).await;
+    bench.until(&web, InstanceState::Running(Health::Unhealthy)).await;
 }
