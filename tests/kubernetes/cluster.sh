@@ -66,6 +66,7 @@ cgroupsPerQOS: true
 oomScoreAdj: 0
 resolvConf: ""
 containerRuntimeEndpoint: unix://$run/containerd.sock
+imageGCHighThresholdPercent: 100 # The images are nowhere to be fetched again.
 evictionHard: {memory.available: 50Mi}
 EOF
     cat >"$dir/containerd.toml" <<EOF
@@ -179,9 +180,7 @@ start() {
         setsid sh "$here/cluster.sh" follow "$dir" "$1" >/dev/null 2>&1 </dev/null &
     fi
     waited=0
-    until curl -sf --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" \
-        "https://127.0.0.1:$api/api/v1/nodes/node-1" 2>/dev/null | tr -d ' \n' |
-        grep -q '"type":"Ready","status":"True"'; do
+    until takes_pods; do
         is_ours "$(cat "$dir/pid")" || fail "the box ended; see $dir/log"
         [ "$waited" -lt $((patience * 5)) ] || fail "the node is not ready in time; see $dir/log"
         sleep 0.2
@@ -191,6 +190,13 @@ start() {
         -H 'Content-Type: application/json' -d '{"metadata":{"name":"gnomon"}}' -o /dev/null \
         "https://127.0.0.1:$api/api/v1/namespaces" || fail "cannot make the namespace; see $dir/log"
     echo "KUBECONFIG=$dir/admin.kubeconfig"
+}
+
+# The node is ready, and the taint that it has before that is gone.
+takes_pods() {
+    node=$(curl -sf --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" \
+        "https://127.0.0.1:$api/api/v1/nodes/node-1" 2>/dev/null | tr -d ' \n') || return 1
+    case "$node" in *'"taints"'*) return 1 ;; *'"type":"Ready","status":"True"'*) ;; *) return 1 ;; esac
 }
 
 follow() {
