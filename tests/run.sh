@@ -9,6 +9,11 @@ stage() {
     printf '\n== %s\n' "$*" >&2
 }
 
+# Takes minutes the first time; the suites that need it wait for it.
+if [ -z "${KUBECONFIG:-}" ]; then
+    sh tests/kubernetes/build.sh >/dev/null &
+fi
+
 stage "format and lints"
 cargo fmt --all --check
 cargo clippy --locked --workspace --all-targets -- --deny warnings

@@ -17,6 +17,13 @@ have iptables || missing="$missing iptables"
 if [ "$optional" != --optional ]; then
     # Serves images to the tests of pulls.
     have docker-registry || missing="$missing docker-registry"
+    # The node of the Kubernetes that the tests start; see tests/kubernetes/cluster.sh.
+    if [ -z "${KUBECONFIG:-}" ]; then
+        [ -x /usr/lib/cni/bridge ] || missing="$missing containernetworking-plugins"
+        have openssl || missing="$missing openssl"
+        have curl || missing="$missing curl"
+        have ip || missing="$missing iproute2"
+    fi
     # The public MQTT clients that the broker is tested with.
     have mosquitto_pub && have mosquitto_rr || missing="$missing mosquitto-clients"
     have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"

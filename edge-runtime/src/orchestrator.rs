@@ -1,4 +1,4 @@
-//! What runs apps on a node: Docker, host processes, or a fake for tests. Every step is
+//! What runs apps on a node: Docker, host processes, a Kubernetes, or a fake for tests. Every step is
 //! idempotent, and the truth is read from the real objects each time, never remembered.
 
 pub mod capabilities;
@@ -7,6 +7,7 @@ mod error;
 pub mod fake;
 mod files;
 pub mod images;
+pub mod k3s;
 pub mod process;
 mod tail;
 mod watch;
@@ -34,6 +35,8 @@ pub enum Orchestrator {
     Docker(docker::Docker),
     /// Processes of the host.
     Process(process::Process),
+    /// Workloads of a Kubernetes.
+    K3s(k3s::K3s),
     /// Nothing real; a test says how it behaves.
     Fake(fake::Fake),
 }
@@ -46,6 +49,8 @@ pub enum Kind {
     Docker,
     /// Processes of the host.
     Process,
+    /// Workloads of a Kubernetes.
+    K3s,
     /// Nothing real.
     Fake,
 }
@@ -56,6 +61,7 @@ impl Kind {
         match self {
             Self::Docker => "docker",
             Self::Process => "process",
+            Self::K3s => "k3s",
             Self::Fake => "fake",
         }
     }
@@ -73,6 +79,7 @@ impl Orchestrator {
         match self {
             Self::Docker(_) => Kind::Docker,
             Self::Process(_) => Kind::Process,
+            Self::K3s(_) => Kind::K3s,
             Self::Fake(_) => Kind::Fake,
         }
     }
@@ -82,6 +89,7 @@ impl Orchestrator {
         match self {
             Self::Docker(docker) => docker.capabilities(),
             Self::Process(process) => process.capabilities(),
+            Self::K3s(k3s) => k3s.capabilities(),
             Self::Fake(fake) => fake.capabilities(),
         }
     }
@@ -90,6 +98,7 @@ impl Orchestrator {
     pub async fn version(&self) -> Result<String, OrchestratorError> {
         match self {
             Self::Docker(docker) => Ok(docker.version().await?),
+            Self::K3s(k3s) => Ok(k3s.version().await?),
             Self::Process(_) | Self::Fake(_) => Ok(env!("CARGO_PKG_VERSION").to_owned()),
         }
     }
@@ -99,6 +108,7 @@ impl Orchestrator {
         match self {
             Self::Docker(docker) => Ok(docker.observe().await?),
             Self::Process(process) => Ok(process.observe().await?),
+            Self::K3s(k3s) => Ok(k3s.observe().await?),
             Self::Fake(fake) => Ok(fake.observe()?),
         }
     }
@@ -107,7 +117,7 @@ impl Orchestrator {
     pub async fn has_image(&self, image: &str) -> Result<bool, OrchestratorError> {
         match self {
             Self::Docker(docker) => Ok(docker.has_image(image).await?),
-            Self::Process(_) => Ok(true),
+            Self::Process(_) | Self::K3s(_) => Ok(true),
             Self::Fake(fake) => Ok(fake.has_image(image)?),
         }
     }
@@ -157,6 +167,7 @@ impl Orchestrator {
         match self {
             Self::Docker(docker) => Ok(docker.apply(step).await?),
             Self::Process(process) => Ok(process.apply(step).await?),
+            Self::K3s(k3s) => Ok(k3s.apply(step).await?),
             Self::Fake(fake) => Ok(fake.apply(step)?),
         }
     }
@@ -166,6 +177,7 @@ impl Orchestrator {
         match self {
             Self::Docker(docker) => docker.watch(),
             Self::Process(process) => process.watch(),
+            Self::K3s(k3s) => k3s.watch(),
             Self::Fake(fake) => fake.watch(),
         }
     }
@@ -175,6 +187,7 @@ impl Orchestrator {
         match self {
             Self::Docker(docker) => Ok(docker.logs(slot, tail).await?),
             Self::Process(process) => Ok(process.logs(slot, tail).await?),
+            Self::K3s(k3s) => Ok(k3s.logs(slot, tail).await?),
             Self::Fake(fake) => Ok(fake.logs(slot, tail)?),
         }
     }
@@ -188,6 +201,7 @@ impl Orchestrator {
         match self {
             Self::Docker(docker) => Ok(docker.exec(slot, command).await?),
             Self::Process(process) => Ok(process.exec(slot, command).await?),
+            Self::K3s(k3s) => Ok(k3s.exec(slot, command).await?),
             Self::Fake(fake) => Ok(fake.exec(slot, command)?),
         }
     }

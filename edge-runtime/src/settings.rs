@@ -39,6 +39,10 @@ pub struct Settings {
     pub orchestrator: Choice,
     /// The socket of the Docker daemon; `None`: the usual one.
     pub docker_socket: Option<PathBuf>,
+    /// How the cluster of the k3s orchestrator is reached; `None`: as a pod, or by `KUBECONFIG`.
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace of the k3s orchestrator; `None`: `gnomon`.
+    pub namespace: Option<String>,
     /// Where the broker listens, if not where the identity says; tried in turn.
     pub brokers: Option<Vec<Address>>,
     /// The proxy on the way to it.
@@ -92,10 +96,14 @@ pub enum LogFormat {
 pub struct Given {
     /// See [`Settings::data`].
     pub data: Option<PathBuf>,
-    /// `auto`, `docker` or `process`.
+    /// `auto`, `docker`, `process` or `k3s`.
     pub orchestrator: Option<String>,
     /// See [`Settings::docker_socket`].
     pub docker_socket: Option<PathBuf>,
+    /// See [`Settings::kubeconfig`].
+    pub kubeconfig: Option<PathBuf>,
+    /// See [`Settings::namespace`].
+    pub namespace: Option<String>,
     /// See [`Settings::brokers`].
     pub broker: Option<Brokers>,
     /// See [`Settings::proxy`].
@@ -171,11 +179,8 @@ pub enum SettingsError {
         source: Box<toml::de::Error>,
     },
     /// There is no such orchestrator.
-    #[error("{0:?} is no orchestrator; one is `auto`, `docker` or `process`")]
+    #[error("{0:?} is no orchestrator; one is `auto`, `docker`, `process` or `k3s`")]
     UnknownOrchestrator(String),
-    /// It is planned and not there.
-    #[error("the k3s orchestrator is not part of this version yet; use `docker` or `process`")]
-    NoK3s,
     /// The local HTTP may not listen there.
     #[error(transparent)]
     Http(#[from] ParseAtError),
@@ -213,6 +218,8 @@ impl Given {
             data: self.data.or(lower.data),
             orchestrator: self.orchestrator.or(lower.orchestrator),
             docker_socket: self.docker_socket.or(lower.docker_socket),
+            kubeconfig: self.kubeconfig.or(lower.kubeconfig),
+            namespace: self.namespace.or(lower.namespace),
             broker: self.broker.or(lower.broker),
             proxy: self.proxy.or(lower.proxy),
             keep_alive_s: self.keep_alive_s.or(lower.keep_alive_s),
@@ -241,6 +248,8 @@ impl Given {
             data: self.data.unwrap_or_else(|| DATA.into()),
             orchestrator: self.orchestrator.as_deref().map_or(Ok(Choice::Auto), str::parse)?,
             docker_socket: self.docker_socket,
+            kubeconfig: self.kubeconfig,
+            namespace: self.namespace,
             brokers: self.broker.map(Brokers::list).filter(|list| !list.is_empty()),
             proxy: self.proxy,
             keep_alive: (
@@ -314,7 +323,7 @@ impl FromStr for Choice {
             "auto" => Ok(Self::Auto),
             "docker" => Ok(Self::Fixed(Kind::Docker)),
             "process" => Ok(Self::Fixed(Kind::Process)),
-            "k3s" => Err(SettingsError::NoK3s),
+            "k3s" => Ok(Self::Fixed(Kind::K3s)),
             other => Err(SettingsError::UnknownOrchestrator(other.chars().take(64).collect())),
         }
     }
@@ -351,6 +360,7 @@ mod tests {
         assert!(given.update_key.is_some() && given.update_within_s.is_some());
         assert!(given.proxy.is_some() && given.keep_alive_max_s.is_some());
         assert!(broker.is_some() && keep_alive_s.is_some() && given.observe_every_s.is_some());
+        assert!(given.kubeconfig.is_some() && given.namespace.is_some());
         assert!(given.bind_prefixes.is_some() && given.min_free_mib.is_some());
         assert!(given.log_format.is_some() && given.http.is_some());
         assert!(given.write_kib_per_hour.is_some() && given.link_kib_per_day.is_some());
@@ -376,7 +386,10 @@ mod tests {
         assert!(toml::from_str::<Given>("proxy = \"ftp://a:1\"").is_err());
         let settle = |text: &str| toml::from_str::<Given>(text).unwrap().settle();
         assert!(matches!(settle("keep_alive_s = 1"), Err(SettingsError::OutOfRange { .. })));
-        assert!(matches!(settle("orchestrator = \"k3s\""), Err(SettingsError::NoK3s)));
+        assert_eq!(
+            settle("orchestrator = \"k3s\"").unwrap().orchestrator,
+            Choice::Fixed(Kind::K3s)
+        );
         assert!(settle("orchestrator = \"podman\"").is_err());
         assert!(matches!(settle("http = \"0.0.0.0:80\""), Err(SettingsError::Http(_))));
     }

@@ -37,7 +37,7 @@ pub(crate) struct RunArgs {
     /// The agent's data directory [default: /var/lib/gnomon-edge].
     #[arg(long, env = "GNOMON_EDGE_DATA")]
     data: Option<PathBuf>,
-    /// What runs apps: auto, docker or process.
+    /// What runs apps: auto, docker, process or k3s.
     #[arg(long, env = "GNOMON_EDGE_ORCHESTRATOR")]
     orchestrator: Option<String>,
     /// The Docker daemon's socket.

@@ -2,6 +2,7 @@
 
 use super::docker::DockerError;
 use super::fake::FakeError;
+use super::k3s::K3sError;
 use super::process::ProcessError;
 
 /// Why an orchestrator could not do what it was asked.
@@ -13,6 +14,9 @@ pub enum OrchestratorError {
     /// The process orchestrator could not.
     #[error(transparent)]
     Process(#[from] ProcessError),
+    /// The k3s orchestrator could not.
+    #[error(transparent)]
+    K3s(#[from] K3sError),
     /// A test said so.
     #[error(transparent)]
     Fake(#[from] FakeError),
@@ -25,6 +29,7 @@ impl OrchestratorError {
         match self {
             Self::Docker(error) => error.is_transient(),
             Self::Process(error) => error.is_transient(),
+            Self::K3s(error) => error.is_transient(),
             Self::Fake(error) => error.is_transient(),
         }
     }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use gnomon_edge::orchestrator::Orchestrator;
 use gnomon_edge::orchestrator::docker::{self, Docker};
 use gnomon_edge::orchestrator::fake::Fake;
+use gnomon_edge::orchestrator::k3s::{self, K3s};
 use gnomon_edge::orchestrator::process::{self, Process};
 use gnomon_edge::reconcile::model::{Health, Instance, InstanceState, Slot, Step};
 use gnomon_schemas::app::{AppSpec, HealthCheck, HealthTest, ServiceSpec};
@@ -33,6 +34,7 @@ enum Backend {
     Fake(Fake),
     Process(process::Settings),
     Docker(docker::Settings),
+    K3s(k3s::Settings),
 }
 
 impl Bench {
@@ -58,6 +60,13 @@ impl Bench {
         Self::new(Backend::Docker(settings), node, dir)
     }
 
+    pub(crate) fn k3s() -> Self {
+        let (node, dir) = (new_node(), tempfile::tempdir().unwrap());
+        let kubeconfig = Some(crate::kubernetes::kubeconfig().to_owned());
+        let settings = k3s::Settings { kubeconfig, ..k3s::Settings::new(node.clone()) };
+        Self::new(Backend::K3s(settings), node, dir)
+    }
+
     fn new(backend: Backend, node: NodeName, dir: TempDir) -> Self {
         Self { orchestrator: open(&backend), node, dir, backend }
     }
@@ -77,6 +86,9 @@ impl Bench {
             Backend::Process(settings) => {
                 Backend::Process(process::Settings { node: node.clone(), ..settings.clone() })
             }
+            Backend::K3s(settings) => {
+                Backend::K3s(k3s::Settings { node: node.clone(), ..settings.clone() })
+            }
             Backend::Docker(settings) => {
                 let (files_dir, secrets_dir) =
                     (dir.path().join("files"), dir.path().join("secrets"));
@@ -91,7 +103,7 @@ impl Bench {
     pub(crate) const fn docker_settings(&self) -> &docker::Settings {
         match &self.backend {
             Backend::Docker(settings) => settings,
-            Backend::Fake(_) | Backend::Process(_) => panic!("this is no Docker"),
+            Backend::Fake(_) | Backend::Process(_) | Backend::K3s(_) => panic!("this is no Docker"),
         }
     }
 
@@ -114,6 +126,7 @@ impl Bench {
         match &self.backend {
             Backend::Fake(fake) => fake.set_state(slot, InstanceState::Exited { code: 137 }),
             Backend::Process(_) => crate::process::kill_9(self.pid(slot).await),
+            Backend::K3s(_) => crate::kubernetes::kill_9(&self.instance(slot).await.id),
             Backend::Docker(_) => {
                 daemon::docker(&["kill", &self.instance(slot).await.id.0]);
             }
@@ -223,6 +236,7 @@ fn open(backend: &Backend) -> Orchestrator {
         Backend::Process(settings) => {
             Orchestrator::Process(Process::open(settings.clone()).unwrap())
         }
+        Backend::K3s(settings) => Orchestrator::K3s(K3s::new(settings.clone())),
         Backend::Docker(settings) => Orchestrator::Docker(Docker::new(settings.clone())),
     }
 }

@@ -17,7 +17,9 @@ use crate::daemon::{self, IMAGE, docker};
 fn why(result: Result<(), OrchestratorError>) -> DockerError {
     match result.expect_err("it fails") {
         OrchestratorError::Docker(error) => error,
-        other @ (OrchestratorError::Process(_) | OrchestratorError::Fake(_)) => panic!("{other}"),
+        other @ (OrchestratorError::Process(_)
+        | OrchestratorError::K3s(_)
+        | OrchestratorError::Fake(_)) => panic!("{other}"),
     }
 }
 

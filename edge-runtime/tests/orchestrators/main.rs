@@ -10,6 +10,7 @@ mod docker;
 mod everywhere;
 mod fake;
 mod images;
+mod kubernetes;
 mod process;
 mod real;
 mod registry;
@@ -76,3 +77,35 @@ macro_rules! really {
 everywhere!(on_fake, crate::bench::Bench::fake(), []);
 really!(on_process, crate::bench::Bench::process());
 really!(on_docker, crate::bench::Bench::docker());
+
+// Not among them: what needs checks faster than a second, what keeps files of a container from one run to the next, which no pod does, and
+// what looks at the exit code of a service that was stopped, which goes with its pod.
+run!(
+    on_k3s,
+    crate::bench::Bench::k3s(),
+    [
+        everywhere::an_instance_lives_from_create_to_remove,
+        everywhere::every_step_done_twice_is_done_once,
+        everywhere::the_exit_code_is_reported,
+        everywhere::a_killed_instance_is_observed_and_hinted_at,
+        everywhere::instances_are_adopted_after_a_restart_of_the_agent,
+        everywhere::an_outdated_instance_keeps_its_digest,
+        everywhere::two_nodes_do_not_see_each_other,
+        everywhere::the_replicas_of_a_service_are_told_apart,
+        everywhere::a_step_for_the_wrong_slot_touches_nothing,
+        everywhere::what_is_gone_is_stopped_and_removed_already,
+        everywhere::a_running_instance_is_not_removed,
+        everywhere::an_app_beyond_the_capabilities_is_refused,
+        everywhere::removing_an_app_leaves_nothing_but_volumes,
+        real::command_environment_configs_and_secrets_reach_the_instance,
+        real::a_start_period_keeps_a_slow_service_from_being_unhealthy,
+        real::the_last_lines_of_a_log_are_shown,
+        real::a_command_runs_where_the_instance_runs_and_its_end_is_told,
+        real::a_command_that_does_not_exist_is_a_permanent_failure,
+        kubernetes::a_service_that_is_kept_alive_is_started_again_after_its_end,
+        kubernetes::health_is_reported_by_a_probe_of_whole_seconds,
+        kubernetes::a_job_that_ended_runs_again,
+        kubernetes::an_image_that_is_nowhere_is_a_failure_with_a_reason,
+        kubernetes::what_asks_for_the_impossible_is_refused_and_nothing_is_made,
+    ]
+);

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use gnomon_edge::orchestrator::docker::{self, Docker};
+use gnomon_edge::orchestrator::k3s::{self, K3s};
 use gnomon_edge::orchestrator::process::{self, Process};
 use gnomon_edge::orchestrator::{Kind, Orchestrator};
 use gnomon_edge::settings::{Choice, Settings};
@@ -20,6 +21,9 @@ pub(super) async fn orchestrator(settings: &Settings, node: &NodeName) -> Result
         }
         (Choice::Fixed(Kind::Process), _) | (Choice::Auto, Some(Kind::Process)) => {
             Orchestrator::Process(process(settings, node)?)
+        }
+        (Choice::Fixed(Kind::K3s), _) | (Choice::Auto, Some(Kind::K3s)) => {
+            Orchestrator::K3s(k3s(settings, node))
         }
         (Choice::Fixed(Kind::Fake), _) => bail!("the fake orchestrator is for tests"),
         (Choice::Auto, _) => probe(settings, node).await?,
@@ -58,6 +62,16 @@ fn docker(settings: &Settings, node: &NodeName) -> Docker {
     Docker::new(own)
 }
 
+fn k3s(settings: &Settings, node: &NodeName) -> K3s {
+    let mut own = k3s::Settings::new(node.clone());
+    own.bind_prefixes.clone_from(&settings.bind_prefixes);
+    own.kubeconfig.clone_from(&settings.kubeconfig);
+    if let Some(namespace) = &settings.namespace {
+        own.namespace.clone_from(namespace);
+    }
+    K3s::new(own)
+}
+
 fn process(settings: &Settings, node: &NodeName) -> Result<Process> {
     let mut own = process::Settings::new(node.clone(), settings.data.join("process"));
     own.bind_prefixes.clone_from(&settings.bind_prefixes);
@@ -68,6 +82,7 @@ fn kept(path: &Path) -> Option<Kind> {
     match fs::read_to_string(path).ok()?.trim() {
         "docker" => Some(Kind::Docker),
         "process" => Some(Kind::Process),
+        "k3s" => Some(Kind::K3s),
         _ => None,
     }
 }

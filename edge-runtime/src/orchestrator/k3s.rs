@@ -1,0 +1,126 @@
+//! Runs services as workloads of a Kubernetes such as k3s: what is kept alive as a Deployment, what
+//! ends by itself as a Job, one for each copy and revision, so that the planner's steps have one
+//! meaning everywhere ([ADR 0011](../../../docs/adr/0011-k3s.md)). Objects without this node's label
+//! are never touched.
+
+mod api;
+mod error;
+mod exec;
+mod files;
+mod follow;
+mod lifecycle;
+mod names;
+mod objects;
+mod observe;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gnomon_schemas::id::NodeName;
+use tokio::sync::OnceCell;
+
+use super::watch::Watch;
+use super::{Capabilities, Kind};
+use crate::local::ExecOutput;
+use crate::reconcile::model::{Observed, Slot, Step};
+
+pub use error::K3sError;
+
+/// How long the API server may take to answer.
+const ANSWER: Duration = Duration::from_secs(15);
+/// How long a pod may take to begin or to be gone, beside its grace.
+const WORK: Duration = Duration::from_mins(1);
+
+/// How the k3s orchestrator of a node is set up.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The node; objects with the label of another one are not seen.
+    pub node: NodeName,
+    /// How the cluster is reached. `None`: by `KUBECONFIG`, or as what runs in a pod reaches its own.
+    pub kubeconfig: Option<PathBuf>,
+    /// The namespace of all objects.
+    pub namespace: String,
+    /// Directories of the cluster's nodes below which a bind mount may point.
+    pub bind_prefixes: Vec<PathBuf>,
+}
+
+impl Settings {
+    /// The usual setup: the namespace `gnomon`, and no bind mount permitted.
+    pub fn new(node: NodeName) -> Self {
+        Self { node, kubeconfig: None, namespace: "gnomon".to_owned(), bind_prefixes: Vec::new() }
+    }
+}
+
+/// The orchestrator of workloads. It remembers nothing but how the cluster is reached.
+#[derive(Clone)]
+pub struct K3s {
+    settings: Settings,
+    client: Arc<OnceCell<kube::Client>>,
+}
+
+impl std::fmt::Debug for K3s {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("K3s").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+impl K3s {
+    /// Uses a cluster; whether it answers shows with the first call.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, client: Arc::default() }
+    }
+
+    /// What it can do.
+    pub fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            kind: Kind::K3s,
+            images: true,
+            tmpfs: true,
+            limits: true,
+            nested_mounts: true,
+            users: true,
+            bind_prefixes: self.settings.bind_prefixes.clone(),
+        }
+    }
+
+    /// The version of the API server.
+    pub async fn version(&self) -> Result<String, K3sError> {
+        let client = self.client().await?;
+        let version = api::within("ask for the version", client.apiserver_version()).await?;
+        Ok(version.git_version)
+    }
+
+    /// Reads every workload that carries this node's label.
+    pub async fn observe(&self) -> Result<Observed, K3sError> {
+        lifecycle::observe(self).await
+    }
+
+    /// Does one step.
+    pub async fn apply(&self, step: &Step) -> Result<(), K3sError> {
+        match step {
+            // The kubelet of the node that a pod comes to fetches its image.
+            Step::Pull { .. } => Ok(()),
+            Step::Create { slot, spec } => files::create(self, slot, spec).await,
+            Step::Start { id, slot } => lifecycle::start(self, id, slot).await,
+            Step::Stop { id, slot, grace } => lifecycle::stop(self, id, slot, *grace).await,
+            Step::Remove { id, slot } => lifecycle::remove(self, id, slot).await,
+            Step::RemoveApp { app } => files::remove_app(self, app).await,
+        }
+    }
+
+    /// Follows the workloads and pods of this node.
+    pub fn watch(&self) -> Watch {
+        follow::watch(self)
+    }
+
+    /// The last lines that the newest pod of a slot wrote.
+    pub async fn logs(&self, slot: &Slot, tail: usize) -> Result<String, K3sError> {
+        exec::logs(self, slot, tail).await
+    }
+
+    /// Runs a command in the running pod of a slot.
+    pub async fn exec(&self, slot: &Slot, command: &[String]) -> Result<ExecOutput, K3sError> {
+        exec::exec(self, slot, command).await
+    }
+}

@@ -1,0 +1,122 @@
+//! Why the k3s orchestrator could not do what it was asked.
+
+use gnomon_schemas::id::ServiceName;
+
+use crate::orchestrator::Unsupported;
+use crate::reconcile::model::{InstanceId, Slot};
+
+/// Why the k3s orchestrator could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum K3sError {
+    /// It is not known how the cluster is reached.
+    #[error("cannot tell how to reach the cluster; set `kubeconfig`, or run in a pod: {0}")]
+    Setup(String),
+    /// The API server could not be reached.
+    #[error("cannot reach the API server to {doing}; check that it runs and the credentials")]
+    Unreachable {
+        /// What was being done.
+        doing: String,
+        /// What the client said.
+        source: Box<kube::Error>,
+    },
+    /// The API server took too long.
+    #[error("the API server did not answer in time when asked to {doing}")]
+    Slow {
+        /// What was being done.
+        doing: String,
+    },
+    /// The API server, a webhook, a quota or RBAC said no.
+    #[error("the API server refused to {doing}: {message} (status {code}{})", advice(*.code, .message))]
+    Refused {
+        /// What was being done.
+        doing: String,
+        /// The HTTP status.
+        code: u16,
+        /// What it said.
+        message: String,
+    },
+    /// A pod does not come up.
+    #[error("the pod does not start: {reason}")]
+    NotStarting {
+        /// What the kubelet or the scheduler says.
+        reason: String,
+        /// Whether that can pass by itself.
+        transient: bool,
+    },
+    /// A pod does not end.
+    #[error("the pods of {0} do not end; is their node there, is a finalizer stuck?")]
+    NotStopping(InstanceId),
+    /// The service asks for what this node does not permit.
+    #[error(transparent)]
+    Unsupported(#[from] Box<Unsupported>),
+    /// The service asks for what Kubernetes cannot do.
+    #[error("service {service} cannot run on Kubernetes: {what}")]
+    Unfit {
+        /// The service.
+        service: ServiceName,
+        /// What it cannot do, and what helps.
+        what: String,
+    },
+    /// The app has no such service.
+    #[error("the app has no service {0}")]
+    NoSuchService(ServiceName),
+    /// An object that somebody else made has the name of one of ours.
+    #[error("an object named {0} exists and is not Gnomon's; rename or remove it")]
+    Foreign(String),
+    /// No pod of the slot runs.
+    #[error("no pod of {0} runs")]
+    NotRunning(Slot),
+    /// The workload was removed by somebody else.
+    #[error("{0} is gone; it will be made again")]
+    Gone(InstanceId),
+    /// The workload is not the one that the step was meant for.
+    #[error("{0} does not belong to this slot; nothing was done to it")]
+    AnotherSlot(InstanceId),
+    /// A running workload cannot be removed.
+    #[error("{0} still runs; stop it first")]
+    StillRuns(InstanceId),
+}
+
+fn advice(code: u16, message: &str) -> &'static str {
+    match code {
+        401 => "; the credentials are not accepted",
+        403 if message.contains("quota") => "; raise the quota of the namespace",
+        403 => "; grant it to gnomon-edge, see deploy/k3s/rbac.yaml",
+        429 => "; it is overloaded",
+        _ => "",
+    }
+}
+
+impl K3sError {
+    /// Whether the same step may succeed later with nothing changed. Rights, quotas and webhooks
+    /// are changed by people meanwhile.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Refused { code, .. } => !matches!(code, 400 | 405 | 415 | 422),
+            Self::NotStarting { transient, .. } => *transient,
+            Self::Setup(_)
+            | Self::Unreachable { .. }
+            | Self::Slow { .. }
+            | Self::NotStopping(_)
+            | Self::NotRunning(_)
+            | Self::Gone(_)
+            | Self::StillRuns(_) => true,
+            Self::Unsupported(_)
+            | Self::Unfit { .. }
+            | Self::NoSuchService(_)
+            | Self::Foreign(_)
+            | Self::AnotherSlot(_) => false,
+        }
+    }
+
+    pub(super) fn from_client(doing: String, error: kube::Error) -> Self {
+        if let kube::Error::Api(status) = error {
+            return Self::Refused { doing, code: status.code, message: status.message };
+        }
+        Self::Unreachable { doing, source: Box::new(error) }
+    }
+
+    pub(super) const fn code(&self) -> Option<u16> {
+        if let Self::Refused { code, .. } = self { Some(*code) } else { None }
+    }
+}

@@ -1,0 +1,94 @@
+//! What each state of workload and pod means.
+
+use gnomon_schemas::app::Revision;
+use serde_json::json;
+
+use super::*;
+use crate::reconcile::model::Slot;
+
+const NOW: i64 = 1_800_000_000_000;
+
+fn seen(kind: Workload, asked: Option<&str>, status: Option<Value>) -> InstanceState {
+    let node: NodeName = "site".parse().unwrap();
+    let slot = Slot { app: "shop".parse().unwrap(), service: "web".parse().unwrap(), replica: 0 };
+    let mut annotations = names::about(&node, &slot, Revision::from_bytes([1; 16]));
+    if let Some(asked) = asked {
+        annotations[names::ASKED] = json!(asked);
+    }
+    let object = json!({ "metadata": { "name": "n", "annotations": annotations }, "spec": {} });
+    let pods: Vec<_> = status
+        .map(|status| {
+            json!({
+                "metadata": {
+                    "labels": { names::INSTANCE: "n" }, "annotations": { names::WINDOW: "5000" },
+                    "creationTimestamp": "2027-01-15T08:00:00Z",
+                },
+                "status": status,
+            })
+        })
+        .into_iter()
+        .collect();
+    instance(&node, kind, &object, &pods, NOW).unwrap().state
+}
+
+fn container(state: &Value, ready: bool) -> Option<Value> {
+    Some(json!({ "phase": "Running", "containerStatuses": [{ "ready": ready, "state": state }] }))
+}
+
+#[test]
+fn what_was_asked_speaks_where_there_is_no_pod() {
+    let state = |asked| seen(Workload::Job, asked, None);
+    assert_eq!(state(None), InstanceState::Created);
+    assert_eq!(state(Some("started")), InstanceState::Running(Health::Starting));
+    assert_eq!(state(Some("stopped")), InstanceState::Exited { code: 143 });
+}
+
+#[test]
+fn the_pod_speaks_where_there_is_one() {
+    let state = |status| seen(Workload::Deployment, Some("started"), status);
+    let ended = json!({ "terminated": { "exitCode": 7 } });
+    assert_eq!(state(container(&ended, false)), InstanceState::Exited { code: 7 });
+    let evicted = Some(json!({ "phase": "Failed", "reason": "Evicted" }));
+    assert_eq!(state(evicted), InstanceState::Exited { code: 255 });
+    let crashed = Some(json!({ "phase": "Running", "containerStatuses": [{
+        "state": { "waiting": { "reason": "CrashLoopBackOff" } },
+        "lastState": { "terminated": { "exitCode": 3 } },
+    }] }));
+    assert_eq!(state(crashed), InstanceState::Exited { code: 3 });
+    let waits = Some(json!({ "phase": "Pending" }));
+    assert_eq!(state(waits), InstanceState::Running(Health::Starting));
+}
+
+#[test]
+fn a_check_that_fails_is_forgiven_only_at_the_start() {
+    let health = |started: &str, changed: &str, ready| {
+        let mut status = container(&json!({ "running": { "startedAt": started } }), ready).unwrap();
+        status["conditions"] = json!([{ "type": "Ready", "lastTransitionTime": changed }]);
+        match seen(Workload::Job, Some("started"), Some(status)) {
+            InstanceState::Running(health) => health,
+            other => panic!("{other:?}"),
+        }
+    };
+    let (soon, long) = ("2027-01-15T07:59:57Z", "2027-01-15T07:59:00Z");
+    assert_eq!(health(soon, soon, false), Health::Starting);
+    assert_eq!(health(long, long, false), Health::Unhealthy);
+    assert_eq!(health(long, long, true), Health::Healthy);
+    assert_eq!(health(long, soon, false), Health::Unhealthy);
+}
+
+#[test]
+fn why_a_pod_does_not_start_is_said() {
+    let why =
+        |state: Value| trouble(&json!({ "status": { "containerStatuses": [{ "state": state }] } }));
+    let waiting =
+        |reason: &str| json!({ "waiting": { "reason": reason, "message": "no such thing" } });
+    assert_eq!(
+        why(waiting("ImagePullBackOff")),
+        Some(("ImagePullBackOff: no such thing".to_owned(), true))
+    );
+    assert_eq!(why(waiting("RunContainerError")).unwrap().1, false);
+    assert_eq!(why(waiting("ContainerCreating")), None);
+    let unschedulable = json!({ "status": { "conditions": [{
+        "type": "PodScheduled", "reason": "Unschedulable", "message": "0/1 nodes are available" }] } });
+    assert!(trouble(&unschedulable).unwrap().0.contains("0/1 nodes"));
+}
