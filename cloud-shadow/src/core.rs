@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+mod audit;
 mod handle;
 mod history;
 mod migrate;
@@ -19,6 +20,7 @@ mod sweep;
 mod tests;
 mod watch;
 
+pub use audit::{AUDIT, AuditEntry, AuditLimits, Deed, key_of as audit_key, read_audit};
 pub use handle::{CoreHandle, Refusal};
 pub use history::Past;
 pub(crate) use start::read_nodes;
@@ -41,6 +43,8 @@ use crate::store::Store;
 pub struct CoreConfig {
     /// The domain's part.
     pub domain: DomainConfig,
+    /// How much of who did what is kept.
+    pub audit: AuditLimits,
     /// The most watch streams.
     pub watchers: usize,
     /// The most changes that may wait for one watcher before it is cut off.
@@ -53,6 +57,7 @@ impl Default for CoreConfig {
     fn default() -> Self {
         Self {
             domain: DomainConfig::default(),
+            audit: AuditLimits::default(),
             watchers: 1000,
             watch_queue: 4 * ROUND,
             watch_memory: 16 * ROUND,
@@ -96,7 +101,7 @@ impl Core {
         let handle = CoreHandle::new(sender, Arc::clone(&parts.store));
         let sweep = sweep::run(handle.clone(), config.domain.history, parts.clock, stop.clone());
         drop(tokio::spawn(sweep));
-        let rounds = Rounds::new(domain, watchers, parts);
+        let rounds = Rounds::new(domain, watchers, parts, config.audit);
         let ended = CancellationToken::new();
         let (running, stopping) = (ended.clone().drop_guard(), stop.clone());
         let task = tokio::spawn(async move {

@@ -3,12 +3,14 @@
 //! [`domain`] decides and is pure; [`core`] is the one task that owns it; [`http`] and [`mqtt`]
 //! bring commands in and effects out; [`store`] keeps; [`server`] puts it all together.
 
+pub mod access;
 pub mod backup;
 pub mod check;
 pub mod clock;
 pub mod config;
 pub mod core;
 pub mod domain;
+pub mod gate;
 pub mod http;
 pub mod identity;
 pub mod link;
@@ -17,6 +19,7 @@ pub mod mqtt;
 mod quiet;
 pub mod rows;
 pub mod server;
+pub mod setup;
 pub mod store;
 
 /// An error with its causes, in one line.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use commands::broker::BrokerArgs;
+use commands::init::InitArgs;
 use commands::keep::{BackupArgs, CheckArgs, RestoreArgs};
 use gnomon_cloud::chain;
 use gnomon_cloud::config::{Config, LogFormat, ServeArgs};
@@ -17,14 +18,19 @@ use tracing_subscriber::EnvFilter;
 
 /// The cloud of Gnomon: keeps sites in the state that their operator wants.
 #[derive(Parser)]
-#[command(name = "gnomon-cloud", version, about)]
+#[command(name = "gnomon-cloud", version, about, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    /// Without a command: those of `serve`.
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make a folder with keys, a configuration file and the first token.
+    Init(InitArgs),
     /// Run the cloud until it is told to stop (SIGTERM or SIGINT).
     Serve(Box<ServeArgs>),
     /// Run the MQTT broker alone, for clients of any kind.
@@ -39,7 +45,9 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let Cli { command, serve: args } = Cli::parse();
+    let done = match command.unwrap_or_else(|| Command::Serve(Box::new(args))) {
+        Command::Init(args) => commands::init::init(args),
         Command::Serve(args) => serve(*args).await,
         Command::Broker(args) => commands::broker::run(args).await,
         Command::Backup(args) => commands::keep::backup(args).await,

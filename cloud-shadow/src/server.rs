@@ -15,9 +15,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Book;
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
-use crate::core::{self, Core, CoreParts};
+use crate::core::{self, Core, CoreHandle, CoreParts};
+use crate::gate::{self, Gate, OpenBookError};
 use crate::http::{self, Api};
 use crate::identity::{Identity, IdentityError, Roll};
 use crate::metrics::Metrics;
@@ -52,6 +54,9 @@ pub enum ServeError {
     /// The store's content cannot be used.
     #[error(transparent)]
     Core(#[from] core::StartError),
+    /// The book of tokens cannot be read.
+    #[error(transparent)]
+    Book(#[from] OpenBookError),
     /// The address of the HTTP API is taken or not ours.
     #[error("the HTTP API cannot listen on {addr}; is another server using it?")]
     Http {
@@ -74,8 +79,8 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, ServeError> {
         let lock = DataLock::take(&config.data)?;
         let was_used = Identity::is_in(&config.data);
-        let host = config.advertise.as_ref().map(Advertise::host);
-        let identity = Arc::new(Identity::open(&config.data, host, clock::since_1970())?);
+        let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
+        let identity = Arc::new(identity);
         let store_path = config.data.join(crate::backup::STORE);
         if was_used && std::fs::metadata(&store_path).map_or(0, |file| file.len()) == 0 {
             let path = store_path.display();
@@ -83,6 +88,7 @@ impl Server {
         }
         let store: Arc<dyn Store> = Arc::new(RedbStore::open(&store_path)?);
         let clock = Clock::start();
+        let book = open_book(&store).await?;
         let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
 
         let (listener, http_addr) = bind(config.http).await?;
@@ -102,11 +108,15 @@ impl Server {
         let core = Core::start(domain, parts, config.core);
         let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics));
         let stop = CancellationToken::new();
+        let gate = open_gate(&identity, book, core.handle())?;
         let api = Api {
             core: core.handle(),
+            gate,
             identity,
             metrics: Arc::new(registry),
             mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
+            https: None,
+            enrolment: config.enrolment,
             stop: stop.clone(),
         };
         let serving = http::serve(listener, http::router(api), config.http_limits, stop.clone());
@@ -137,6 +147,21 @@ impl Server {
         join("the broker's intake", self.intake).await;
         self.core.stop().await;
     }
+}
+
+async fn open_book(store: &Arc<dyn Store>) -> Result<Book, ServeError> {
+    let store = Arc::clone(store);
+    let read = tokio::task::spawn_blocking(move || gate::read_book(&*store)).await;
+    Ok(read.map_err(|_| core::StartError::Panicked)??)
+}
+
+/// The owner's token is in a file, unless `init` made one that is nowhere but with its holder; so
+/// whoever revokes the last one, or lost it, finds a new one there after a start.
+fn open_gate(identity: &Identity, book: Book, core: CoreHandle) -> Result<Gate, ServeError> {
+    let has_owner = book.has_owner(clock::unix_ms()) && !identity.has_owner_token();
+    let owner = if has_owner { None } else { Some(identity.owner_token()?) };
+    let local = identity.local_token()?;
+    Ok(Gate::new(book, identity.token_key.clone(), owner, local, core))
 }
 
 async fn join(what: &str, task: JoinHandle<()>) {

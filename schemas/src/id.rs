@@ -177,6 +177,19 @@ id! {
     ShadowName, thing("shadow", 64)
 }
 
+id! {
+    /// Who owns nodes, in a cloud that several share; an RFC 1123 label.
+    TenantName, label("tenant")
+}
+id! {
+    /// A named group of nodes; an RFC 1123 label.
+    PoolName, label("pool")
+}
+id! {
+    /// What somebody calls a token of the API by; an RFC 1123 label.
+    TokenName, label("token")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

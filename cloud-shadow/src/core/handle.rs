@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::Deed;
 use super::watch::{Position, WatchFilter, Watching};
 use crate::domain::{Answer, Command, Domain, Now, Rejection};
 use crate::store::{Op, Store};
@@ -54,6 +55,7 @@ pub(super) enum Input {
     Read(Reader),
     Watch(WatchFilter, Option<Position>, WatchReply),
     Forget(Vec<Op>),
+    Keep(Vec<Op>, Option<Deed>, Reply),
 }
 
 impl CoreHandle {
@@ -69,6 +71,14 @@ impl CoreHandle {
     /// Has rows of the history deleted, some time.
     pub(super) async fn forget(&self, ops: Vec<Op>) -> Result<(), Refusal> {
         self.send(Input::Forget(ops)).await
+    }
+
+    /// Writes rows that belong to no node, and what is to be remembered of it; once this returns
+    /// `Ok`, they are durable.
+    pub async fn keep(&self, ops: Vec<Op>, deed: Option<Deed>) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Keep(ops, deed, reply)).await?;
+        answer.await.unwrap_or(Err(Refusal::Stopping)).map(drop)
     }
 
     /// Carries out a command; once this returns `Ok`, it is durable.

@@ -58,6 +58,13 @@ impl Node {
         }
         self.tokens.remove(&hash);
         let mut ops = vec![Op::Delete { key: rows::token(&self.name, hash) }];
+        self.forget_expired(now, &mut ops);
+        let effects = self.certify(certificate, ops);
+        Ok(Done { answer: Answer::Nothing, effects })
+    }
+
+    /// Forgets certificates that have run out.
+    fn forget_expired(&mut self, now: Now, ops: &mut Vec<Op>) {
         let now_s = now.unix_ms / 1000;
         self.certificates.retain(|serial, record| {
             let is_good = record.not_after_s > now_s;
@@ -66,9 +73,17 @@ impl Node {
             }
             is_good
         });
+    }
+
+    /// Writes down a certificate that the node gets, and lets it in with it.
+    pub(super) fn certify(
+        &mut self,
+        certificate: CertificateRecord,
+        mut ops: Vec<Op>,
+    ) -> Vec<Effect> {
         ops.push(rows::put(rows::certificate(&self.name, &certificate.serial), &certificate));
         self.certificates.insert(certificate.serial.clone(), certificate);
         let admit = Effect::Admit(self.name.clone(), self.serials().map(str::to_owned).collect());
-        Ok(Done { answer: Answer::Nothing, effects: vec![Effect::Persist(ops), admit] })
+        vec![Effect::Persist(ops), admit]
     }
 }

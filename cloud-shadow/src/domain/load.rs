@@ -106,7 +106,7 @@ impl Domain {
         );
         Ok(Node {
             name: name.clone(),
-            labels: record.labels,
+            home: Arc::new(record),
             presence: sorted.presence,
             link: Link::Down,
             latest: None,

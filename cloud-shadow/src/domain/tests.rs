@@ -22,7 +22,7 @@ pub(super) fn at(millis: u64) -> Now {
 }
 
 pub(super) fn put_node(name: &str) -> Command {
-    command(name, Action::PutNode { labels: BTreeMap::new() })
+    command(name, Action::put_node())
 }
 
 pub(super) fn command(node: &str, action: Action) -> Command {
@@ -137,7 +137,8 @@ fn bad_labels_are_refused_by_name() {
     let mut domain = domain(Limits::default());
     for (key, value) in [("", "x"), ("a b", "x"), ("a", &"x".repeat(257))] {
         let labels = BTreeMap::from([(key.to_owned(), value.to_owned())]);
-        let rejection = domain.handle(command("site-1", Action::PutNode { labels }), at(0));
+        let rejection = domain
+            .handle(command("site-1", Action::PutNode { labels, tenant: None, pool: None }), at(0));
         assert_eq!(rejection.unwrap_err().code(), "bad_request", "{key:?}");
     }
     assert_eq!(domain.census().nodes, 0);
