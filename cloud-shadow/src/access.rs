@@ -6,7 +6,9 @@ mod book;
 mod grant;
 #[cfg(test)]
 mod laws;
+mod waiting;
 
 pub use authorize::{Action, Decision, Target, authorize};
 pub use book::{ACCESS, ApiToken, Book, BookRefusal, Edit, JoinToken};
 pub use grant::{Grant, Home, Role, Scope};
+pub use waiting::{Knock, Waiting, WaitingState};

@@ -109,6 +109,8 @@ struct FileHistory {
 #[serde(deny_unknown_fields)]
 struct FileEnrolment {
     certificate_days: Option<std::num::NonZeroU32>,
+    approve_unknown: Option<bool>,
+    pending: Option<NonZeroUsize>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -205,6 +207,18 @@ impl Config {
     pub fn hosts(&self) -> Vec<String> {
         let advertised = self.advertise.iter().map(|advertise| advertise.host().to_owned());
         advertised.chain(self.names.iter().cloned()).collect()
+    }
+
+    /// How nodes reach a port of the API, as `host:port`.
+    pub fn reached_at(&self, bound: SocketAddr) -> String {
+        let host = self.hosts().into_iter().next();
+        let host = host.unwrap_or_else(|| match bound.ip() {
+            ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            ip => ip.to_string(),
+        });
+        let is_bare_v6 = host.contains(':') && !host.starts_with('[');
+        let host = if is_bare_v6 { format!("[{host}]") } else { host };
+        format!("{host}:{}", bound.port())
     }
 
     /// A configuration with nothing but a data folder: any free port on the loopback address.
@@ -305,6 +319,8 @@ impl FileEnrolment {
         if let Some(days) = self.certificate_days {
             config.certificate_life = DAY * days.get();
         }
+        config.approve_unknown = self.approve_unknown.unwrap_or(config.approve_unknown);
+        config.pending = self.pending.map_or(config.pending, NonZeroUsize::get);
     }
 }
 

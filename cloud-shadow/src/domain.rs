@@ -224,6 +224,15 @@ impl Domain {
                 self.tokens.remove(&hash);
                 Ok(done)
             }
+            Action::Renew { shown, certificate } => node.renew(now, &shown, certificate),
+            Action::Shown { serial } => Ok(node.shown(&serial)),
+            Action::Revoke => {
+                let (done, tokens) = node.revoke();
+                for hash in tokens {
+                    self.tokens.remove(&hash);
+                }
+                Ok(done)
+            }
             Action::Write(write) => node.write(now, by, write, limits.shadows_per_node),
             Action::Tag { key, tags } => node.tag(key, tags),
             Action::Connected(session) => node.connected(now, session),

@@ -26,14 +26,18 @@ mod nodes;
 mod openapi;
 mod path;
 mod patience;
+mod pending;
 mod precondition;
 mod query;
+mod renew;
+mod revoke;
 mod search;
 mod server;
 mod sessions;
 mod shadows;
 mod shape;
 mod tags;
+pub mod tls;
 mod tokens;
 mod watch;
 
@@ -43,12 +47,12 @@ pub use error::ApiError;
 pub use openapi::description;
 pub use server::{HttpConfig, serve};
 
-use self::auth::Permit::{self, Needs, Open};
+use self::auth::Permit::{self, Needs, OfANode, Open};
 use self::auth::Permits;
 use crate::access::Action;
 use crate::core::CoreHandle;
 use crate::gate::Gate;
-use crate::identity::Identity;
+use crate::identity::{Identity, Roll};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -65,6 +69,8 @@ pub struct Api {
     pub mqtt: Arc<[String]>,
     /// Where nodes reach the API over HTTPS, as `host:port`.
     pub https: Option<String>,
+    /// Which certificates are good.
+    pub roll: Roll,
     /// How nodes join.
     pub enrolment: EnrolmentConfig,
     /// Ends the streams that would go on forever.
@@ -102,8 +108,8 @@ const fn on(method: Method, permit: Permit, handler: MethodRouter<Api>) -> Opera
 /// Every path, and what it takes from whom.
 fn routes() -> Vec<(&'static str, Vec<Operation>)> {
     use Action::{
-        CopyStore, ManageEnrolment, ManageNodes, ManageTokens, Read, ReadAudit, WriteDesired,
-        WriteTags,
+        ApproveUnknown, CopyStore, ManageEnrolment, ManageNodes, ManageTokens, Read, ReadAudit,
+        WriteDesired, WriteTags,
     };
     let (reads, deletes) = (Method::GET, Method::DELETE);
     let (puts, posts) = (Method::PUT, Method::POST);
@@ -156,7 +162,12 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
         ("/v1/join-tokens", joins),
         ("/v1/join-tokens/{id}", take(ManageEnrolment, delete(joins::revoke))),
         ("/v1/audit", vec![on(reads, Needs(ReadAudit), get(audit::list))]),
+        ("/v1/nodes/{node}/revoke", post(ManageEnrolment, routing::post(revoke::revoke))),
+        ("/v1/pending", vec![on(Method::GET, Needs(ApproveUnknown), get(pending::list))]),
+        ("/v1/pending/{id}/approve", post(ApproveUnknown, routing::post(pending::approve))),
+        ("/v1/pending/{id}/deny", post(ApproveUnknown, routing::post(pending::deny))),
         ("/v1/enroll", vec![on(posts.clone(), Open, routing::post(enroll::enroll))]),
+        ("/v1/renew", vec![on(posts.clone(), OfANode, routing::post(renew::renew))]),
     ]
 }
 

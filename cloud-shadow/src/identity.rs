@@ -18,7 +18,7 @@ use authority::ServerCertificate;
 pub use authority::{Authority, AuthorityError, NodeCertificate, SERVER_NAME};
 pub use files::FileError;
 pub use roll::Roll;
-pub use token::{AdminToken, Secret, TokenHash, TokenKey, token_id};
+pub use token::{AdminToken, Secret, TokenHash, TokenKey, short_id, token_id};
 
 /// The names of the files in the data folder.
 mod file {

@@ -74,6 +74,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let ready = serde_json::json!({
         "ready": true,
         "http": server.http_addr().to_string(),
+        "https": server.https_addr().map(|addr| addr.to_string()),
         "mqtt": server.mqtt_addr().to_string(),
         "data": data,
     });

@@ -90,6 +90,9 @@ pub struct CertificateRecord {
     pub serial: String,
     /// When it runs out, in seconds since 1970.
     pub not_after_s: u64,
+    /// The serial number of the one that it was given for, and that goes when it is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
 }
 
 /// That a backup was put back, and the streams have not begun anew yet.

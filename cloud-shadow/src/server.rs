@@ -13,6 +13,7 @@ use gnomon_broker::{Broker, BrokerConfig, ListenerConfig};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Book;
@@ -20,6 +21,7 @@ use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
 use crate::core::{self, Core, CoreHandle, CoreParts};
 use crate::gate::{self, Gate, OpenBookError};
+use crate::http::tls::{HttpsError, Shown};
 use crate::http::{self, Api};
 use crate::identity::{Identity, IdentityError, Roll};
 use crate::metrics::Metrics;
@@ -29,11 +31,12 @@ use crate::store::{RedbStore, Store, StoreError};
 /// A running cloud.
 pub struct Server {
     http_addr: SocketAddr,
+    https_addr: Option<SocketAddr>,
     mqtt_addr: SocketAddr,
     core: Core,
     broker: Broker,
     intake: JoinHandle<()>,
-    listener: JoinHandle<()>,
+    listeners: Vec<(&'static str, JoinHandle<()>)>,
     stop: CancellationToken,
     /// Held as long as the data folder is ours.
     _lock: DataLock,
@@ -45,6 +48,9 @@ pub enum ServeError {
     /// The data folder cannot be had.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The API cannot speak TLS.
+    #[error(transparent)]
+    Https(#[from] HttpsError),
     /// Keys, certificates or tokens cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -71,6 +77,27 @@ pub enum ServeError {
     Broker(#[from] gnomon_broker::StartError),
 }
 
+/// How often certificates of the API are looked at.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(10);
+
+/// The API with TLS.
+struct Https {
+    listener: TcpListener,
+    addr: SocketAddr,
+    shown: Arc<Shown>,
+    tls: Arc<rustls::ServerConfig>,
+}
+
+impl Https {
+    async fn open(config: &Config, identity: &Identity) -> Result<Option<Self>, ServeError> {
+        let Some(addr) = config.https else { return Ok(None) };
+        let shown = Arc::new(Shown::load(identity, config.https_files.clone())?);
+        let tls = http::tls::config(identity, Arc::clone(&shown))?;
+        let (listener, addr) = bind(addr).await?;
+        Ok(Some(Self { listener, addr, shown, tls }))
+    }
+}
+
 /// How long clients of the broker may take to go.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -92,6 +119,8 @@ impl Server {
         let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
 
         let (listener, http_addr) = bind(config.http).await?;
+        let https = Https::open(&config, &identity).await?;
+        let https_addr = https.as_ref().map(|https| https.addr);
         lock.announce(http_addr)?;
         let roll = Roll::default();
         domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
@@ -102,7 +131,7 @@ impl Server {
         metrics.register(&mut registry);
         broker.register(&mut registry);
 
-        let (attachment, link) = mqtt::attach(&broker, roll);
+        let (attachment, link) = mqtt::attach(&broker, roll.clone());
         let parts =
             CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
         let core = Core::start(domain, parts, config.core);
@@ -114,19 +143,45 @@ impl Server {
             gate,
             identity,
             metrics: Arc::new(registry),
+            https: https_addr.map(|addr| config.reached_at(addr)),
+            roll,
             mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
-            https: None,
             enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let serving = http::serve(listener, http::router(api), config.http_limits, stop.clone());
-        let listener = tokio::spawn(serving);
-        Ok(Self { http_addr, mqtt_addr, core, broker, intake, listener, stop, _lock: lock })
+        let (router, limits) = (http::router(api), config.http_limits);
+        let mut listeners = Vec::new();
+        if let Some(https) = https {
+            let watching = http::tls::watch(https.shown, CERTIFICATE_LOOK, stop.clone());
+            listeners.push(("the look at certificates", tokio::spawn(watching)));
+            let acceptor = Some(TlsAcceptor::from(https.tls));
+            let (router, stop) = (router.clone(), stop.clone());
+            let serving = http::serve(https.listener, acceptor, router, limits, stop);
+            listeners.push(("the HTTPS listener", tokio::spawn(serving)));
+        }
+        let serving = http::serve(listener, None, router, limits, stop.clone());
+        listeners.push(("the HTTP listener", tokio::spawn(serving)));
+        Ok(Self {
+            http_addr,
+            https_addr,
+            mqtt_addr,
+            core,
+            broker,
+            intake,
+            listeners,
+            stop,
+            _lock: lock,
+        })
     }
 
     /// Where the HTTP API listens.
     pub const fn http_addr(&self) -> SocketAddr {
         self.http_addr
+    }
+
+    /// Where the HTTP API listens with TLS.
+    pub const fn https_addr(&self) -> Option<SocketAddr> {
+        self.https_addr
     }
 
     /// Where the broker listens.
@@ -142,7 +197,9 @@ impl Server {
     /// Ends the requests and sessions that are under way and then everything else.
     pub async fn stop(self) {
         self.stop.cancel();
-        join("the HTTP listener", self.listener).await;
+        for (what, listener) in self.listeners {
+            join(what, listener).await;
+        }
         self.broker.shutdown(GRACE).await;
         join("the broker's intake", self.intake).await;
         self.core.stop().await;

@@ -140,7 +140,9 @@ pub fn init(wanted: &Wanted, now: Duration) -> Result<Made, InitError> {
 /// The example with what is wanted in it.
 fn settings(wanted: &Wanted, dir: &str) -> String {
     let text = |value: &dyn std::fmt::Display| toml::Value::String(value.to_string()).to_string();
-    let advertise = match (&wanted.advertise, wanted.names.first()) {
+    // Of a port that the system chooses nobody can be told.
+    let known = wanted.names.first().filter(|_| wanted.mqtt.port() != 0);
+    let advertise = match (&wanted.advertise, known) {
         (Some(advertise), _) => Some(text(advertise)),
         (None, Some(host)) if host.contains(':') => {
             Some(text(&format!("[{host}]:{}", wanted.mqtt.port())))
@@ -215,7 +217,7 @@ mod tests {
         let args = ServeArgs { config: Some(made.config.clone()), ..ServeArgs::default() };
         let config = Config::load(args).unwrap();
         assert_eq!(config.data, dir.path().canonicalize().unwrap());
-        assert_eq!(config.hosts(), ["cloud.example", "cloud.example", "10.1.2.3"]);
+        assert_eq!(config.hosts(), ["cloud.example", "10.1.2.3"]);
         assert_eq!(config.https, Some(SocketAddr::from(([127, 0, 0, 1], 0))));
         let mode = std::fs::metadata(&made.config).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);

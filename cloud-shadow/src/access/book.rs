@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::grant::{Grant, Scope};
+use super::waiting::Waiting;
 use crate::identity::TokenHash;
 use crate::rows::{self, ReadRowError};
 use crate::store::{Op, Pair};
@@ -62,6 +63,10 @@ pub enum Edit {
     Join(JoinToken),
     /// A join token is revoked, or used up.
     NoJoin(String),
+    /// A node waits, or is decided about.
+    Waiting(Waiting),
+    /// A node has waited too long.
+    NoWaiting(String),
 }
 
 impl Edit {
@@ -72,6 +77,8 @@ impl Edit {
             Self::NoToken(id) => Op::Delete { key: key('t', id) },
             Self::Join(token) => rows::put(key('j', &token.id), token),
             Self::NoJoin(id) => Op::Delete { key: key('j', id) },
+            Self::Waiting(waiting) => rows::put(key('w', &waiting.id), waiting),
+            Self::NoWaiting(id) => Op::Delete { key: key('w', id) },
         }
     }
 }
@@ -97,6 +104,9 @@ pub enum BookRefusal {
         /// How many.
         limit: usize,
     },
+    /// Nobody waits under this id.
+    #[error("nobody waits as {0}; `gnomon node pending` shows who does")]
+    NobodyWaits(String),
     /// The join token is unknown, used up or has run out.
     #[error("the join token is wrong, was used before, or has run out; make a new one")]
     BadJoinToken,
@@ -113,6 +123,7 @@ pub struct Book {
     by_hash: BTreeMap<TokenHash, String>,
     joins: BTreeMap<String, JoinToken>,
     joins_by_hash: BTreeMap<TokenHash, String>,
+    waiting: BTreeMap<String, Waiting>,
 }
 
 impl Book {
@@ -123,6 +134,9 @@ impl Book {
             match key.get(ACCESS.len()..) {
                 Some([b't', b'/', ..]) => book.apply(Edit::Token(rows::record(&key, &value)?)),
                 Some([b'j', b'/', ..]) => book.apply(Edit::Join(rows::record(&key, &value)?)),
+                Some([b'w', b'/', ..]) => {
+                    book.apply(Edit::Waiting(rows::record(&key, &value)?));
+                }
                 _ => return Err(rows::unreadable(&key)),
             }
         }
@@ -150,7 +164,17 @@ impl Book {
                     self.joins_by_hash.remove(&token.hash);
                 }
             }
+            Edit::Waiting(waiting) => {
+                self.waiting.insert(waiting.id.clone(), waiting);
+            }
+            Edit::NoWaiting(id) => {
+                self.waiting.remove(&id);
+            }
         }
+    }
+
+    pub(super) fn all_waiting(&self) -> impl Iterator<Item = &Waiting> {
+        self.waiting.values()
     }
 
     /// The good token of this fingerprint.

@@ -28,7 +28,8 @@ fn the_example_loads_and_shows_every_option() {
     assert!(https.is_some() && insecure_http.is_some());
     assert!(tls_certificate.is_none() && tls_key.is_none(), "they would have to be there");
     assert!(EXAMPLE.contains("# tls_certificate = ") && EXAMPLE.contains("# tls_key = "));
-    let FileEnrolment { certificate_days } = enrolment;
+    let FileEnrolment { certificate_days, approve_unknown, pending } = enrolment;
+    assert!(approve_unknown.is_some() && pending.is_some());
     let FileAudit { entries, days } = audit;
     assert!(certificate_days.is_some() && entries.is_some() && days.is_some());
     assert!(advertise.is_some() && log_format.is_some());

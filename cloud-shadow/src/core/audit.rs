@@ -65,6 +65,8 @@ impl Deed {
             Action::DeleteNode => ("node.delete", name.to_string()),
             Action::AddToken { .. } => ("node.join_token", name.to_string()),
             Action::Enrol { .. } | Action::Join { .. } => ("node.join", name.to_string()),
+            Action::Renew { .. } => ("node.renew", name.to_string()),
+            Action::Revoke => ("node.revoke", name.to_string()),
             Action::Tag { key, .. } => ("shadow.tag", format!("{name}/{key}")),
             Action::Write(write) => {
                 let action = match write.change {
@@ -77,6 +79,7 @@ impl Deed {
             Action::Connected(_)
             | Action::Disconnected(..)
             | Action::Received { .. }
+            | Action::Shown { .. }
             | Action::Timeout => return None,
         };
         let tenant = match (node, &command.action) {

@@ -323,6 +323,9 @@ impl Action {
             | Self::AddToken { .. }
             | Self::Enrol { .. }
             | Self::Join { .. }
+            | Self::Renew { .. }
+            | Self::Shown { .. }
+            | Self::Revoke
             | Self::Write(_)
             | Self::Tag { .. }
             | Self::Timeout => None,

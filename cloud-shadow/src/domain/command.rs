@@ -135,6 +135,20 @@ pub enum Action {
         /// What else changes with it: the token that it joined with.
         also: Vec<Op>,
     },
+    /// It gets a certificate for one that it has, which stays good until the new one is used.
+    Renew {
+        /// The serial number of the one that it has shown.
+        shown: String,
+        /// The certificate that it gets.
+        certificate: CertificateRecord,
+    },
+    /// It has connected with this certificate.
+    Shown {
+        /// The serial number.
+        serial: String,
+    },
+    /// It is shut out: its certificates and join tokens are good for nothing, its session ends.
+    Revoke,
     /// The `desired` half of a shadow is changed.
     Write(Write),
     /// A shadow gets other tags.

@@ -93,6 +93,9 @@ pub enum Rejection {
     /// The join token is unknown, used or out of date.
     #[error("the join token is wrong, was used before, or has run out; make a new one")]
     BadToken,
+    /// The certificate is none that the node was given, or has run out.
+    #[error("the certificate is none of the node {0} any more; join again with a new token")]
+    BadCertificate(NodeName),
     /// The message belongs to a session that is not the node's current one.
     #[error("the session is not the current one of the node {0}")]
     StaleSession(NodeName),
@@ -142,7 +145,7 @@ impl Rejection {
             Self::InvalidApp { .. } => "invalid_app",
             Self::LimitReached { .. } => "limit_reached",
             Self::BadLabel(_) => "bad_request",
-            Self::BadToken => "unauthorized",
+            Self::BadToken | Self::BadCertificate(_) => "unauthorized",
             Self::StaleSession(_) => "stale_session",
         }
     }

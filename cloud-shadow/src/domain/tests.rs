@@ -145,7 +145,8 @@ fn bad_labels_are_refused_by_name() {
 }
 
 fn enrol(hash: TokenHash) -> Command {
-    let certificate = CertificateRecord { serial: "01".to_owned(), not_after_s: u64::MAX };
+    let certificate =
+        CertificateRecord { serial: "01".to_owned(), not_after_s: u64::MAX, replaces: None };
     command("site-1", Action::Enrol { hash, certificate })
 }
 

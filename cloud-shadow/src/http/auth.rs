@@ -10,7 +10,9 @@ use axum::http::request::Parts;
 use axum::http::{Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use gnomon_schemas::id::NodeName;
 
+use super::server::Peer;
 use super::{Api, ApiError, Operation};
 use crate::access::{self, Action, Decision, Grant, Scope};
 use crate::core::Deed;
@@ -22,6 +24,8 @@ use crate::gate::Principal;
 pub(super) enum Permit {
     /// Anyone who reaches the port; what joins brings its own token.
     Open,
+    /// A node, by its certificate.
+    OfANode,
     /// Whose grant allows this.
     Needs(Action),
 }
@@ -93,6 +97,15 @@ pub(super) async fn guard(
     if permit == Some(Permit::Open) {
         return next.run(request).await;
     }
+    if permit == Some(Permit::OfANode) {
+        return match node_of(&api, &request) {
+            Ok(shown) => {
+                request.extensions_mut().insert(shown);
+                next.run(request).await
+            }
+            Err(error) => error.into_response(),
+        };
+    }
     let Some(principal) = shown_token(&request).and_then(|token| api.gate.who(token)) else {
         let message = "the call needs the header `Authorization: Bearer <token>`, with a token \
                        that is neither revoked nor out of date; `gnomon-cloud init` made the \
@@ -112,6 +125,34 @@ pub(super) async fn guard(
     request.extensions_mut().insert(Caller(author));
     request.extensions_mut().insert(Granted(grant));
     next.run(request).await
+}
+
+/// The node that calls, by a certificate that is good now, and the serial number of that.
+#[derive(Debug, Clone)]
+pub(super) struct NodeCaller {
+    pub(super) node: NodeName,
+    pub(super) serial: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for NodeCaller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(ApiError::internal)
+    }
+}
+
+fn node_of(api: &Api, request: &Request) -> Result<NodeCaller, ApiError> {
+    let peer = request.extensions().get::<Peer>();
+    let shown = peer.and_then(|peer| peer.certificate.as_deref());
+    let known = shown.and_then(|shown| api.roll.recognize(shown));
+    let (node, serial) = known.ok_or_else(|| {
+        ApiError::unauthorized(
+            "this needs HTTPS to the cloud itself and the certificate of a node that is neither \
+             revoked nor out of date; join again with a new token",
+        )
+    })?;
+    Ok(NodeCaller { node, serial })
 }
 
 fn check(principal: &Principal, action: Action) -> Result<(), ApiError> {

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
 use gnomon_schemas::id::NodeName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{Api, ApiError, body};
+use super::server::Peer;
+use super::{Api, ApiError, body, pending};
 use crate::access::{Book, Home, JoinToken, Scope};
 use crate::clock;
 use crate::domain::{Action, Author, Command};
@@ -23,11 +25,16 @@ use crate::rows::CertificateRecord;
 pub struct EnrolmentConfig {
     /// How long a node's certificate is good for.
     pub certificate_life: Duration,
+    /// Whether nodes without a token may wait for an operator to let them in.
+    pub approve_unknown: bool,
+    /// How many may wait.
+    pub pending: usize,
 }
 
 impl Default for EnrolmentConfig {
     fn default() -> Self {
-        Self { certificate_life: Duration::from_hours(90 * 24) }
+        let certificate_life = Duration::from_hours(90 * 24);
+        Self { certificate_life, approve_unknown: false, pending: 100 }
     }
 }
 
@@ -35,8 +42,8 @@ impl Default for EnrolmentConfig {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Enroll {
-    /// The join token.
-    token: String,
+    /// The join token; without one, the node waits for an operator, where that is allowed.
+    token: Option<String>,
     /// What the node calls itself, if the token is not one of a certain node.
     #[schema(value_type = Option<String>)]
     node: Option<NodeName>,
@@ -63,17 +70,25 @@ pub(super) struct EnrolledJson {
 
 /// Trades a join token and a signing request for a certificate.
 ///
+/// Without a token the node waits, where that is allowed, until an operator lets it in.
+///
 /// The certificate is signed before the token is used up, so that a bad request costs no token,
 /// and handed out only after that is durable, so that no token buys two.
 #[utoipa::path(post, path = "/v1/enroll", tag = "nodes",
     request_body(content = Enroll),
-    responses((status = 201, body = EnrolledJson)))]
+    responses((status = 201, body = EnrolledJson),
+        (status = 202, body = pending::PendingJson,
+            description = "It waits for an operator: ask again with the same key")))]
 pub(super) async fn enroll(
     State(api): State<Api>,
+    Extension(peer): Extension<Peer>,
     headers: HeaderMap,
     content: Body,
-) -> Result<(StatusCode, Json<EnrolledJson>), ApiError> {
+) -> Result<Response, ApiError> {
     let Enroll { token, node, csr_pem } = body::request(&headers, content, body::SMALL).await?;
+    let Some(token) = token else {
+        return pending::knock(&api, &peer, node, &csr_pem).await;
+    };
     let hash = api.gate.hash(token.trim());
     let owner = api.core.read(move |domain, now| domain.token_owner(hash, now).cloned()).await?;
     let (node, certificate) = match (owner, node) {
@@ -84,7 +99,8 @@ pub(super) async fn enroll(
         (Some(owner), _) => with_own_token(&api, hash, owner, &csr_pem).await?,
         (None, node) => with_fleet_token(&api, hash, node, &csr_pem).await?,
     };
-    Ok((StatusCode::CREATED, Json(EnrolledJson::new(&api, node, certificate))))
+    let answer = EnrolledJson::new(&api, node, certificate.pem);
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
 }
 
 /// Joins as the node that the token was made for.
@@ -135,16 +151,16 @@ async fn with_fleet_token(
     Ok((node, signed))
 }
 
-fn sign(api: &Api, node: &NodeName, csr_pem: &str) -> Result<NodeCertificate, ApiError> {
+pub(super) fn sign(api: &Api, node: &NodeName, csr_pem: &str) -> Result<NodeCertificate, ApiError> {
     let (now, life) = (clock::since_1970(), api.enrolment.certificate_life);
     Ok(api.identity.authority.sign_node(node, csr_pem, now, life)?)
 }
 
 impl EnrolledJson {
-    fn new(api: &Api, node: NodeName, certificate: NodeCertificate) -> Self {
+    pub(super) fn new(api: &Api, node: NodeName, certificate_pem: String) -> Self {
         Self {
             node,
-            certificate_pem: certificate.pem,
+            certificate_pem,
             ca_pem: api.identity.authority.certificate_pem().to_owned(),
             mqtt: api.mqtt.to_vec(),
             https: api.https.clone(),
@@ -155,6 +171,7 @@ impl EnrolledJson {
 
 impl From<&NodeCertificate> for CertificateRecord {
     fn from(certificate: &NodeCertificate) -> Self {
-        Self { serial: certificate.serial.clone(), not_after_s: certificate.not_after_s }
+        let (serial, not_after_s) = (certificate.serial.clone(), certificate.not_after_s);
+        Self { serial, not_after_s, replaces: None }
     }
 }

@@ -188,7 +188,7 @@ impl From<Rejection> for ApiError {
                 refuse(StatusCode::CONFLICT).with(json!({ "limit": limit }))
             }
             Rejection::BadLabel(_) => refuse(StatusCode::BAD_REQUEST),
-            Rejection::BadToken => refuse(StatusCode::UNAUTHORIZED),
+            Rejection::BadToken | Rejection::BadCertificate(_) => refuse(StatusCode::UNAUTHORIZED),
             Rejection::StaleSession(_) => refuse(StatusCode::CONFLICT),
         }
     }
@@ -209,6 +209,9 @@ impl From<BookRefusal> for ApiError {
         match refusal {
             BookRefusal::UnknownToken(_) => {
                 Self::new(StatusCode::NOT_FOUND, "unknown_token", message)
+            }
+            BookRefusal::NobodyWaits(_) => {
+                Self::new(StatusCode::NOT_FOUND, "nobody_waits", message)
             }
             BookRefusal::BeyondOwn => Self::forbidden(message),
             BookRefusal::Full { limit, .. } => {

@@ -16,8 +16,8 @@ use utoipa::{Modify, OpenApi};
 use super::auth::Permit;
 use super::error::ErrorJson;
 use super::{
-    api_tokens, apps, audit, backup, batch, enroll, health, history, joins, nodes, search,
-    sessions, shadows, shape, tags, tokens, watch,
+    api_tokens, apps, audit, backup, batch, enroll, health, history, joins, nodes, pending, renew,
+    revoke, search, sessions, shadows, shape, tags, tokens, watch,
 };
 
 #[cfg(test)]
@@ -37,6 +37,7 @@ mod tests;
         backup::read, apps::list, watch::watch,
         api_tokens::list, api_tokens::create, api_tokens::revoke,
         joins::list, joins::create, joins::revoke, audit::list,
+        pending::list, pending::approve, pending::deny, renew::renew, revoke::revoke,
     ),
     components(schemas(ErrorJson, shape::ChangedJson<'_>)),
     modifiers(&Common),
@@ -62,12 +63,15 @@ pub(super) async fn document() -> Response {
 struct Common;
 
 const BEARER: &str = "token";
+const CERTIFICATE: &str = "certificate";
 
 impl Modify for Common {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         let components = api.components.get_or_insert_default();
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         components.add_security_scheme(BEARER, scheme);
+        let scheme = SecurityScheme::MutualTls { description: None, extensions: None };
+        components.add_security_scheme(CERTIFICATE, scheme);
         for (status, text) in REFUSALS {
             components.responses.insert(format!("Refused{status}"), refusal(text).into());
         }
@@ -102,10 +106,14 @@ const REFUSALS: [(u16, &str); 13] = [
     (403, "The token is good, but not for this: `forbidden`"),
     (
         404,
-        "There is no such thing: `unknown_node`, `unknown_shadow`, `unknown_version`, `unknown_token`",
+        "There is no such thing: `unknown_node`, `unknown_shadow`, `unknown_version`, `unknown_token`, \
+      `nobody_waits`",
     ),
     (408, "The body did not come in time: `request_timeout`"),
-    (409, "There is a bound on how many there may be: `limit_reached`"),
+    (
+        409,
+        "It would be one too many, or is taken: `limit_reached`, `name_taken`, `tenant_is_fixed`",
+    ),
     (412, "A condition does not hold: `version_conflict`, `field_conflict`"),
     (413, "The body or the document is too large: `too_large`"),
     (415, "The body is not JSON: `unsupported_media_type`"),
@@ -151,14 +159,16 @@ fn complete(operation: &mut Operation, path: &str, writes: bool, permit: Option<
         operation.extensions.get_or_insert_default().merge(role);
     }
     let has_body = operation.request_body.is_some();
-    if !is_open {
+    if permit == Some(Permit::OfANode) {
+        operation.security = Some(vec![SecurityRequirement::new(CERTIFICATE, [""; 0])]);
+    } else if !is_open {
         operation.security = Some(vec![SecurityRequirement::new(BEARER, [""; 0])]);
     }
     for (status, _) in REFUSALS {
         let is_possible = match status {
             400 | 431 => true,
             401 | 404 | 500 | 503 => !is_open || has_body,
-            403 => !is_open,
+            403 => !is_open || path.ends_with("/enroll"),
             408 | 413 | 415 => has_body,
             409 => writes || path.ends_with("/watch") || path.ends_with("/backup"),
             412 | 507 => writes,

@@ -6,8 +6,8 @@ use std::time::Duration;
 use gnomon_schemas::id::NodeName;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
-    date_time_ymd,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _,
+    SerialNumber, date_time_ymd,
 };
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -102,6 +102,13 @@ impl Authority {
     /// What sites check the broker by.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// The SHA-256, in hexadecimal, of the key in a signing request.
+    pub fn key_of(request_pem: &str) -> Result<String, AuthorityError> {
+        let request = CertificateSigningRequestParams::from_pem(request_pem);
+        let request = request.map_err(AuthorityError::Request)?;
+        Ok(sha256(&request.public_key.subject_public_key_info()))
     }
 
     /// Signs the key in a node's signing request. Everything else in the request is left aside:

@@ -112,6 +112,11 @@ pub fn token_id(name: &str) -> String {
     format!("{name}-{}", hex(&rand::random::<[u8; 4]>()))
 }
 
+/// An id that follows from a text: twelve hexadecimal digits.
+pub fn short_id(text: &str) -> String {
+    hex(Sha256::digest(text.as_bytes()).get(..6).unwrap_or_default())
+}
+
 /// 256 random bits as text.
 pub(super) fn random_text() -> String {
     hex(&rand::random::<[u8; 32]>())

@@ -69,6 +69,11 @@ impl Api {
         Self { client: Client::new(), base: base.to_owned(), token }
     }
 
+    /// The same, with another token.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     pub(crate) fn base(&self) -> &str {
         &self.base
     }
