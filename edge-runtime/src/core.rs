@@ -32,6 +32,7 @@ mod meter;
 mod orders;
 mod pass;
 mod pulls;
+mod quality;
 mod redact;
 mod report;
 mod revisions;
@@ -47,6 +48,7 @@ pub use budget::Budgets;
 pub use input::{Effect, Input, StepFailure, Ticket};
 
 use allowance::Allowance;
+use budget::beat;
 use gate::Gate;
 use ledger::Ledger;
 use machines::{After, Machines};
@@ -115,6 +117,9 @@ pub struct Core {
     allowance: Allowance,
     /// Whether reports wait because the link's allowance is spent.
     muted: bool,
+    /// When the cloud is told next where this site stands, while reports wait.
+    heartbeat: Option<Moment>,
+    quality: quality::Link,
     effects: VecDeque<Effect>,
 }
 
@@ -153,6 +158,8 @@ impl Core {
             told: BTreeMap::new(),
             allowance: Allowance::new(config.budgets.link),
             muted: false,
+            heartbeat: None,
+            quality: quality::Link::default(),
             effects: VecDeque::new(),
             config,
         }
@@ -170,7 +177,11 @@ impl Core {
                     machines.receive(now, stream, &message);
                 }
             }
-            Input::Carried { bytes, wall_s } => self.on_carried(now, bytes, wall_s),
+            Input::Carried { traffic, quality, wall_s } => {
+                self.quality.quality = quality;
+                self.quality.traffic = traffic;
+                self.on_carried(now, traffic.total(), wall_s);
+            }
             Input::Hint => self.watching.hint(now),
             Input::Observed { observed, version, wall_s } => {
                 self.on_observed(now, observed, version, wall_s);
@@ -198,6 +209,7 @@ impl Core {
         }
         if let Some(machines) = &mut self.machines {
             let mut batch = machines.drain();
+            batch.after.extend(beat(&mut self.heartbeat, now, machines));
             batch.ops.extend(self.ledger.take());
             self.weigh(&mut batch.ops);
             if !batch.ops.is_empty() {
@@ -217,7 +229,8 @@ impl Core {
     /// When to call [`Self::handle`] with [`Input::Woken`] if nothing else happens, and why.
     pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
         let sync = self.machines.as_ref().and_then(|machines| machines.up.poll_timeout());
-        let due = [sync, self.watching.poll_timeout(), self.gate.poll_timeout()];
+        let heartbeat = self.heartbeat.map(|at| (at, "a sign of life while reports wait"));
+        let due = [sync, self.watching.poll_timeout(), self.gate.poll_timeout(), heartbeat];
         due.into_iter().flatten().min()
     }
 
@@ -230,6 +243,7 @@ impl Core {
 
     fn on_link_up(&mut self, now: Moment) {
         self.link = LinkState { up: true, since: now, reason: None };
+        self.heartbeat = self.muted.then_some(now);
         self.attempts.link_came_back(now);
         self.watching.want(now, "the link is back");
         if let Some(machines) = &mut self.machines {
@@ -240,6 +254,7 @@ impl Core {
     fn on_link_down(&mut self, now: Moment, reason: String) {
         let since = if self.link.up { now } else { self.link.since };
         self.link = LinkState { up: false, since, reason: Some(reason) };
+        self.heartbeat = None;
         if let Some(machines) = &mut self.machines {
             machines.link_down();
         }

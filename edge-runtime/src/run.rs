@@ -202,9 +202,8 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
     }
 
     fn observe(&mut self, version: bool) {
-        let traffic = self.link.traffic();
-        let bytes = traffic.bytes_in.saturating_add(traffic.bytes_out);
-        self.handle(Input::Carried { bytes, wall_s: errands::wall_s() });
+        let (traffic, quality) = (self.link.traffic(), self.link.quality());
+        self.handle(Input::Carried { traffic, quality, wall_s: errands::wall_s() });
         drop(
             self.errand(move |orchestrator, results| {
                 errands::observe(orchestrator, version, results)
@@ -227,6 +226,9 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
             let traffic = self.link.traffic();
             status.link.bytes_in = traffic.bytes_in;
             status.link.bytes_out = traffic.bytes_out;
+            status.link.desired = traffic.desired;
+            status.link.reported = traffic.reported;
+            status.link.quality = self.link.quality();
         }
         if let Some(answer) = self.waiting.take(ticket) {
             drop(answer.send(response));

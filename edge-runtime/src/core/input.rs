@@ -5,6 +5,7 @@ use std::time::Duration;
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::wire::Message;
 
+use crate::link::{Quality, Traffic};
 use crate::local::{Request, Response};
 use crate::reconcile::model::{Observed, Slot, Step};
 use crate::store::{Contents, Op};
@@ -36,10 +37,13 @@ pub enum Input {
     },
     /// A message of the cloud.
     Received(Stream, Message),
-    /// The link has carried so many bytes since it was made; told with each look at what runs.
+    /// What the link has carried since it was made, and how good it is; told with each look at
+    /// what runs.
     Carried {
-        /// Both ways.
-        bytes: u64,
+        /// Bytes.
+        traffic: Traffic,
+        /// How good it is.
+        quality: Quality,
         /// What the node's clock says, in seconds since 1970; right or wrong.
         wall_s: u64,
     },

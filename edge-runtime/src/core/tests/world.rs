@@ -14,6 +14,7 @@ use gnomon_sync::{Output, Reader, ReaderConfig, Writer, WriterConfig};
 use serde_json::{Value, json};
 
 use super::super::*;
+use crate::link::{Quality, Traffic};
 use crate::local::{Request, Response};
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::fake::Fake;
@@ -47,6 +48,7 @@ pub(super) struct World {
     pub(super) budgets: Budgets,
     /// What the link has carried since the agent started.
     pub(super) carried: u64,
+    pub(super) quality: Quality,
     /// Whether stops take for ever, until [`Self::end_stops`].
     pub(super) are_stops_slow: bool,
     slow_stops: Vec<Step>,
@@ -80,6 +82,7 @@ impl World {
             core: core(&fake, 1, Budgets::default()),
             budgets: Budgets::default(),
             carried: 0,
+            quality: Quality::default(),
             disk: MemoryDisk::new(),
             fake,
             now: Moment::from_millis(1000),
@@ -313,7 +316,9 @@ impl World {
             Effect::Publish(topic, message) => self.publish(&topic, &message),
             Effect::Observe { version } => {
                 self.log.push("observe".to_owned());
-                let carried = Input::Carried { bytes: self.carried, wall_s: self.wall_s() };
+                let traffic = Traffic { bytes_out: self.carried, ..Traffic::default() };
+                let (quality, wall_s) = (self.quality, self.wall_s());
+                let carried = Input::Carried { traffic, quality, wall_s };
                 self.core.handle(self.now, carried);
                 let seen = self.orchestrator().observe().now_or_never().unwrap();
                 self.inputs.push_back(match seen {
