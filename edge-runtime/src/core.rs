@@ -24,6 +24,7 @@ mod allowance;
 mod ask;
 mod budget;
 mod gate;
+mod images;
 mod input;
 mod ledger;
 mod machines;
@@ -50,6 +51,7 @@ pub use input::{Effect, Input, StepFailure, Ticket};
 use allowance::Allowance;
 use budget::beat;
 use gate::Gate;
+use images::Images;
 use ledger::Ledger;
 use machines::{After, Machines};
 use measured::Measured;
@@ -72,6 +74,8 @@ pub struct CoreConfig {
     pub observe_every: Duration,
     /// What may be written and sent.
     pub budgets: Budgets,
+    /// How long an image stays that nothing needs any more.
+    pub image_grace: Duration,
 }
 
 /// The decisions of a site agent.
@@ -103,6 +107,7 @@ pub struct Core {
     watching: Watching,
     work: Work,
     pulls: Pulls,
+    images: Images,
     statuses: BTreeMap<AppName, AppStatus>,
     /// The slots that somebody asked to restart, until they are stopped.
     restarts: BTreeSet<Slot>,
@@ -149,6 +154,7 @@ impl Core {
             attempts: Attempts::default(),
             work: Work::default(),
             pulls: Pulls::default(),
+            images: Images::default(),
             statuses: BTreeMap::new(),
             restarts: BTreeSet::new(),
             noted: BTreeSet::new(),
@@ -188,6 +194,9 @@ impl Core {
             }
             Input::Unreachable { reason } => self.on_unreachable(now, reason),
             Input::Found { image, is_here } => self.on_found(now, &image, is_here),
+            Input::Fetched { image, id } => self.images.fetched(&image, id),
+            Input::Surveyed(survey) => self.on_surveyed(now, survey),
+            Input::Cleared { image, outcome } => self.on_cleared(now, &image, outcome),
             Input::Done { step, outcome } => self.on_done(now, &step, outcome),
             Input::Loaded(contents) => self.on_loaded(now, contents),
             Input::Committed => self.on_committed(now),
@@ -211,6 +220,7 @@ impl Core {
             let mut batch = machines.drain();
             batch.after.extend(beat(&mut self.heartbeat, now, machines));
             batch.ops.extend(self.ledger.take());
+            batch.ops.extend(self.images.take());
             self.weigh(&mut batch.ops);
             if !batch.ops.is_empty() {
                 self.after_commit = batch.after;
@@ -263,6 +273,7 @@ impl Core {
     fn on_loaded(&mut self, now: Moment, contents: Contents) {
         self.gate.loaded();
         self.ledger.load(&contents.entries);
+        self.images.load(&contents.entries);
         self.load_spent(&contents.entries);
         let mut machines = Machines::restore(contents, &mut self.rng);
         if self.link.up {

@@ -182,6 +182,10 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
                     errands::find(orchestrator, image, results)
                 })),
                 Effect::Apply(step) => self.apply(step),
+                Effect::Survey => drop(self.errand(errands::survey)),
+                Effect::Clear { image, id } => drop(self.errand(move |orchestrator, results| {
+                    errands::clear(orchestrator, image, id, results)
+                })),
                 Effect::GiveUp { image } => self.give_up(&image),
                 Effect::Answer(ticket, response) => self.answer(ticket, response),
                 Effect::Exec { ticket, slot, command, timeout } => {
@@ -236,11 +240,15 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
     }
 
     fn apply(&mut self, step: Step) {
-        let image = if let Step::Pull { image, .. } = &step { Some(image.clone()) } else { None };
-        let errand =
-            self.errand(|orchestrator, results| errands::apply(orchestrator, step, results));
+        let Step::Pull { app, image } = step else {
+            drop(self.errand(|orchestrator, results| errands::apply(orchestrator, step, results)));
+            return;
+        };
+        let wanted = image.clone();
+        let pull = self
+            .errand(|orchestrator, results| errands::pull(orchestrator, app, wanted, results));
         self.pulls.retain(|_, pull| !pull.is_finished());
-        self.pulls.extend(image.map(|image| (image, errand)));
+        self.pulls.insert(image, pull);
     }
 
     /// The orchestrator breaks off what nobody waits for.

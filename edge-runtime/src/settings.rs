@@ -23,6 +23,7 @@ const KEEP_ALIVE_S: u64 = 30;
 const KEEP_ALIVE_MAX_S: u64 = 300;
 const OBSERVE_EVERY_S: u64 = 30;
 const MIN_FREE_MIB: u64 = 16;
+const IMAGE_GRACE_H: u64 = 24;
 const WRITE_KIB_PER_HOUR: u64 = 512;
 const MOST_KIB: u64 = 1 << 30;
 
@@ -49,6 +50,8 @@ pub struct Settings {
     pub min_free_bytes: u64,
     /// What may be written and sent.
     pub budgets: Budgets,
+    /// How long an image stays that nothing needs any more.
+    pub image_grace: Duration,
     /// Where workloads may ask over HTTP; `None`: nowhere.
     pub http: Option<At>,
     /// How logs look.
@@ -108,6 +111,8 @@ pub struct Given {
     pub link_kib_per_month: Option<u64>,
     /// See [`Budgets::dead_bands`].
     pub dead_bands: Option<BTreeMap<String, f64>>,
+    /// See [`Settings::image_grace`], in hours.
+    pub image_grace_h: Option<u64>,
     /// See [`Settings::http`].
     pub http: Option<String>,
     /// See [`Settings::log_format`].
@@ -205,6 +210,7 @@ impl Given {
             link_kib_per_day: self.link_kib_per_day.or(lower.link_kib_per_day),
             link_kib_per_month: self.link_kib_per_month.or(lower.link_kib_per_month),
             dead_bands: self.dead_bands.or(lower.dead_bands),
+            image_grace_h: self.image_grace_h.or(lower.image_grace_h),
             http: self.http.or(lower.http),
             log_format: self.log_format.or(lower.log_format),
         }
@@ -252,6 +258,12 @@ impl Given {
                 },
                 dead_bands: self.dead_bands.unwrap_or_default(),
             },
+            image_grace: Duration::from_hours(within(
+                "image_grace_h",
+                self.image_grace_h.unwrap_or(IMAGE_GRACE_H),
+                0,
+                24 * 365,
+            )?),
             http: self.http.as_deref().map(str::parse).transpose()?,
             log_format: self.log_format.unwrap_or_default(),
         })
@@ -317,6 +329,7 @@ mod tests {
         assert!(given.bind_prefixes.is_some() && given.min_free_mib.is_some());
         assert!(given.log_format.is_some() && given.http.is_some());
         assert!(given.write_kib_per_hour.is_some() && given.link_kib_per_day.is_some());
+        assert!(given.image_grace_h.is_some());
         assert!(given.link_kib_per_month.is_some() && given.dead_bands.is_some());
         let plain = Given::read(&example).unwrap().settle().unwrap();
         assert_eq!(plain, Given::default().settle().unwrap());

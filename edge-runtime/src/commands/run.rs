@@ -112,6 +112,7 @@ fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -
         capabilities: orchestrator.capabilities(),
         observe_every: settings.observe_every,
         budgets: settings.budgets.clone(),
+        image_grace: settings.image_grace,
     };
     Core::new(config, StdRng::from_rng(&mut rand::rng()))
 }

@@ -119,6 +119,15 @@ impl World {
         self.link_up = false;
     }
 
+    /// The disk loses what the cloud ever desired, and nothing else.
+    pub(super) fn forget_desired(&self) {
+        let mut store = self.disk.open();
+        let mut rows = Vec::new();
+        store.scan(b"down/", &mut |key, _| rows.push((key.to_vec(), None))).unwrap();
+        assert!(!rows.is_empty());
+        store.commit(&rows).unwrap();
+    }
+
     /// The cloud wishes an app of one service with this image.
     pub(super) fn put(&mut self, name: &str, image: &str) {
         self.cloud_down.put(self.now, &key(name), spec(image));
@@ -161,8 +170,9 @@ impl World {
     pub(super) fn end_pulls(&mut self) {
         self.is_link_slow = false;
         for (image, app) in std::mem::take(&mut self.slow) {
+            let pulled = self.orchestrator().pull(&app, &image).now_or_never().unwrap().unwrap();
+            self.hear_of(&image, pulled);
             let step = Step::Pull { app, image };
-            self.orchestrator().apply(&step).now_or_never().unwrap().unwrap();
             self.input(Input::Done { step, outcome: Ok(()) });
         }
     }
@@ -340,6 +350,17 @@ impl World {
                 let was_slow = self.slow.remove(&image).is_some();
                 assert!(was_slow || !self.is_link_slow, "{image} is not being fetched");
             }
+            Effect::Survey => {
+                self.log.push("survey".to_owned());
+                let seen = self.orchestrator().survey_images().now_or_never().unwrap();
+                self.inputs.push_back(Input::Surveyed(seen.map_err(|error| error.to_string())));
+            }
+            Effect::Clear { image, id } => {
+                self.log.push(format!("clear {image}"));
+                let outcome = self.orchestrator().clear_image(&image, &id).now_or_never().unwrap();
+                let outcome = outcome.map_err(|error| error.to_string());
+                self.inputs.push_back(Input::Cleared { image, outcome });
+            }
             Effect::Apply(step) => self.apply(step),
             Effect::Answer(_, response) => self.answers.push(response),
             Effect::Exec { slot, command, .. } => {
@@ -371,14 +392,25 @@ impl World {
                 let is_apart = matches!(step, Step::Pull { .. } | Step::Stop { .. });
                 let is_free = is_apart || self.busy.insert(step.app().clone());
                 assert!(is_free, "two steps of one app at once");
-                let outcome = self.orchestrator().apply(&step).now_or_never().unwrap();
+                let outcome = if let Step::Pull { app, image } = &step {
+                    let pulled = self.orchestrator().pull(app, image).now_or_never().unwrap();
+                    pulled.map(|id| self.hear_of(image, id))
+                } else {
+                    self.orchestrator().apply(&step).now_or_never().unwrap()
+                };
                 let outcome = outcome.map_err(|error| StepFailure {
                     transient: error.is_transient(),
+                    is_disk_full: error.to_string().contains("no space left"),
                     reason: error.to_string(),
                 });
                 self.inputs.push_back(Input::Done { step, outcome });
             }
         }
+    }
+
+    fn hear_of(&mut self, image: &str, id: Option<String>) {
+        let image = image.to_owned();
+        self.inputs.extend(id.map(|id| Input::Fetched { image, id }));
     }
 
     fn publish(&mut self, topic: &Topic, message: &Message) {
@@ -421,6 +453,7 @@ fn core(fake: &Fake, seed: u64, budgets: Budgets) -> Core {
         capabilities: fake.capabilities(),
         observe_every: Duration::from_secs(30),
         budgets,
+        image_grace: Duration::from_hours(24),
     };
     Core::new(config, rng(seed))
 }
