@@ -347,7 +347,7 @@ impl Core {
         tracing::info!(%app, version = %delivery.version, gone = delivery.document.is_none(),
             "desired state changed");
         if let Some(document) = &delivery.document {
-            self.cloud.insert(app.clone(), DesiredApp::read(delivery.version, document));
+            self.cloud.insert(app.clone(), DesiredApp::read(delivery.version, &document.unpack()));
             self.drop_local(app);
         } else {
             self.cloud.remove(app);
@@ -383,7 +383,7 @@ impl Core {
         let mut held = BTreeMap::new();
         for (key, half) in reader.halves() {
             if let ShadowKey::App(app) = key {
-                held.insert(app.clone(), (half.version, half.document.clone()));
+                held.insert(app.clone(), (half.version, half.document.unpack()));
             }
         }
         self.settled = !reader.is_incomplete();

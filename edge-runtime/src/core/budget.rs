@@ -106,10 +106,10 @@ impl Core {
     pub(super) fn measure(&mut self, now: Moment, key: &ShadowKey, document: Document) -> Fate {
         let goes = self.may_measure(now);
         let Some(machines) = &mut self.machines else { return Fate::Waits };
-        let held = machines.up.get(key).map(|held| held.document);
+        let held = machines.up.get(key).map(|held| held.document.to_value());
         let bands = &self.config.budgets.dead_bands;
         let waits = self.measured.get(key).is_some();
-        if !waits && held.is_some_and(|held| measured::is_no_news(held, &document, bands)) {
+        if !waits && held.is_some_and(|held| measured::is_no_news(&held, &document, bands)) {
             return Fate::NoNews;
         }
         if goes {
