@@ -40,6 +40,9 @@ GNOMON_CLOUD=target/debug/gnomon-cloud sh tests/api/run.sh
 stage "public MQTT clients against the broker"
 sh tests/conformance/run.sh
 
+stage "unchanged AWS SDKs against the cloud"
+sh tests/aws/run.sh
+
 stage "simulation: ${SEEDS:-200} seeds"
 cargo run --locked --quiet --package gnomon-sim -- sim --seeds "${SEEDS:-200}"
 cargo run --locked --quiet --package gnomon-sim -- sim --world system --seeds "${SEEDS:-200}"

@@ -15,6 +15,8 @@ have dockerd && have docker && have containerd && have runc || missing="$missing
 have busybox && busybox --list | grep -qx httpd || missing="$missing busybox-static"
 have iptables || missing="$missing iptables"
 if [ "$optional" != --optional ]; then
+    # Serves images to the tests of pulls.
+    have docker-registry || missing="$missing docker-registry"
     # The public MQTT clients that the broker is tested with.
     have mosquitto_pub && have mosquitto_rr || missing="$missing mosquitto-clients"
     have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"

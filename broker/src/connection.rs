@@ -38,6 +38,12 @@ const ANSWERS_AHEAD: u32 = 32 * 1024;
 /// Packets, in and out, after which other connections have their turn.
 const PACKETS_A_TURN: u16 = 256;
 
+/// Bytes, in and out, that count as one packet: long packets are work as well.
+const BYTES_A_PACKET: usize = 512;
+
+/// Packets in one turn from which on a connection is one of those that have much to do.
+const MUCH: u16 = 64;
+
 /// Reads and writes after which other connections have their turn.
 const STEPS_A_TURN: u8 = 32;
 
@@ -74,8 +80,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Served for Connection<S
                 Err(reason) => return Poll::Ready(reason),
             }
         }
+        self.packets_of_turn = PACKETS_A_TURN;
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    fn has_much_to_do(&self) -> bool {
+        self.packets_of_turn >= MUCH
     }
 
     fn outlet(&self) -> &Arc<Outlet> {
@@ -130,7 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let limit = self.registration.hub.policy.limits.packet;
             match codec::decode(protocol, self.wire.input(), limit) {
                 Ok(Some(packet)) => {
-                    self.packets_of_turn = self.packets_of_turn.saturating_add(1);
+                    self.work(1);
                     self.take(packet, now)?;
                 }
                 Ok(None) => break,
@@ -193,6 +204,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Counts packets, or what is as much work, of this turn.
+    fn work(&mut self, packets: usize) {
+        let packets = u16::try_from(packets).unwrap_or(u16::MAX);
+        self.packets_of_turn = self.packets_of_turn.saturating_add(packets);
+    }
+
     fn wants_input(&self) -> bool {
         self.gate.is_none()
             && self.unsent_answers < ANSWERS_AHEAD
@@ -244,8 +261,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         self.registration.hub.metrics.messages.incoming.inc();
         let routed = self.registration.hub.route(message, Some(self.registration.id));
-        let reached = u16::try_from(routed.reached.saturating_sub(1)).unwrap_or(u16::MAX);
-        self.packets_of_turn = self.packets_of_turn.saturating_add(reached);
+        self.work(routed.reached.saturating_sub(1));
         // QoS 0 is dropped when there is no room, so that it never holds its publisher up.
         let congested = routed.congested.filter(|_| ack.is_some());
         let pause = self.registration.hub.policy.limits.congestion_pause;
@@ -306,7 +322,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let before = self.wire.unwritten();
         match (codec::encode(agreement.dialect, packet, self.wire.output()), message) {
             (Ok(()), Some(_)) => {
-                self.packets_of_turn = self.packets_of_turn.saturating_add(1);
+                self.work(1);
                 self.registration.hub.metrics.messages.outgoing.inc();
                 Ok(())
             }
@@ -336,11 +352,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match progress {
             Ok(Progress::Read(count)) => {
                 self.registration.hub.metrics.bytes.incoming.inc_by(count as u64);
+                self.work(count / BYTES_A_PACKET);
                 self.session.received(now);
                 Ok(())
             }
             Ok(Progress::Wrote(count)) => {
                 self.registration.hub.metrics.bytes.outgoing.inc_by(count as u64);
+                self.work(count / BYTES_A_PACKET);
                 self.writing_since = None;
                 if self.wire.unwritten() == 0 {
                     self.unsent_answers = 0;

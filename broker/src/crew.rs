@@ -16,9 +16,15 @@ mod desk;
 mod member;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub(crate) use desk::{Desk, Place};
 use member::Member;
+
+/// How often the runtime of a broker should look for events of the system, in polls of tasks
+/// (`tokio::runtime::Builder::event_interval`): a task of the crew works for about a millisecond,
+/// and who has just asked for something should not wait for sixty of those.
+pub const EVENT_INTERVAL: u32 = 8;
 
 /// What a connection does at its end.
 pub(crate) type Farewell = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -27,6 +33,9 @@ pub(crate) type Farewell = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub(crate) trait Served: Send {
     /// Goes on until it has to wait or others have their turn; ready at its end.
     fn poll_serve(&mut self, cx: &mut Context<'_>) -> Poll<DisconnectReason>;
+
+    /// Whether its last turn ended before it had done everything, or nearly so.
+    fn has_much_to_do(&self) -> bool;
 
     /// Where its messages wait. Whatever wakes it wakes the connection.
     fn outlet(&self) -> &Arc<Outlet>;

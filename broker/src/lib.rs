@@ -50,6 +50,7 @@ pub use auth::{
     SubjectError, TokenKey, TokenKeyError, Tokens, hash_password,
 };
 pub use broker::{BoundListener, Broker, BrokerConfig, ListenerConfig, ReloadError, StartError};
+pub use crew::EVENT_INTERVAL;
 pub use filter::{Level, TopicFilter};
 pub use limits::Limits;
 pub use listener::{Endpoint, Transport};

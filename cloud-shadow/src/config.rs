@@ -78,6 +78,8 @@ struct File {
     enrolment: FileEnrolment,
     #[serde(default)]
     audit: FileAudit,
+    #[serde(default)]
+    aws: FileAws,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -120,6 +122,14 @@ struct FileAudit {
     days: Option<std::num::NonZeroU32>,
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileAws {
+    access_keys: Option<PathBuf>,
+    document_bytes: Option<NonZeroUsize>,
+    shadows_per_thing: Option<NonZeroUsize>,
+}
+
 /// Everything that is configured.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -139,6 +149,8 @@ pub struct Config {
     pub advertise: Option<Advertise>,
     /// How the log looks.
     pub log_format: LogFormat,
+    /// The file with the keys that clients of AWS sign with; `None`: there are none.
+    pub access_keys: Option<PathBuf>,
     /// The core's part.
     pub core: crate::core::CoreConfig,
     /// The HTTP listener's part.
@@ -253,6 +265,7 @@ impl Config {
             mqtt: args.mqtt.or(file.mqtt).unwrap_or(SocketAddr::from(([0, 0, 0, 0], 8883))),
             advertise: args.advertise.or(file.advertise),
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
+            access_keys: file.aws.access_keys.clone(),
             core: crate::core::CoreConfig::default(),
             http_limits: crate::http::HttpConfig::default(),
             enrolment: crate::http::EnrolmentConfig::default(),
@@ -263,6 +276,7 @@ impl Config {
         file.history.apply(&mut config.core.domain.history);
         file.enrolment.apply(&mut config.enrolment);
         file.audit.apply(&mut config.core.audit);
+        file.aws.apply(&mut config.core.things);
         Ok(config)
     }
 }
@@ -288,6 +302,17 @@ impl FileLimits {
         set(&mut config.core.watch_queue, self.watch_queue);
         set(&mut config.http_limits.connections, self.http_connections);
         set(&mut config.broker.connections, self.mqtt_connections);
+    }
+}
+
+impl FileAws {
+    fn apply(self, limits: &mut crate::aws::domain::Limits) {
+        if let Some(bytes) = self.document_bytes {
+            limits.document_bytes = bytes.get();
+        }
+        if let Some(shadows) = self.shadows_per_thing {
+            limits.shadows_per_thing = shadows.get();
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 mod audit;
+mod graves;
 mod handle;
 mod history;
 mod migrate;
@@ -18,6 +19,7 @@ mod start;
 mod sweep;
 #[cfg(test)]
 mod tests;
+mod things;
 mod watch;
 
 pub use audit::{AUDIT, AuditEntry, AuditLimits, Deed, key_of as audit_key, read_audit};
@@ -45,6 +47,8 @@ pub struct CoreConfig {
     pub domain: DomainConfig,
     /// How much of who did what is kept.
     pub audit: AuditLimits,
+    /// The bounds of things.
+    pub things: crate::aws::domain::Limits,
     /// The most watch streams.
     pub watchers: usize,
     /// The most changes that may wait for one watcher before it is cut off.
@@ -58,6 +62,7 @@ impl Default for CoreConfig {
         Self {
             domain: DomainConfig::default(),
             audit: AuditLimits::default(),
+            things: crate::aws::domain::Limits::default(),
             watchers: 1000,
             watch_queue: 4 * ROUND,
             watch_memory: 16 * ROUND,
@@ -101,7 +106,7 @@ impl Core {
         let handle = CoreHandle::new(sender, Arc::clone(&parts.store));
         let sweep = sweep::run(handle.clone(), config.domain.history, parts.clock, stop.clone());
         drop(tokio::spawn(sweep));
-        let rounds = Rounds::new(domain, watchers, parts, config.audit);
+        let rounds = Rounds::new(domain, watchers, parts, &config);
         let ended = CancellationToken::new();
         let (running, stopping) = (ended.clone().drop_guard(), stop.clone());
         let task = tokio::spawn(async move {

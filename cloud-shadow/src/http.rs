@@ -16,7 +16,7 @@ mod audit;
 mod auth;
 mod backup;
 mod batch;
-mod body;
+pub(crate) mod body;
 mod enroll;
 mod error;
 mod health;
@@ -37,10 +37,12 @@ mod sessions;
 mod shadows;
 mod shape;
 mod tags;
+mod things;
 pub mod tls;
 mod tokens;
 mod watch;
 
+pub(crate) use auth::{bearer, may};
 pub(crate) use backup::BACKUP;
 pub use enroll::EnrolmentConfig;
 pub use error::ApiError;
@@ -50,6 +52,7 @@ pub use server::{HttpConfig, serve};
 use self::auth::Permit::{self, Needs, OfANode, Open};
 use self::auth::Permits;
 use crate::access::Action;
+use crate::aws::AccessKeys;
 use crate::core::CoreHandle;
 use crate::gate::Gate;
 use crate::identity::{Identity, Roll};
@@ -63,6 +66,8 @@ pub struct Api {
     pub gate: Gate,
     /// The certificate authority.
     pub identity: Arc<Identity>,
+    /// With which keys clients of AWS sign.
+    pub keys: Arc<AccessKeys>,
     /// The metrics that are shown.
     pub metrics: Arc<Registry>,
     /// Where nodes reach the broker, as `host:port`.
@@ -91,7 +96,8 @@ pub fn router(api: Api) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn_with_state((api.clone(), permits), auth::guard))
-        .with_state(api)
+        .with_state(api.clone())
+        .merge(crate::aws::rest::router(api))
 }
 
 /// A method of a path, who may call it, and what answers. There is no other way to make a route.
@@ -108,8 +114,8 @@ const fn on(method: Method, permit: Permit, handler: MethodRouter<Api>) -> Opera
 /// Every path, and what it takes from whom.
 fn routes() -> Vec<(&'static str, Vec<Operation>)> {
     use Action::{
-        ApproveUnknown, CopyStore, ManageEnrolment, ManageNodes, ManageTokens, Read, ReadAudit,
-        WriteDesired, WriteTags,
+        ApproveUnknown, CopyStore, ManageEnrolment, ManageNodes, ManageThings, ManageTokens, Read,
+        ReadAudit, ReadThings, WriteDesired, WriteTags,
     };
     let (reads, deletes) = (Method::GET, Method::DELETE);
     let (puts, posts) = (Method::PUT, Method::POST);
@@ -166,6 +172,9 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
         ("/v1/pending", vec![on(Method::GET, Needs(ApproveUnknown), get(pending::list))]),
         ("/v1/pending/{id}/approve", post(ApproveUnknown, routing::post(pending::approve))),
         ("/v1/pending/{id}/deny", post(ApproveUnknown, routing::post(pending::deny))),
+        ("/v1/things", vec![on(Method::GET, Needs(ReadThings), get(things::list))]),
+        ("/v1/things/{thing}/certificates", post(ManageThings, routing::post(things::certify))),
+        ("/v1/things/{thing}/certificates/{serial}", take(ManageThings, delete(things::revoke))),
         ("/v1/enroll", vec![on(posts.clone(), Open, routing::post(enroll::enroll))]),
         ("/v1/renew", vec![on(posts.clone(), OfANode, routing::post(renew::renew))]),
     ]

@@ -4,6 +4,7 @@
 //! bring commands in and effects out; [`store`] keeps; [`server`] puts it all together.
 
 pub mod access;
+pub mod aws;
 pub mod backup;
 pub mod check;
 pub mod clock;

@@ -1,7 +1,7 @@
 //! The cloud's way to the nodes: what the core needs of a broker, and nothing more.
 
-use gnomon_schemas::id::NodeName;
-use gnomon_schemas::topic::Topic;
+use gnomon_schemas::id::{DeviceName, NodeName};
+use gnomon_schemas::topic::{ThingTopic, Topic};
 
 use crate::domain::Session;
 
@@ -12,6 +12,12 @@ pub trait Link: Send + Sync + 'static {
 
     /// From now on a node is let in with these certificates and with no others.
     fn admit(&self, node: &NodeName, serials: &[String]);
+
+    /// Says something about a shadow of a thing to whoever is subscribed.
+    fn publish_thing(&self, topic: &ThingTopic, body: Vec<u8>);
+
+    /// From now on a thing is let in with these certificates and with no others.
+    fn admit_thing(&self, thing: &DeviceName, serials: &[String]);
 
     /// Ends a session.
     fn close(&self, session: Session);

@@ -43,24 +43,34 @@ enum Command {
     Check(CheckArgs),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    let Cli { command, serve: args } = Cli::parse();
-    let done = match command.unwrap_or_else(|| Command::Serve(Box::new(args))) {
-        Command::Init(args) => commands::init::init(args),
-        Command::Serve(args) => serve(*args).await,
-        Command::Broker(args) => commands::broker::run(args).await,
-        Command::Backup(args) => commands::keep::backup(args).await,
-        Command::Restore(args) => commands::keep::restore(&args),
-        Command::Check(args) => commands::keep::check(&args),
-    };
-    match done {
+/// After a storm of connections or a flood of messages its memory goes back to the system.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let Cli { command, serve } = Cli::parse();
+    let command = command.unwrap_or_else(|| Command::Serve(Box::new(serve)));
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.event_interval(gnomon_broker::EVENT_INTERVAL).enable_all().build();
+    let runtime = runtime.context("cannot start the threads of the runtime");
+    match runtime.and_then(|runtime| runtime.block_on(run(command))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // With stderr gone there is nobody left to tell.
             drop(writeln!(io::stderr(), "gnomon-cloud: {}", chain(error.as_ref())));
             ExitCode::FAILURE
         }
+    }
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Init(args) => commands::init::init(args),
+        Command::Serve(args) => serve(*args).await,
+        Command::Broker(args) => commands::broker::run(args).await,
+        Command::Backup(args) => commands::keep::backup(args).await,
+        Command::Restore(args) => commands::keep::restore(&args),
+        Command::Check(args) => commands::keep::check(&args),
     }
 }
 

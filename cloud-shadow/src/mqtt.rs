@@ -8,10 +8,11 @@ use gnomon_broker::{
     Acl, AttachConfig, Attachment, AttachmentEvent, Broker, DisconnectReason, Principal, Publisher,
     Qos, Role, Rule, SessionId, TopicFilter, TopicLimits, TopicName,
 };
-use gnomon_schemas::id::NodeName;
-use gnomon_schemas::topic::{FROM_ALL_NODES, NODE_PUBLISHES, NODE_SUBSCRIBES, Topic};
+use gnomon_schemas::id::{DeviceName, NodeName};
+use gnomon_schemas::topic::{FROM_ALL_NODES, NODE_PUBLISHES, NODE_SUBSCRIBES, ThingTopic, Topic};
 use gnomon_schemas::wire::Message;
 
+use crate::aws::{self, mqtt::ThingLink};
 use crate::core::CoreHandle;
 use crate::domain::{Action, Author, Command, Session};
 use crate::identity::Roll;
@@ -22,22 +23,28 @@ use crate::quiet::Quiet;
 /// How many events of the broker may wait for the core before clients have to wait.
 const EVENTS: usize = 4096;
 
-/// What a node may do at the broker; nobody else may do anything.
+/// What nodes and things may do at the broker; nobody else may do anything.
 pub fn acl() -> Acl {
     let pattern = |text: &str| text.parse().expect("the protocol's patterns are well formed");
-    Acl::new(vec![Rule {
+    let node = Rule {
         role: Role::Node,
         publish: vec![pattern(NODE_PUBLISHES)],
         subscribe: vec![pattern(NODE_SUBSCRIBES)],
-    }])
+    };
+    Acl::new(vec![node, aws::mqtt::rule()])
 }
 
 /// Connects the cloud to its broker.
-pub fn attach(broker: &Broker, roll: Roll) -> (Attachment, Arc<BrokerLink>) {
+pub(crate) fn attach(
+    broker: &Broker,
+    roll: Roll,
+    things: Arc<ThingLink>,
+) -> (Attachment, Arc<BrokerLink>) {
     let filter = TopicFilter::parse(FROM_ALL_NODES, TopicLimits::MQTT);
     let filters = vec![filter.expect("the protocol's filter is well formed")];
     let attachment = broker.attach(AttachConfig { filters, capacity: EVENTS });
-    let link = BrokerLink { publisher: attachment.publisher(), sessions: Mutex::default(), roll };
+    let link =
+        BrokerLink { publisher: attachment.publisher(), sessions: Mutex::default(), roll, things };
     (attachment, Arc::new(link))
 }
 
@@ -46,6 +53,7 @@ pub fn attach(broker: &Broker, roll: Roll) -> (Attachment, Arc<BrokerLink>) {
 pub struct BrokerLink {
     publisher: Publisher,
     roll: Roll,
+    things: Arc<ThingLink>,
     /// The broker's names of the sessions of nodes. A lock, because the core ends sessions that
     /// the attachment's task has seen begin; held for one look.
     sessions: Mutex<BTreeMap<Session, SessionId>>,
@@ -69,6 +77,14 @@ impl Link for BrokerLink {
 
     fn admit(&self, node: &NodeName, serials: &[String]) {
         self.roll.admit(node, serials.iter().map(String::as_str));
+    }
+
+    fn publish_thing(&self, topic: &ThingTopic, body: Vec<u8>) {
+        self.things.publish(&topic.to_string(), body);
+    }
+
+    fn admit_thing(&self, thing: &DeviceName, serials: &[String]) {
+        self.things.admit(thing, serials);
     }
 
     fn close(&self, session: Session) {

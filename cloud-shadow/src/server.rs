@@ -4,12 +4,13 @@ mod lock;
 
 pub use lock::{DataLock, LockError};
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_broker::{Broker, BrokerConfig, ListenerConfig};
+use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -17,6 +18,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::access::Book;
+use crate::aws::domain::{CERTIFICATES, ReadThingError, certificate_of};
+use crate::aws::{self, AccessKeys, AccessKeysError, ThingRoll};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
 use crate::core::{self, Core, CoreHandle, CoreParts};
@@ -35,7 +38,8 @@ pub struct Server {
     mqtt_addr: SocketAddr,
     core: Core,
     broker: Broker,
-    intake: JoinHandle<()>,
+    /// What takes in the broker's events, of nodes and of things.
+    tasks: [JoinHandle<()>; 2],
     listeners: Vec<(&'static str, JoinHandle<()>)>,
     stop: CancellationToken,
     /// Held as long as the data folder is ours.
@@ -63,6 +67,12 @@ pub enum ServeError {
     /// The book of tokens cannot be read.
     #[error(transparent)]
     Book(#[from] OpenBookError),
+    /// The access keys of AWS clients cannot be read.
+    #[error(transparent)]
+    AccessKeys(#[from] AccessKeysError),
+    /// The certificates of things cannot be read.
+    #[error("a certificate of a thing cannot be read; put back a backup: gnomon-cloud restore")]
+    Things(#[from] ReadThingError),
     /// The address of the HTTP API is taken or not ours.
     #[error("the HTTP API cannot listen on {addr}; is another server using it?")]
     Http {
@@ -115,8 +125,8 @@ impl Server {
         }
         let store: Arc<dyn Store> = Arc::new(RedbStore::open(&store_path)?);
         let clock = Clock::start();
-        let book = open_book(&store).await?;
         let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
+        let book = open_book(&store).await?;
 
         let (listener, http_addr) = bind(config.http).await?;
         let https = Https::open(&config, &identity).await?;
@@ -124,17 +134,22 @@ impl Server {
         lock.announce(http_addr)?;
         let roll = Roll::default();
         domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
-        let broker = start_broker(&config, &identity, roll.clone()).await?;
+        let things = read_things(&*store)?;
+        let keys = AccessKeys::load(config.access_keys.as_deref())?;
+        let broker = start_broker(&config, &identity, roll.clone(), things.clone()).await?;
         let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
         let mut registry = Registry::default();
         let metrics = Metrics::default();
         metrics.register(&mut registry);
         broker.register(&mut registry);
 
-        let (attachment, link) = mqtt::attach(&broker, roll.clone());
+        let (requests, thing_link) = aws::mqtt::attach(&broker, things);
+        let (attachment, link) = mqtt::attach(&broker, roll.clone(), Arc::clone(&thing_link));
         let parts =
             CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
         let core = Core::start(domain, parts, config.core);
+        let asking = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
+        let things = tokio::spawn(asking);
         let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics));
         let stop = CancellationToken::new();
         let gate = open_gate(&identity, book, core.handle())?;
@@ -142,6 +157,7 @@ impl Server {
             core: core.handle(),
             gate,
             identity,
+            keys: Arc::new(keys),
             metrics: Arc::new(registry),
             https: https_addr.map(|addr| config.reached_at(addr)),
             roll,
@@ -167,7 +183,7 @@ impl Server {
             mqtt_addr,
             core,
             broker,
-            intake,
+            tasks: [intake, things],
             listeners,
             stop,
             _lock: lock,
@@ -201,7 +217,9 @@ impl Server {
             join(what, listener).await;
         }
         self.broker.shutdown(GRACE).await;
-        join("the broker's intake", self.intake).await;
+        for task in self.tasks {
+            join("the broker's intake", task).await;
+        }
         self.core.stop().await;
     }
 }
@@ -238,15 +256,29 @@ async fn start_broker(
     config: &Config,
     identity: &Identity,
     roll: Roll,
+    things: ThingRoll,
 ) -> Result<Broker, ServeError> {
     let listener = ListenerConfig { addr: config.mqtt, tls: Some(Arc::clone(&identity.tls)) };
     let broker = BrokerConfig {
         listeners: vec![listener],
         limits: config.broker.clone(),
         acl: mqtt::acl(),
-        authenticator: Arc::new(roll),
+        authenticator: Arc::new(Chain::new(vec![Arc::new(things), Arc::new(roll)])),
     };
     Ok(Broker::start(broker).await?)
+}
+
+/// Which things are let in.
+fn read_things(store: &dyn Store) -> Result<ThingRoll, ServeError> {
+    let (roll, mut serials) = (ThingRoll::default(), BTreeMap::<_, Vec<String>>::new());
+    for (key, value) in store.scan(CERTIFICATES)? {
+        let (thing, certificate) = certificate_of(&key, &value)?;
+        serials.entry(thing).or_default().push(certificate.serial);
+    }
+    for (thing, serials) in &serials {
+        roll.admit(thing, serials.iter().map(String::as_str));
+    }
+    Ok(roll)
 }
 
 /// What joining nodes are told.

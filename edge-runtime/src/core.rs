@@ -24,6 +24,7 @@ mod allowance;
 mod ask;
 mod budget;
 mod gate;
+mod images;
 mod input;
 mod ledger;
 mod machines;
@@ -32,6 +33,7 @@ mod meter;
 mod orders;
 mod pass;
 mod pulls;
+mod quality;
 mod redact;
 mod report;
 mod revisions;
@@ -47,7 +49,9 @@ pub use budget::Budgets;
 pub use input::{Effect, Input, StepFailure, Ticket};
 
 use allowance::Allowance;
+use budget::beat;
 use gate::Gate;
+use images::Images;
 use ledger::Ledger;
 use machines::{After, Machines};
 use measured::Measured;
@@ -70,6 +74,8 @@ pub struct CoreConfig {
     pub observe_every: Duration,
     /// What may be written and sent.
     pub budgets: Budgets,
+    /// How long an image stays that nothing needs any more.
+    pub image_grace: Duration,
 }
 
 /// The decisions of a site agent.
@@ -101,6 +107,7 @@ pub struct Core {
     watching: Watching,
     work: Work,
     pulls: Pulls,
+    images: Images,
     statuses: BTreeMap<AppName, AppStatus>,
     /// The slots that somebody asked to restart, until they are stopped.
     restarts: BTreeSet<Slot>,
@@ -115,6 +122,9 @@ pub struct Core {
     allowance: Allowance,
     /// Whether reports wait because the link's allowance is spent.
     muted: bool,
+    /// When the cloud is told next where this site stands, while reports wait.
+    heartbeat: Option<Moment>,
+    quality: quality::Link,
     effects: VecDeque<Effect>,
 }
 
@@ -144,6 +154,7 @@ impl Core {
             attempts: Attempts::default(),
             work: Work::default(),
             pulls: Pulls::default(),
+            images: Images::default(),
             statuses: BTreeMap::new(),
             restarts: BTreeSet::new(),
             noted: BTreeSet::new(),
@@ -153,6 +164,8 @@ impl Core {
             told: BTreeMap::new(),
             allowance: Allowance::new(config.budgets.link),
             muted: false,
+            heartbeat: None,
+            quality: quality::Link::default(),
             effects: VecDeque::new(),
             config,
         }
@@ -170,13 +183,20 @@ impl Core {
                     machines.receive(now, stream, &message);
                 }
             }
-            Input::Carried { bytes, wall_s } => self.on_carried(now, bytes, wall_s),
+            Input::Carried { traffic, quality, wall_s } => {
+                self.quality.quality = quality;
+                self.quality.traffic = traffic;
+                self.on_carried(now, traffic.total(), wall_s);
+            }
             Input::Hint => self.watching.hint(now),
             Input::Observed { observed, version, wall_s } => {
                 self.on_observed(now, observed, version, wall_s);
             }
             Input::Unreachable { reason } => self.on_unreachable(now, reason),
             Input::Found { image, is_here } => self.on_found(now, &image, is_here),
+            Input::Fetched { image, id } => self.images.fetched(&image, id),
+            Input::Surveyed(survey) => self.on_surveyed(now, survey),
+            Input::Cleared { image, outcome } => self.on_cleared(now, &image, outcome),
             Input::Done { step, outcome } => self.on_done(now, &step, outcome),
             Input::Loaded(contents) => self.on_loaded(now, contents),
             Input::Committed => self.on_committed(now),
@@ -198,7 +218,9 @@ impl Core {
         }
         if let Some(machines) = &mut self.machines {
             let mut batch = machines.drain();
+            batch.after.extend(beat(&mut self.heartbeat, now, machines));
             batch.ops.extend(self.ledger.take());
+            batch.ops.extend(self.images.take());
             self.weigh(&mut batch.ops);
             if !batch.ops.is_empty() {
                 self.after_commit = batch.after;
@@ -217,7 +239,8 @@ impl Core {
     /// When to call [`Self::handle`] with [`Input::Woken`] if nothing else happens, and why.
     pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
         let sync = self.machines.as_ref().and_then(|machines| machines.up.poll_timeout());
-        let due = [sync, self.watching.poll_timeout(), self.gate.poll_timeout()];
+        let heartbeat = self.heartbeat.map(|at| (at, "a sign of life while reports wait"));
+        let due = [sync, self.watching.poll_timeout(), self.gate.poll_timeout(), heartbeat];
         due.into_iter().flatten().min()
     }
 
@@ -230,6 +253,7 @@ impl Core {
 
     fn on_link_up(&mut self, now: Moment) {
         self.link = LinkState { up: true, since: now, reason: None };
+        self.heartbeat = self.muted.then_some(now);
         self.attempts.link_came_back(now);
         self.watching.want(now, "the link is back");
         if let Some(machines) = &mut self.machines {
@@ -240,6 +264,7 @@ impl Core {
     fn on_link_down(&mut self, now: Moment, reason: String) {
         let since = if self.link.up { now } else { self.link.since };
         self.link = LinkState { up: false, since, reason: Some(reason) };
+        self.heartbeat = None;
         if let Some(machines) = &mut self.machines {
             machines.link_down();
         }
@@ -248,6 +273,7 @@ impl Core {
     fn on_loaded(&mut self, now: Moment, contents: Contents) {
         self.gate.loaded();
         self.ledger.load(&contents.entries);
+        self.images.load(&contents.entries);
         self.load_spent(&contents.entries);
         let mut machines = Machines::restore(contents, &mut self.rng);
         if self.link.up {
@@ -321,7 +347,7 @@ impl Core {
         tracing::info!(%app, version = %delivery.version, gone = delivery.document.is_none(),
             "desired state changed");
         if let Some(document) = &delivery.document {
-            self.cloud.insert(app.clone(), DesiredApp::read(delivery.version, document));
+            self.cloud.insert(app.clone(), DesiredApp::read(delivery.version, &document.unpack()));
             self.drop_local(app);
         } else {
             self.cloud.remove(app);
@@ -357,7 +383,7 @@ impl Core {
         let mut held = BTreeMap::new();
         for (key, half) in reader.halves() {
             if let ShadowKey::App(app) = key {
-                held.insert(app.clone(), (half.version, half.document.clone()));
+                held.insert(app.clone(), (half.version, half.document.unpack()));
             }
         }
         self.settled = !reader.is_incomplete();

@@ -7,6 +7,7 @@ pub mod identity;
 pub mod link;
 pub mod local;
 pub mod lock;
+pub mod metrics;
 pub mod orchestrator;
 pub mod reconcile;
 pub mod run;

@@ -14,6 +14,8 @@ use gnomon_schemas::version::{Seq, Version};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::link::Quality;
+
 pub use client::{AskError, ask};
 pub use server::{Asked, Server};
 
@@ -245,10 +247,19 @@ pub struct LinkReport {
     /// Why it is down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The bytes of messages received since the agent started.
+    /// The bytes received since the agent started, with what TLS and MQTT add.
     pub bytes_in: u64,
-    /// The bytes of messages sent since the agent started.
+    /// The bytes sent since the agent started, with what TLS and MQTT add.
     pub bytes_out: u64,
+    /// Those of them that are messages about what is desired, both ways.
+    #[serde(default)]
+    pub desired: u64,
+    /// Those of them that are messages about what is reported, both ways.
+    #[serde(default)]
+    pub reported: u64,
+    /// How good it is.
+    #[serde(default)]
+    pub quality: Quality,
 }
 
 /// The store.

@@ -6,16 +6,19 @@ pub mod docker;
 mod error;
 pub mod fake;
 mod files;
+pub mod images;
 pub mod process;
 mod tail;
 mod watch;
 
 use std::fmt;
 
+use gnomon_schemas::id::AppName;
 use serde::{Deserialize, Serialize};
 
 use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
+use images::{Cleared, ImageSurvey};
 
 pub use capabilities::{Capabilities, Unsupported};
 pub use error::OrchestratorError;
@@ -105,6 +108,37 @@ impl Orchestrator {
             Self::Docker(docker) => Ok(docker.has_image(image).await?),
             Self::Process(_) => Ok(true),
             Self::Fake(fake) => Ok(fake.has_image(image)?),
+        }
+    }
+
+    /// Makes sure that an image is here for an app; its id if it had to be fetched.
+    pub async fn pull(
+        &self,
+        app: &AppName,
+        image: &str,
+    ) -> Result<Option<String>, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.pull(image).await?),
+            Self::Process(_) => Ok(None),
+            Self::Fake(fake) => Ok(fake.pull(app, image)?),
+        }
+    }
+
+    /// Every image on this node, whoever brought it; none where nothing has to be fetched.
+    pub async fn survey_images(&self) -> Result<ImageSurvey, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.survey_images().await?),
+            Self::Process(_) => Ok(ImageSurvey::default()),
+            Self::Fake(fake) => Ok(fake.survey_images()?),
+        }
+    }
+
+    /// Removes an image, unless something uses it or its name means another one by now.
+    pub async fn clear_image(&self, image: &str, id: &str) -> Result<Cleared, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.clear_image(image, id).await?),
+            Self::Process(_) => Ok(Cleared::Gone),
+            Self::Fake(fake) => Ok(fake.clear_image(image, id)?),
         }
     }
 

@@ -182,6 +182,10 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
                     errands::find(orchestrator, image, results)
                 })),
                 Effect::Apply(step) => self.apply(step),
+                Effect::Survey => drop(self.errand(errands::survey)),
+                Effect::Clear { image, id } => drop(self.errand(move |orchestrator, results| {
+                    errands::clear(orchestrator, image, id, results)
+                })),
                 Effect::GiveUp { image } => self.give_up(&image),
                 Effect::Answer(ticket, response) => self.answer(ticket, response),
                 Effect::Exec { ticket, slot, command, timeout } => {
@@ -202,9 +206,8 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
     }
 
     fn observe(&mut self, version: bool) {
-        let traffic = self.link.traffic();
-        let bytes = traffic.bytes_in.saturating_add(traffic.bytes_out);
-        self.handle(Input::Carried { bytes, wall_s: errands::wall_s() });
+        let (traffic, quality) = (self.link.traffic(), self.link.quality());
+        self.handle(Input::Carried { traffic, quality, wall_s: errands::wall_s() });
         drop(
             self.errand(move |orchestrator, results| {
                 errands::observe(orchestrator, version, results)
@@ -227,6 +230,9 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
             let traffic = self.link.traffic();
             status.link.bytes_in = traffic.bytes_in;
             status.link.bytes_out = traffic.bytes_out;
+            status.link.desired = traffic.desired;
+            status.link.reported = traffic.reported;
+            status.link.quality = self.link.quality();
         }
         if let Some(answer) = self.waiting.take(ticket) {
             drop(answer.send(response));
@@ -234,11 +240,15 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
     }
 
     fn apply(&mut self, step: Step) {
-        let image = if let Step::Pull { image, .. } = &step { Some(image.clone()) } else { None };
-        let errand =
-            self.errand(|orchestrator, results| errands::apply(orchestrator, step, results));
+        let Step::Pull { app, image } = step else {
+            drop(self.errand(|orchestrator, results| errands::apply(orchestrator, step, results)));
+            return;
+        };
+        let wanted = image.clone();
+        let pull =
+            self.errand(|orchestrator, results| errands::pull(orchestrator, app, wanted, results));
         self.pulls.retain(|_, pull| !pull.is_finished());
-        self.pulls.extend(image.map(|image| (image, errand)));
+        self.pulls.insert(image, pull);
     }
 
     /// The orchestrator breaks off what nobody waits for.

@@ -12,6 +12,7 @@ use serde::Deserialize;
 
 use crate::core::{Budgets, Limits};
 use crate::link::mqtt::Address;
+use crate::link::proxy::Proxy;
 use crate::local::http::{At, ParseAtError};
 use crate::orchestrator::Kind;
 
@@ -19,8 +20,10 @@ use crate::orchestrator::Kind;
 pub const DATA: &str = "/var/lib/gnomon-edge";
 
 const KEEP_ALIVE_S: u64 = 30;
+const KEEP_ALIVE_MAX_S: u64 = 300;
 const OBSERVE_EVERY_S: u64 = 30;
 const MIN_FREE_MIB: u64 = 16;
+const IMAGE_GRACE_H: u64 = 24;
 const WRITE_KIB_PER_HOUR: u64 = 512;
 const MOST_KIB: u64 = 1 << 30;
 
@@ -33,10 +36,12 @@ pub struct Settings {
     pub orchestrator: Choice,
     /// The socket of the Docker daemon; `None`: the usual one.
     pub docker_socket: Option<PathBuf>,
-    /// Where the broker listens, if not where the identity says.
-    pub broker: Option<Address>,
-    /// The longest silence on the link.
-    pub keep_alive: Duration,
+    /// Where the broker listens, if not where the identity says; tried in turn.
+    pub brokers: Option<Vec<Address>>,
+    /// The proxy on the way to it.
+    pub proxy: Option<Proxy>,
+    /// The shortest and the longest silence on the link.
+    pub keep_alive: (Duration, Duration),
     /// The longest time between two looks at what runs.
     pub observe_every: Duration,
     /// Directories of the node below which a bind mount may point.
@@ -45,6 +50,8 @@ pub struct Settings {
     pub min_free_bytes: u64,
     /// What may be written and sent.
     pub budgets: Budgets,
+    /// How long an image stays that nothing needs any more.
+    pub image_grace: Duration,
     /// Where workloads may ask over HTTP; `None`: nowhere.
     pub http: Option<At>,
     /// How logs look.
@@ -82,10 +89,14 @@ pub struct Given {
     pub orchestrator: Option<String>,
     /// See [`Settings::docker_socket`].
     pub docker_socket: Option<PathBuf>,
-    /// See [`Settings::broker`].
-    pub broker: Option<Address>,
+    /// See [`Settings::brokers`].
+    pub broker: Option<Brokers>,
+    /// See [`Settings::proxy`].
+    pub proxy: Option<Proxy>,
     /// See [`Settings::keep_alive`], in seconds.
     pub keep_alive_s: Option<u64>,
+    /// See [`Settings::keep_alive`], in seconds.
+    pub keep_alive_max_s: Option<u64>,
     /// See [`Settings::observe_every`], in seconds.
     pub observe_every_s: Option<u64>,
     /// See [`Settings::bind_prefixes`].
@@ -100,10 +111,31 @@ pub struct Given {
     pub link_kib_per_month: Option<u64>,
     /// See [`Budgets::dead_bands`].
     pub dead_bands: Option<BTreeMap<String, f64>>,
+    /// See [`Settings::image_grace`], in hours.
+    pub image_grace_h: Option<u64>,
     /// See [`Settings::http`].
     pub http: Option<String>,
     /// See [`Settings::log_format`].
     pub log_format: Option<LogFormat>,
+}
+
+/// One address, or a list of them.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum Brokers {
+    /// One.
+    One(Address),
+    /// Several, in the order in which they are tried.
+    Several(Vec<Address>),
+}
+
+impl Brokers {
+    fn list(self) -> Vec<Address> {
+        match self {
+            Self::One(address) => vec![address],
+            Self::Several(addresses) => addresses,
+        }
+    }
 }
 
 /// Why a setup was refused.
@@ -168,7 +200,9 @@ impl Given {
             orchestrator: self.orchestrator.or(lower.orchestrator),
             docker_socket: self.docker_socket.or(lower.docker_socket),
             broker: self.broker.or(lower.broker),
+            proxy: self.proxy.or(lower.proxy),
             keep_alive_s: self.keep_alive_s.or(lower.keep_alive_s),
+            keep_alive_max_s: self.keep_alive_max_s.or(lower.keep_alive_max_s),
             observe_every_s: self.observe_every_s.or(lower.observe_every_s),
             bind_prefixes: self.bind_prefixes.or(lower.bind_prefixes),
             min_free_mib: self.min_free_mib.or(lower.min_free_mib),
@@ -176,6 +210,7 @@ impl Given {
             link_kib_per_day: self.link_kib_per_day.or(lower.link_kib_per_day),
             link_kib_per_month: self.link_kib_per_month.or(lower.link_kib_per_month),
             dead_bands: self.dead_bands.or(lower.dead_bands),
+            image_grace_h: self.image_grace_h.or(lower.image_grace_h),
             http: self.http.or(lower.http),
             log_format: self.log_format.or(lower.log_format),
         }
@@ -190,8 +225,12 @@ impl Given {
             data: self.data.unwrap_or_else(|| DATA.into()),
             orchestrator: self.orchestrator.as_deref().map_or(Ok(Choice::Auto), str::parse)?,
             docker_socket: self.docker_socket,
-            broker: self.broker,
-            keep_alive: seconds("keep_alive_s", self.keep_alive_s, KEEP_ALIVE_S, 5, 3600)?,
+            brokers: self.broker.map(Brokers::list).filter(|list| !list.is_empty()),
+            proxy: self.proxy,
+            keep_alive: (
+                seconds("keep_alive_s", self.keep_alive_s, KEEP_ALIVE_S, 5, 3600)?,
+                seconds("keep_alive_max_s", self.keep_alive_max_s, KEEP_ALIVE_MAX_S, 5, 3600)?,
+            ),
             observe_every: seconds(
                 "observe_every_s",
                 self.observe_every_s,
@@ -219,6 +258,12 @@ impl Given {
                 },
                 dead_bands: self.dead_bands.unwrap_or_default(),
             },
+            image_grace: Duration::from_hours(within(
+                "image_grace_h",
+                self.image_grace_h.unwrap_or(IMAGE_GRACE_H),
+                0,
+                24 * 365,
+            )?),
             http: self.http.as_deref().map(str::parse).transpose()?,
             log_format: self.log_format.unwrap_or_default(),
         })
@@ -279,10 +324,12 @@ mod tests {
         let given: Given = toml::from_str(&uncommented).unwrap();
         let Given { data, orchestrator, docker_socket, broker, keep_alive_s, .. } = given.clone();
         assert!(data.is_some() && orchestrator.is_some() && docker_socket.is_some());
+        assert!(given.proxy.is_some() && given.keep_alive_max_s.is_some());
         assert!(broker.is_some() && keep_alive_s.is_some() && given.observe_every_s.is_some());
         assert!(given.bind_prefixes.is_some() && given.min_free_mib.is_some());
         assert!(given.log_format.is_some() && given.http.is_some());
         assert!(given.write_kib_per_hour.is_some() && given.link_kib_per_day.is_some());
+        assert!(given.image_grace_h.is_some());
         assert!(given.link_kib_per_month.is_some() && given.dead_bands.is_some());
         let plain = Given::read(&example).unwrap().settle().unwrap();
         assert_eq!(plain, Given::default().settle().unwrap());
@@ -294,13 +341,14 @@ mod tests {
         let flags = Given { orchestrator: Some("process".to_owned()), ..Given::default() };
         let settings = flags.over(file).settle().unwrap();
         assert_eq!(settings.orchestrator, Choice::Fixed(Kind::Process));
-        assert_eq!(settings.keep_alive, Duration::from_mins(1));
+        assert_eq!(settings.keep_alive, (Duration::from_mins(1), Duration::from_mins(5)));
     }
 
     #[test]
     fn unknown_settings_and_bad_values_are_refused() {
         assert!(toml::from_str::<Given>("keepalive = 3").is_err());
         assert!(toml::from_str::<Given>("broker = \"nowhere\"").is_err());
+        assert!(toml::from_str::<Given>("proxy = \"ftp://a:1\"").is_err());
         let settle = |text: &str| toml::from_str::<Given>(text).unwrap().settle();
         assert!(matches!(settle("keep_alive_s = 1"), Err(SettingsError::OutOfRange { .. })));
         assert!(matches!(settle("orchestrator = \"k3s\""), Err(SettingsError::NoK3s)));

@@ -8,6 +8,10 @@ use serde_json::{Map, Number, Value};
 
 use crate::limits;
 
+mod scan;
+
+pub use scan::{Build, Scan, ScanError};
+
 /// Why bytes are not acceptable CBOR.
 #[derive(Debug, thiserror::Error)]
 pub enum CborError {

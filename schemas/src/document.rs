@@ -16,9 +16,11 @@ use crate::version::Digest;
 mod algebra;
 #[cfg(test)]
 mod laws;
+mod packed;
 mod patch;
 
 pub use algebra::{delta, diff, merge};
+pub use packed::{Packed, ReadPackedError};
 pub use patch::{Change, InvalidPatch, Patch};
 
 /// A JSON object without `null` anywhere, within the limits of [`limits`]; one half of a shadow.
@@ -143,10 +145,7 @@ impl Document {
 
     /// The fingerprint: equal exactly when the documents are.
     pub fn digest(&self) -> Digest {
-        let hash = Sha256::digest(self.to_cbor());
-        let mut short = [0; 16];
-        short.iter_mut().zip(hash).for_each(|(to, from)| *to = from);
-        Digest(short)
+        digest_of(&self.to_cbor())
     }
 
     fn within_size(self) -> Result<Self, InvalidDocument> {
@@ -175,6 +174,13 @@ impl<'de> Deserialize<'de> for Document {
         let value = Value::deserialize(deserializer)?;
         Self::from_value(value).map_err(serde::de::Error::custom)
     }
+}
+
+/// The fingerprint of a document's deterministic CBOR.
+fn digest_of(cbor: &[u8]) -> Digest {
+    let mut short = [0; 16];
+    short.iter_mut().zip(Sha256::digest(cbor)).for_each(|(to, from)| *to = from);
+    Digest(short)
 }
 
 /// The way from the root to the value being looked at; becomes a JSON pointer in errors.

@@ -189,6 +189,16 @@ id! {
     /// What somebody calls a token of the API by; an RFC 1123 label.
     TokenName, label("token")
 }
+id! {
+    /// A named shadow as AWS IoT lets it be called: `$` begins names that AWS keeps for itself.
+    ThingShadowName, Rule {
+        kind: "shadow",
+        alphabet: "a-z, A-Z, 0-9, ':', '_', '-' and '$'",
+        limit: 64,
+        allowed: |c| c.is_ascii_alphanumeric() || matches!(c, ':' | '_' | '-' | '$'),
+        alphanumeric_edges: false,
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,17 @@
-//! MQTT topics of the sync protocol: the one place where they are built and parsed.
+//! MQTT topics, of the sync protocol and of AWS IoT shadows: the one place where they are built and
+//! parsed.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::id::{NodeName, ParseIdError};
+
+mod thing;
+
+pub use thing::{
+    FROM_ALL_THINGS, Operation, ParseThingTopicError, Response, ShadowId, THING_PUBLISHES,
+    THING_SUBSCRIBES, ThingTopic,
+};
 
 /// The topics that a node may publish to, as a pattern with the placeholder `{node}`.
 pub const NODE_PUBLISHES: &str = "gnomon/1/{node}/u/+";

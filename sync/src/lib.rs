@@ -26,5 +26,5 @@ pub use backoff::Backoff;
 pub use moment::Moment;
 pub use output::{Delivery, Output, Row};
 pub use reader::{Reader, ReaderConfig, ReaderCounters};
-pub use rows::RestoreError;
+pub use rows::{ReadHalfError, RestoreError};
 pub use writer::{Held, Writer, WriterConfig, WriterCounters};

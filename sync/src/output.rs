@@ -1,8 +1,6 @@
 //! What a machine wants done.
 
-use std::sync::Arc;
-
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::Packed;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::Version;
 use gnomon_schemas::wire::Message;
@@ -35,5 +33,5 @@ pub struct Delivery {
     /// Its version now; of a deleted half, the last known.
     pub version: Version,
     /// Its document now; `None` if it was deleted.
-    pub document: Option<Arc<Document>>,
+    pub document: Option<Packed>,
 }

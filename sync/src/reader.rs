@@ -2,9 +2,8 @@
 //! back, and says where it stands whenever it is lost (protocol.md, section 3).
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::Packed;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Epoch, Seq, Version};
 use gnomon_schemas::wire::{Ack, Batch, Fetch, Hello, Manifest, Message};
@@ -77,7 +76,7 @@ pub struct Reader {
 #[derive(Debug, Clone)]
 struct ReaderHalf {
     version: Version,
-    document: Arc<Document>,
+    document: Packed,
 }
 
 impl Reader {

@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::output::Row;
 
+mod half;
+
+pub use half::ReadHalfError;
+pub(crate) use half::{BaseRow, ReaderHalfRow, WriterHalfRow};
+
 /// Why rows could not be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum RestoreError {
@@ -25,6 +30,15 @@ pub enum RestoreError {
         /// What is wrong with the value.
         #[source]
         source: ciborium::de::Error<std::io::Error>,
+    },
+    /// A half's row is not as it was written.
+    #[error("the row {key:?} cannot be read")]
+    Half {
+        /// The row's key.
+        key: String,
+        /// What is wrong with the value.
+        #[source]
+        source: ReadHalfError,
     },
     /// There are halves and no stream row: the store lost its anchor.
     #[error("the store holds {0} rows of a stream but not its position")]
@@ -102,47 +116,12 @@ impl ReaderStream {
     }
 }
 
-/// A half as a writer keeps it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct WriterHalfRow<D> {
-    #[serde(rename = "v")]
-    pub(crate) version: Version,
-    #[serde(rename = "s")]
-    pub(crate) seq: Seq,
-    #[serde(rename = "d")]
-    pub(crate) document: Option<D>,
-    #[serde(rename = "b")]
-    pub(crate) base: Option<BaseRow<D>>,
-}
-
-/// A document that the reader holds while its position is in `from..until`.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct BaseRow<D> {
-    #[serde(rename = "v")]
-    pub(crate) version: Version,
-    #[serde(rename = "f")]
-    pub(crate) from: Seq,
-    #[serde(rename = "u")]
-    pub(crate) until: Seq,
-    #[serde(rename = "d")]
-    pub(crate) document: D,
-}
-
-/// A half as a reader keeps it.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ReaderHalfRow<D> {
-    #[serde(rename = "v")]
-    pub(crate) version: Version,
-    #[serde(rename = "d")]
-    pub(crate) document: D,
-}
-
 pub(crate) fn stream_row<T: Serialize>(stream: &T) -> Row {
     Row { key: STREAM.to_vec(), value: Some(cbor::encode(stream)) }
 }
 
-pub(crate) fn half_row<T: Serialize>(key: &ShadowKey, half: Option<&T>) -> Row {
-    Row { key: keyed(HALF, key), value: half.map(cbor::encode) }
+pub(crate) fn half_row(key: &ShadowKey, half: Option<Vec<u8>>) -> Row {
+    Row { key: keyed(HALF, key), value: half }
 }
 
 pub(crate) fn missing_row(key: &ShadowKey, version: Option<Version>) -> Row {
@@ -151,6 +130,16 @@ pub(crate) fn missing_row(key: &ShadowKey, version: Option<Version>) -> Row {
 
 pub(crate) fn read<T: DeserializeOwned>(key: &[u8], value: &[u8]) -> Result<T, RestoreError> {
     ciborium::from_reader(value).map_err(|source| RestoreError::Value {
+        key: String::from_utf8_lossy(key).into_owned(),
+        source,
+    })
+}
+
+pub(crate) fn read_half<T>(
+    key: &[u8],
+    read: impl FnOnce() -> Result<T, ReadHalfError>,
+) -> Result<T, RestoreError> {
+    read().map_err(|source| RestoreError::Half {
         key: String::from_utf8_lossy(key).into_owned(),
         source,
     })

@@ -3,9 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
-use std::sync::Arc;
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::Packed;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::limits;
 use gnomon_schemas::version::{Epoch, Seq, Version};
@@ -65,7 +64,7 @@ pub struct WriterCounters {
 #[derive(Debug, Clone, Copy)]
 pub struct Held<'a> {
     /// The document.
-    pub document: &'a Arc<Document>,
+    pub document: &'a Packed,
     /// How many accepted changes it has seen.
     pub version: Version,
     /// Its last change's position in the stream; zero at a reader.
@@ -128,13 +127,14 @@ impl Writer {
 
     /// Makes `document` the half's current one and gives back its version; a document that is
     /// equal to the current one changes nothing.
-    pub fn put(&mut self, now: Moment, key: &ShadowKey, document: Document) -> Version {
+    pub fn put(&mut self, now: Moment, key: &ShadowKey, document: impl Into<Packed>) -> Version {
+        let document = document.into();
         if let Some(held) = self.get(key)
-            && **held.document == document
+            && *held.document == document
         {
             return held.version;
         }
-        self.change(now, key, Some(Arc::new(document)))
+        self.change(now, key, Some(document))
     }
 
     /// Deletes a half; `None` if there is none.
@@ -255,7 +255,7 @@ impl Writer {
         &self.counters
     }
 
-    fn change(&mut self, now: Moment, key: &ShadowKey, document: Option<Arc<Document>>) -> Version {
+    fn change(&mut self, now: Moment, key: &ShadowKey, document: Option<Packed>) -> Version {
         self.head = self.head.next();
         let old = self.halves.remove(key);
         let version = old.as_ref().map_or(self.floor, |half| half.version).next();

@@ -1,23 +1,25 @@
 //! One task of a crew: gives each of its connections a turn when it was woken or its time has come.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
+use super::turns::Turns;
 use super::{Desk, Served};
 use crate::reason::DisconnectReason;
 
-/// Turns after which other tasks of the runtime have theirs.
+/// Turns after which other tasks of the runtime have theirs, among them the one that watches the
+/// sockets.
 const TURNS: usize = 64;
 
-/// How often in a row what a turn has woken goes before those that wait.
-const HOPS: u8 = 3;
+/// Time after which they have it in any case: turns with much to do are long.
+const SLICE: Duration = Duration::from_millis(1);
 
 /// Room in a list that is kept once the list is empty.
 const KEPT: usize = 256;
@@ -29,11 +31,9 @@ pub(super) struct Member {
     /// How many there are.
     count: usize,
     /// Those that have a turn now.
-    turns: VecDeque<u32>,
+    turns: Turns,
     arrived: Vec<(u32, Box<dyn Served>)>,
     woken: Vec<u32>,
-    /// How often in a row what a turn has woken had the next turn.
-    hops: u8,
     /// When a connection is to be polled, at most one moment for each.
     alarms: BTreeSet<(Instant, u32)>,
     /// Wakes the task for the first alarm.
@@ -48,18 +48,17 @@ impl Member {
             desk,
             connections: Vec::new(),
             count: 0,
-            turns: VecDeque::new(),
+            turns: Turns::default(),
             arrived: Vec::new(),
             woken: Vec::new(),
-            hops: 0,
             alarms: BTreeSet::new(),
             timer: None,
             leaving: JoinSet::new(),
         }
     }
 
-    /// Takes what has come up at the desk; `Pending` if nothing has.
-    fn poll_desk(&mut self, waker: &Waker) -> Poll<bool> {
+    /// Takes what has come up at the desk, after the turn of one; `Pending` if nothing has.
+    fn poll_desk(&mut self, after: Option<u32>, waker: &Waker) -> Poll<bool> {
         let polled = self.desk.poll_work(&mut self.arrived, &mut self.woken, waker);
         for (number, connection) in self.arrived.drain(..) {
             let at = index(number);
@@ -69,29 +68,17 @@ impl Member {
             if let Some(place) = self.connections.get_mut(at) {
                 *place = Some(connection);
                 self.count += 1;
-                self.turns.push_back(number);
+                self.turns.push(number, false);
             }
         }
-        self.turns.extend(self.woken.drain(..));
+        let first = after.and_then(|after| self.turns.hop(&self.woken, after));
+        for number in self.woken.drain(..).skip(usize::from(first.is_some())) {
+            let connection = self.connections.get(index(number)).and_then(Option::as_ref);
+            self.turns.push(number, connection.is_some_and(|known| known.has_much_to_do()));
+        }
         self.arrived.shrink_to(KEPT);
         self.woken.shrink_to(KEPT);
         polled
-    }
-
-    /// Whoever a turn has woken first is next: a subscriber takes what its publisher has sent
-    /// before so much waits for it that publishers must pause. Not forever, so that others are
-    /// not left waiting.
-    fn hop(&mut self, waker: &Waker) {
-        let waiting = self.turns.len();
-        let is_open = matches!(self.poll_desk(waker), Poll::Ready(true));
-        if is_open && self.hops < HOPS && waiting < self.turns.len() {
-            self.hops += 1;
-            if let Some(next) = self.turns.remove(waiting) {
-                self.turns.push_front(next);
-            }
-        } else {
-            self.hops = 0;
-        }
     }
 
     fn turn(&mut self, number: u32) {
@@ -152,7 +139,7 @@ impl Member {
             self.alarms.remove(&(at, number));
             if let Some(Some(connection)) = self.connections.get_mut(index(number)) {
                 *connection.alarm() = None;
-                self.turns.push_back(number);
+                self.turns.push(number, false);
             }
         }
         let Some((first, _)) = self.alarms.first() else { return };
@@ -178,19 +165,25 @@ impl Future for Member {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         let (mut is_closed, mut has_more) = (false, true);
+        let end = now() + SLICE;
         for _ in 0..TURNS {
             if this.turns.is_empty() {
-                match this.poll_desk(cx.waker()) {
+                match this.poll_desk(None, cx.waker()) {
                     Poll::Ready(is_open) => is_closed = !is_open,
                     Poll::Pending => {}
                 }
             }
-            let Some(number) = this.turns.pop_front() else {
+            let Some(number) = this.turns.pop() else {
                 has_more = false;
                 break;
             };
             this.turn(number);
-            this.hop(cx.waker());
+            if this.poll_desk(Some(number), cx.waker()) == Poll::Ready(false) {
+                is_closed = true;
+            }
+            if now() >= end {
+                break;
+            }
         }
         this.poll_alarms(cx);
         while let Poll::Ready(Some(ended)) = this.leaving.poll_join_next(cx) {
@@ -202,7 +195,7 @@ impl Future for Member {
         if has_more || !this.turns.is_empty() {
             cx.waker().wake_by_ref();
         } else {
-            this.turns.shrink_to(KEPT);
+            this.turns.shrink();
         }
         Poll::Pending
     }

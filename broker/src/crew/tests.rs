@@ -25,6 +25,10 @@ impl Served for Counting {
         (self.does)(turn)
     }
 
+    fn has_much_to_do(&self) -> bool {
+        false
+    }
+
     fn outlet(&self) -> &Arc<Outlet> {
         &self.outlet
     }

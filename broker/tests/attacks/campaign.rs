@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::eventually;
+use crate::harness::DEADLINE;
 use crate::latency::Prober;
 use crate::target::Target;
 
@@ -46,14 +46,16 @@ pub(crate) async fn campaign(name: &str, changes: &str, attack: impl AsyncFn(&Ta
     let slowness = 1.0 + waited.as_secs_f64() / ran.as_secs_f64().max(0.001);
     target.metric_is("connections", 1).await;
     target.metric_is("sessions", 1).await;
-    eventually("memory back", || target.resident() <= base + LEFT_OVER).await;
+    let peak = target.resident();
+    let is_back = settles(|| target.resident() <= base + LEFT_OVER).await;
     let after = target.resident();
     probe.end();
     echo.end();
     eprintln!(
         "{name}: slowed down {slowness:.1} times by others; before {before}; during {during}; echo {echo_before}, then {echo_during}; \
-         memory {base} KiB, then {after} KiB"
+         memory {base} KiB, {peak} KiB at its end, then {after} KiB"
     );
+    assert!(is_back, "{name}: {after} KiB of memory are not given back, it began with {base} KiB");
     let control = before.p99().max(echo_before.p99()).max(echo_during.p99());
     assert!(
         during.p99() < ALLOWED.mul_f64(slowness).max(control * 5),
@@ -62,4 +64,15 @@ pub(crate) async fn campaign(name: &str, changes: &str, attack: impl AsyncFn(&Ta
     );
     let complaints = target.end();
     assert!(!complaints.contains("panicked"), "{name}: {complaints}");
+}
+
+/// Whether a condition comes true within the deadline.
+async fn settles(condition: impl Fn() -> bool) -> bool {
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    let wait = async {
+        while !condition() {
+            ticks.tick().await;
+        }
+    };
+    tokio::time::timeout(DEADLINE, wait).await.is_ok()
 }

@@ -28,3 +28,7 @@ mod process;
 mod raw;
 mod sessions;
 mod target;
+
+/// The allocator of `gnomon-cloud`, since what is given back after an attack is its doing.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;

@@ -29,8 +29,9 @@ pub(crate) const END: &str = "# end";
 #[ignore = "it is the broker that the other tests start as a process, to attack it"]
 fn broker_that_is_attacked() {
     let Ok(changes) = std::env::var(VARIABLE) else { return };
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let builder = builder.worker_threads(2).event_interval(gnomon_broker::EVENT_INTERVAL);
+    let runtime = builder.enable_all().build().unwrap();
     runtime.block_on(serve(limits(&changes)));
 }
 

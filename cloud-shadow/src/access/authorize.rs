@@ -17,6 +17,12 @@ pub enum Action {
     ManageEnrolment,
     /// Decide about nodes that nobody knows; they belong to no tenant yet.
     ApproveUnknown,
+    /// Look at things and their shadows; they belong to no tenant.
+    ReadThings,
+    /// Write the shadows of things.
+    WriteThings,
+    /// Let things in, and shut them out.
+    ManageThings,
     /// Make, list and revoke tokens.
     ManageTokens,
     /// Read who did what.
@@ -27,13 +33,16 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Read,
         Self::WriteDesired,
         Self::WriteTags,
         Self::ManageNodes,
         Self::ManageEnrolment,
         Self::ApproveUnknown,
+        Self::ReadThings,
+        Self::WriteThings,
+        Self::ManageThings,
         Self::ManageTokens,
         Self::ReadAudit,
         Self::CopyStore,
@@ -42,11 +51,13 @@ impl Action {
     /// The least role that may.
     pub const fn needs(self) -> Role {
         match self {
-            Self::Read => Role::Viewer,
-            Self::WriteDesired => Role::Publisher,
-            Self::WriteTags | Self::ManageNodes | Self::ManageEnrolment | Self::ApproveUnknown => {
-                Role::Operator
-            }
+            Self::Read | Self::ReadThings => Role::Viewer,
+            Self::WriteDesired | Self::WriteThings => Role::Publisher,
+            Self::WriteTags
+            | Self::ManageNodes
+            | Self::ManageEnrolment
+            | Self::ManageThings
+            | Self::ApproveUnknown => Role::Operator,
             Self::ManageTokens | Self::ReadAudit | Self::CopyStore => Role::Admin,
         }
     }
@@ -61,7 +72,11 @@ impl Action {
             | Self::ManageEnrolment
             | Self::ManageTokens => Target::EachItself,
             Self::ReadAudit => Target::Tenant,
-            Self::ApproveUnknown | Self::CopyStore => Target::Cloud,
+            Self::ApproveUnknown
+            | Self::ReadThings
+            | Self::WriteThings
+            | Self::ManageThings
+            | Self::CopyStore => Target::Cloud,
         }
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::archive::Record;
 use super::{BackupError, Reader, STORE, failed};
+use crate::aws::domain::lifted;
 use crate::identity::Identity;
 use crate::rows;
 use crate::server::DataLock;
@@ -106,6 +107,7 @@ fn put_rows(file: &Path, rest: Rest, fresh: &Path, now_ms: u64) -> Result<u64, B
     let (mut ops, mut count) = (vec![rows::restored(now_ms)], 0);
     while let Some(record) = rows.record().map_err(broken)? {
         let (key, value) = row_of(record).map_err(broken)?;
+        let value = lifted(&key, value);
         ops.push(Op::Put { key, value });
         count += 1;
         if ops.len() >= ROWS {

@@ -23,6 +23,7 @@ fn the_example_loads_and_shows_every_option() {
         history,
         enrolment,
         audit,
+        aws,
     } = file.clone();
     assert!(data.is_some() && http.is_some() && mqtt.is_some() && names.is_some());
     assert!(https.is_some() && insecure_http.is_some());
@@ -47,6 +48,8 @@ fn the_example_loads_and_shows_every_option() {
     assert!(window.is_some() && max_batch_bytes.is_some());
     let FileHistory { versions, days } = history;
     assert!(versions.is_some() && days.is_some());
+    let FileAws { access_keys, document_bytes, shadows_per_thing } = aws;
+    assert!(access_keys.is_some() && document_bytes.is_some() && shadows_per_thing.is_some());
     Config::merge(ServeArgs::default(), file).unwrap();
 }
 
@@ -58,6 +61,7 @@ fn the_example_shows_the_defaults() {
     let mut default = Config::merge(args, File::default()).unwrap();
     default.advertise.clone_from(&example.advertise);
     default.https = example.https;
+    default.access_keys.clone_from(&example.access_keys);
     assert_eq!(format!("{example:?}"), format!("{default:?}"));
 }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 use super::audit::Deed;
+use super::things::ThingReply;
 use super::watch::{Position, WatchFilter, Watching};
+use crate::aws::domain::Order;
 use crate::domain::{Answer, Command, Domain, Now, Rejection};
 use crate::store::{Op, Store};
 
@@ -56,6 +58,7 @@ pub(super) enum Input {
     Watch(WatchFilter, Option<Position>, WatchReply),
     Forget(Vec<Op>),
     Keep(Vec<Op>, Option<Deed>, Reply),
+    Thing(Order, Option<ThingReply>, Option<Deed>),
 }
 
 impl CoreHandle {
@@ -137,7 +140,7 @@ impl CoreHandle {
         answer.await.unwrap_or(Err(Refusal::Stopping))
     }
 
-    async fn send(&self, input: Input) -> Result<(), Refusal> {
+    pub(super) async fn send(&self, input: Input) -> Result<(), Refusal> {
         self.inputs.send(input).await.map_err(|_| Refusal::Stopping)
     }
 }

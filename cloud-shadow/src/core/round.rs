@@ -9,7 +9,8 @@ use gnomon_schemas::id::NodeName;
 use super::audit::{AuditLimits, AuditLog, Deed};
 use super::handle::{Input, Refusal, Reply};
 use super::watch::Watchers;
-use super::{CoreParts, RELOAD, start};
+use super::{CoreConfig, CoreParts, RELOAD, start};
+use crate::aws::domain::{Limits, Rejected};
 use crate::domain::{
     Action, Answer, Author, Command, Domain, Done, Effect, Now, Rejection, Session,
 };
@@ -20,7 +21,9 @@ use crate::store::{Op, StoreError};
 pub(super) struct Rounds {
     domain: Domain,
     watchers: Watchers,
-    parts: CoreParts,
+    pub(super) parts: CoreParts,
+    /// The bounds of things.
+    pub(super) limits: Limits,
     /// Nodes of which the domain knows more than the store.
     ahead: BTreeSet<NodeName>,
     /// Who did what; `None`: not read yet.
@@ -43,9 +46,11 @@ impl Rounds {
         domain: Domain,
         watchers: Watchers,
         parts: CoreParts,
-        audit_limits: AuditLimits,
+        config: &CoreConfig,
     ) -> Self {
-        Self { domain, watchers, parts, ahead: BTreeSet::new(), audit: None, audit_limits }
+        let (limits, audit_limits) = (config.things, config.audit);
+        let (ahead, audit) = (BTreeSet::new(), None);
+        Self { domain, watchers, parts, limits, ahead, audit, audit_limits }
     }
 
     /// Returns when there is something to do without any input.
@@ -74,20 +79,30 @@ impl Rounds {
         }
         let now = self.parts.clock.now();
         let (mut decided, mut looks, mut others) = (Vec::new(), Vec::new(), Others::default());
+        let (mut orders, mut attempts) = (Vec::new(), Vec::new());
         for input in inputs {
             match input {
                 Input::Command(command, reply) => decided.push(self.decide(command, reply, now)),
                 look @ (Input::Read(_) | Input::Watch(..)) => looks.push(look),
                 Input::Forget(ops) => others.ops.extend(ops),
                 Input::Keep(ops, deed, reply) => others.keep(ops, deed, reply),
+                Input::Thing(order, reply, deed) => {
+                    orders.push((order, reply));
+                    attempts.push(deed);
+                }
             }
         }
         for node in self.domain.due(now.moment) {
             let command = Command { node, action: Action::Timeout, by: Author::cloud() };
             decided.push(self.decide(command, None, now));
         }
+        let mut things = self.weigh(orders, now).await;
+        others.ops.extend(things.take_ops());
+        let deeds = attempts.into_iter().zip(things.accepted());
+        others.deeds.extend(deeds.filter_map(|(deed, is_done)| deed.filter(|_| is_done)));
         let (ops, kept, deeds) = (others.ops, others.replies, others.deeds);
         let failure = self.commit(&mut decided, ops, deeds).await;
+        self.conclude(things, failure.as_ref());
         for reply in kept {
             // Whoever asked may have gone.
             drop(reply.send(failure.clone().map_or(Ok(Answer::Nothing), Err)));
@@ -233,7 +248,7 @@ impl Rounds {
 
     fn show(&mut self, look: Input, now: Now) {
         match look {
-            Input::Command(..) | Input::Forget(_) | Input::Keep(..) => {}
+            Input::Command(..) | Input::Forget(_) | Input::Keep(..) | Input::Thing(..) => {}
             Input::Read(reader) => reader(Ok((&self.domain, now))),
             Input::Watch(filter, seen, reply) => {
                 drop(reply.send(self.watchers.add(filter, seen, &self.domain)));
@@ -266,6 +281,7 @@ impl Rounds {
                 Input::Read(reader) => reader(Err(refusal.clone())),
                 Input::Watch(_, _, reply) => drop(reply.send(Err(refusal.clone()))),
                 Input::Forget(_) => {}
+                Input::Thing(order, reply, _) => self.refuse((order, reply), Rejected::Internal),
             }
         }
     }

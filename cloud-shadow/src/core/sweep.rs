@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
+use super::graves;
 use super::handle::CoreHandle;
 use crate::clock::Clock;
 use crate::domain::HistoryLimits;
@@ -38,6 +39,10 @@ pub(super) async fn run(
         if let Err(error) = sweep(&core, oldest).await {
             let error: &dyn std::error::Error = &error;
             tracing::error!(error, "old versions could not be forgotten");
+        }
+        if let Err(error) = graves::forget(&core, clock.now().unix_ms / 1000).await {
+            let error: &dyn std::error::Error = &error;
+            tracing::error!(error, "deleted shadows of things could not be forgotten");
         }
     }
 }

@@ -4,8 +4,8 @@ use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
 
 use gnomon_schemas::document::Document;
-use gnomon_schemas::id::NodeName;
-use gnomon_schemas::topic::{Stream, Topic};
+use gnomon_schemas::id::{DeviceName, NodeName};
+use gnomon_schemas::topic::{Stream, ThingTopic, Topic};
 use gnomon_schemas::version::{Epoch, Half, Seq, Version};
 use gnomon_schemas::wire::{Hello, Message};
 
@@ -16,9 +16,10 @@ use crate::domain::{
 use crate::store::MemoryStore;
 
 mod past;
+mod things;
 
 #[derive(Debug, Default)]
-struct FakeLink(Mutex<(Vec<Topic>, Vec<Session>)>);
+struct FakeLink(Mutex<(Vec<Topic>, Vec<Session>)>, Mutex<Vec<String>>);
 
 impl FakeLink {
     fn sent(&self) -> usize {
@@ -36,6 +37,12 @@ impl Link for FakeLink {
     }
 
     fn admit(&self, _node: &NodeName, _serials: &[String]) {}
+
+    fn publish_thing(&self, topic: &ThingTopic, _body: Vec<u8>) {
+        self.1.lock().unwrap_or_else(PoisonError::into_inner).push(topic.to_string());
+    }
+
+    fn admit_thing(&self, _thing: &DeviceName, _serials: &[String]) {}
 
     fn close(&self, session: Session) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1.push(session);

@@ -1,7 +1,6 @@
 //! A node as its rows describe it: at the start, and after a commit that failed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::topic::Stream;
@@ -102,7 +101,7 @@ impl Domain {
             sorted.shadows,
             sorted.floor,
             |key| writer.get(key).is_some() || reader.get(key).is_some(),
-            |key| reader.get(key).map(|held| Arc::clone(held.document)),
+            |key| reader.get(key).map(|held| held.document.clone()),
         );
         Ok(Node {
             name: name.clone(),
@@ -136,8 +135,8 @@ impl Node {
                     Half::Reported => self.reader.get(&key),
                 };
                 let Some(held) = held else { continue };
-                let version = held.version;
-                ops.extend(self.shadows.begin(&self.name, &key, half, version, held.document, now));
+                let (version, document) = (held.version, held.document.unpack());
+                ops.extend(self.shadows.begin(&self.name, &key, half, version, &document, now));
             }
         }
         ops

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::{Document, Packed};
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::topic::{Stream, Topic};
@@ -145,12 +145,14 @@ impl Node {
 
     fn count_reported(&mut self, now: Now, delivery: &Delivery) -> (Vec<Op>, Effect) {
         let before = self.shadows.exchange_reported(&delivery.key, delivery.document.clone());
+        let before = before.map(|before| Arc::new(before.unpack()));
+        let after = delivery.document.as_ref().map(Packed::unpack);
         let change = Accepted {
             key: &delivery.key,
             half: Half::Reported,
             version: delivery.version,
             before: before.as_deref(),
-            after: delivery.document.as_deref(),
+            after: after.as_ref(),
             named: None,
             by: &Author::node(&self.name),
             unix_ms: now.unix_ms,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::Packed;
 use gnomon_schemas::limits;
 use serde_json::{Map, Value};
 
@@ -36,14 +36,8 @@ pub struct FieldCondition {
 
 impl FieldCondition {
     /// Whether it holds for the document, or for there being none.
-    pub fn holds(&self, document: Option<&Document>) -> bool {
-        let found = document.and_then(|document| self.pointer.find(document.as_object()));
-        match (&self.equals, found) {
-            (Some(wanted), Some(Found::Value(value))) => wanted == value,
-            (Some(wanted), Some(Found::Root(object))) => wanted.as_object() == Some(object),
-            (None, None) => true,
-            (Some(_), None) | (None, Some(_)) => false,
-        }
+    pub fn holds(&self, document: Option<&Packed>) -> bool {
+        self.equals == document.and_then(|document| document.find(self.pointer.steps()))
     }
 }
 

@@ -105,7 +105,7 @@ impl Search {
             Half::Desired => node.writer.get(key),
             Half::Reported => node.reader.get(key),
         };
-        let document = held.map(|held| &**held.document);
+        let document = held.map(|held| held.document);
         // Whoever may search could else guess what an app's secrets hold.
         if key.app().is_some() && self.fields.iter().any(|field| secrets::is_near(&field.pointer)) {
             return false;

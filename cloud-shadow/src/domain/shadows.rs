@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::Arc;
 
-use gnomon_schemas::document::{Document, Patch};
+use gnomon_schemas::document::{Document, Packed, Patch};
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Half, Version};
@@ -32,7 +31,7 @@ struct Entry {
     record: ShadowRecord,
     present: bool,
     /// The `reported` that was last counted: the reader gives only the next one.
-    reported: Option<Arc<Document>>,
+    reported: Option<Packed>,
 }
 
 /// An accepted change of a half.
@@ -72,7 +71,7 @@ impl Shadows {
         records: BTreeMap<ShadowKey, ShadowRecord>,
         floor: Version,
         is_present: impl Fn(&ShadowKey) -> bool,
-        reported: impl Fn(&ShadowKey) -> Option<Arc<Document>>,
+        reported: impl Fn(&ShadowKey) -> Option<Packed>,
     ) -> Self {
         let entry = |(key, record)| {
             let (present, reported) = (is_present(&key), reported(&key));
@@ -103,8 +102,8 @@ impl Shadows {
     pub(super) fn exchange_reported(
         &mut self,
         key: &ShadowKey,
-        now: Option<Arc<Document>>,
-    ) -> Option<Arc<Document>> {
+        now: Option<Packed>,
+    ) -> Option<Packed> {
         std::mem::replace(&mut self.entry(key).reported, now)
     }
 

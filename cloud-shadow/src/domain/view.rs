@@ -143,7 +143,7 @@ impl Node {
         let record = self.shadows.get(key).unwrap_or(&nothing);
         let half = |held: gnomon_sync::Held<'_>, record: &HalfRecord| HalfView {
             version: held.version,
-            document: Arc::clone(held.document),
+            document: Arc::new(held.document.unpack()),
             changed_ms: record.changed_ms,
             times: record.times.clone(),
         };

@@ -24,7 +24,7 @@ impl Node {
         limit: usize,
     ) -> Result<Done, Rejection> {
         let Write { key, change, when, fields } = write;
-        let old = self.writer.get(&key).map(|held| Arc::clone(held.document));
+        let old = self.writer.get(&key).map(|held| Arc::new(held.document.unpack()));
         self.check_conditions(&key, when, &fields)?;
         let (document, named) = match change {
             Change::Delete => (None, None),
@@ -58,7 +58,7 @@ impl Node {
             let (node, key) = (self.name.clone(), key.clone());
             return Err(Rejection::VersionConflict { node, key, current });
         }
-        let document = held.map(|held| &**held.document);
+        let document = held.map(|held| held.document);
         match fields.iter().find(|condition| !condition.holds(document)) {
             None => Ok(()),
             Some(failed) => {
@@ -85,19 +85,18 @@ impl Node {
     fn change(&mut self, now: Now, by: &Author, decided: Decided) -> Done {
         let Decided { key, document, named, old } = decided;
         let current = self.writer.get(&key).map(|held| held.version);
-        let version = match document {
+        let version = match &document {
             Some(document) => Some(self.writer.put(now.moment, &key, document)),
             None => self.writer.delete(now.moment, &key),
         };
         let mut effects = Vec::new();
         if let Some(version) = version.filter(|version| Some(*version) != current) {
-            let new = self.writer.get(&key).map(|held| Arc::clone(held.document));
             let change = Accepted {
                 key: &key,
                 half: Half::Desired,
                 version,
                 before: old.as_deref(),
-                after: new.as_deref(),
+                after: document.as_ref(),
                 named: named.as_ref(),
                 by,
                 unix_ms: now.unix_ms,

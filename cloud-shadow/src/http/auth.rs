@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, header};
+use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use gnomon_schemas::id::NodeName;
@@ -106,7 +106,7 @@ pub(super) async fn guard(
             Err(error) => error.into_response(),
         };
     }
-    let Some(principal) = shown_token(&request).and_then(|token| api.gate.who(token)) else {
+    let Some(principal) = bearer(request.headers()).and_then(|token| api.gate.who(token)) else {
         let message = "the call needs the header `Authorization: Bearer <token>`, with a token \
                        that is neither revoked nor out of date; `gnomon-cloud init` made the \
                        first one, or it is in the file admin-token in the cloud's data folder";
@@ -114,7 +114,7 @@ pub(super) async fn guard(
     };
     // Without a permit there is no such route: whoever is known is told so.
     if let Some(Permit::Needs(action)) = permit
-        && let Err(error) = check(&principal, action)
+        && let Err(error) = may(&principal, action)
     {
         if action != Action::Read {
             remember(&api, attempt(&principal, &request)).await;
@@ -155,7 +155,8 @@ fn node_of(api: &Api, request: &Request) -> Result<NodeCaller, ApiError> {
     Ok(NodeCaller { node, serial })
 }
 
-fn check(principal: &Principal, action: Action) -> Result<(), ApiError> {
+/// Whether somebody may do something, where no single node or token is concerned.
+pub(crate) fn may(principal: &Principal, action: Action) -> Result<(), ApiError> {
     if principal.is_local && action != Action::CopyStore {
         let message = "the token in local-token is for `gnomon-cloud backup` only";
         return Err(ApiError::forbidden(message));
@@ -189,8 +190,9 @@ fn attempt(principal: &Principal, request: &Request) -> Deed {
     Deed { outcome: "forbidden", ..deed }
 }
 
-fn shown_token(request: &Request) -> Option<&str> {
-    let mut values = request.headers().get_all(header::AUTHORIZATION).iter();
+/// The token that is shown.
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
     let (scheme, token) = value.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())

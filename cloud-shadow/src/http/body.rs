@@ -89,7 +89,7 @@ fn check_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), ApiErro
     Err(ApiError::unsupported_media_type(text, &allowed.join(" or ")))
 }
 
-async fn bytes(body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
+pub(crate) async fn bytes(body: Body, limit: usize) -> Result<Vec<u8>, ApiError> {
     let collected = tokio::time::timeout(PATIENCE, collect(body, limit)).await;
     collected.map_err(|_| ApiError::body_timeout())?
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::access::BookRefusal;
+use crate::aws::domain::Rejected;
 use crate::chain;
 use crate::core::Refusal;
 use crate::domain::Rejection;
@@ -51,6 +52,11 @@ pub struct ApiError {
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         Self { status, code, message: message.into(), detail: json!({}) }
+    }
+
+    /// The status.
+    pub(crate) const fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// The status, and what is said with it.
@@ -249,6 +255,19 @@ impl From<ParseJsonError> for ApiError {
                 Self::new(StatusCode::BAD_REQUEST, "invalid_json", chain(&error))
             }
         }
+    }
+}
+
+impl From<Rejected> for ApiError {
+    fn from(rejected: Rejected) -> Self {
+        let message = rejected.to_string();
+        let (status, code) = match rejected.code() {
+            404 => (StatusCode::NOT_FOUND, "unknown_certificate"),
+            429 => (StatusCode::CONFLICT, "limit_reached"),
+            503 => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),
+            _ => (StatusCode::INTERNAL_SERVER_ERROR, "store_failed"),
+        };
+        Self::new(status, code, message)
     }
 }
 

@@ -17,7 +17,7 @@ use super::auth::Permit;
 use super::error::ErrorJson;
 use super::{
     api_tokens, apps, audit, backup, batch, enroll, health, history, joins, nodes, pending, renew,
-    revoke, search, sessions, shadows, shape, tags, tokens, watch,
+    revoke, search, sessions, shadows, shape, tags, things, tokens, watch,
 };
 
 #[cfg(test)]
@@ -38,6 +38,7 @@ mod tests;
         api_tokens::list, api_tokens::create, api_tokens::revoke,
         joins::list, joins::create, joins::revoke, audit::list,
         pending::list, pending::approve, pending::deny, renew::renew, revoke::revoke,
+        things::list, things::certify, things::revoke,
     ),
     components(schemas(ErrorJson, shape::ChangedJson<'_>)),
     modifiers(&Common),
@@ -106,8 +107,8 @@ const REFUSALS: [(u16, &str); 13] = [
     (403, "The token is good, but not for this: `forbidden`"),
     (
         404,
-        "There is no such thing: `unknown_node`, `unknown_shadow`, `unknown_version`, `unknown_token`, \
-      `nobody_waits`",
+        "There is no such thing: `unknown_node`, `unknown_shadow`, `unknown_version`, \
+           `unknown_token`, `nobody_waits`, `unknown_certificate`",
     ),
     (408, "The body did not come in time: `request_timeout`"),
     (

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use gnomon_schemas::id::NodeName;
+use gnomon_schemas::id::{DeviceName, NodeName};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
     DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _,
@@ -19,6 +19,7 @@ use super::token::hex;
 pub const SERVER_NAME: &str = "gnomon-cloud";
 
 const DAY: Duration = Duration::from_hours(24);
+const THING_CERTIFICATE: Duration = Duration::from_hours(90 * 24);
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
 /// A key pair that signs, and the certificate that sites trust it by.
@@ -28,7 +29,7 @@ pub struct Authority {
     fingerprint: String,
 }
 
-/// A certificate that a node was given.
+/// A certificate that a node or a thing was given.
 #[derive(Debug, Clone)]
 pub struct NodeCertificate {
     /// The certificate.
@@ -120,12 +121,33 @@ impl Authority {
         now: Duration,
         life: Duration,
     ) -> Result<NodeCertificate, AuthorityError> {
+        self.sign(node.as_str(), "node", request_pem, now, life)
+    }
+
+    /// The same for a thing.
+    pub fn sign_thing(
+        &self,
+        thing: &DeviceName,
+        request_pem: &str,
+        now: Duration,
+    ) -> Result<NodeCertificate, AuthorityError> {
+        self.sign(thing.as_str(), "device", request_pem, now, THING_CERTIFICATE)
+    }
+
+    fn sign(
+        &self,
+        name: &str,
+        unit: &str,
+        request_pem: &str,
+        now: Duration,
+        life: Duration,
+    ) -> Result<NodeCertificate, AuthorityError> {
         let request = CertificateSigningRequestParams::from_pem(request_pem)
             .map_err(AuthorityError::Request)?;
-        let mut params = parameters(node.as_str(), now + life);
+        let mut params = parameters(name, now + life);
         // A day of grace, for two clouds whose clocks differ.
         params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(DAY);
-        params.distinguished_name.push(DnType::OrganizationalUnitName, "node");
+        params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let serial = rand::random::<u128>() >> 1;

@@ -1,16 +1,20 @@
 //! `gnomon-edge run`: the agent itself, until it is told to stop.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use gnomon_edge::core::{Core, CoreConfig};
 use gnomon_edge::identity::Identity;
 use gnomon_edge::link;
+use gnomon_edge::link::clock::Clock;
+use gnomon_edge::link::memory::Memory;
 use gnomon_edge::link::mqtt::{Address, MqttLink, MqttSettings};
+use gnomon_edge::link::proxy::Proxy;
 use gnomon_edge::lock::DataLock;
 use gnomon_edge::orchestrator::Orchestrator;
 use gnomon_edge::run::{Parts, run};
-use gnomon_edge::settings::{Given, LogFormat, Settings};
+use gnomon_edge::settings::{Brokers, Given, LogFormat, Settings};
 use gnomon_edge::store::sled::{SledConfig, SledStore};
 use gnomon_edge::store::thread::StoreHandle;
 use rand::SeedableRng as _;
@@ -31,10 +35,13 @@ pub(crate) struct RunArgs {
     /// The Docker daemon's socket.
     #[arg(long, env = "GNOMON_EDGE_DOCKER_SOCKET", value_name = "PATH")]
     docker_socket: Option<PathBuf>,
-    /// Where the broker is reached, if not where the identity says.
-    #[arg(long, env = "GNOMON_EDGE_BROKER", value_name = "HOST:PORT")]
-    broker: Option<Address>,
-    /// The longest silence on the link, in seconds.
+    /// Where the broker is reached, if not where the identity says; tried in turn.
+    #[arg(long, env = "GNOMON_EDGE_BROKER", value_name = "HOST:PORT", value_delimiter = ',')]
+    broker: Option<Vec<Address>>,
+    /// The proxy on the way to the broker: socks5://[USER:PASSWORD@]HOST:PORT or http://...
+    #[arg(long, env = "GNOMON_EDGE_PROXY", value_name = "URL", hide_env_values = true)]
+    proxy: Option<Proxy>,
+    /// The shortest silence on the link, in seconds; it grows while the network allows it.
     #[arg(long, env = "GNOMON_EDGE_KEEP_ALIVE_S", value_name = "SECONDS")]
     keep_alive_s: Option<u64>,
     /// A configuration file; see gnomon-edge.example.toml.
@@ -52,7 +59,8 @@ impl RunArgs {
             data: self.data.clone(),
             orchestrator: self.orchestrator.clone(),
             docker_socket: self.docker_socket.clone(),
-            broker: self.broker.clone(),
+            broker: self.broker.clone().map(Brokers::Several),
+            proxy: self.proxy.clone(),
             keep_alive_s: self.keep_alive_s,
             log_format: self.log_format,
             ..Given::default()
@@ -104,17 +112,22 @@ fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -
         capabilities: orchestrator.capabilities(),
         observe_every: settings.observe_every,
         budgets: settings.budgets.clone(),
+        image_grace: settings.image_grace,
     };
     Core::new(config, StdRng::from_rng(&mut rand::rng()))
 }
 
 fn mqtt(settings: &Settings, identity: &Identity) -> Result<MqttLink> {
-    let broker = settings.broker.clone();
+    let memory = Memory::open(&settings.data);
+    let clock = Arc::new(Clock::default());
+    clock.learn(memory.learned().past_s);
     let link = MqttSettings {
         node: identity.node.clone(),
-        addresses: broker.map_or_else(|| identity.mqtt.clone(), |broker| vec![broker]),
-        tls: link::client_config(identity)?,
+        addresses: settings.brokers.clone().unwrap_or_else(|| identity.mqtt.clone()),
+        proxy: settings.proxy.clone(),
+        tls: link::client_config_at(identity, Arc::clone(&clock))?,
+        clock,
         keep_alive: settings.keep_alive,
     };
-    Ok(MqttLink::start(link, StdRng::from_rng(&mut rand::rng())))
+    Ok(MqttLink::start(link, memory, StdRng::from_rng(&mut rand::rng())))
 }

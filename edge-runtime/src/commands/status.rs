@@ -2,7 +2,8 @@
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
-use gnomon_edge::local::{BudgetReport, Request, Response, Status, StreamReport};
+use gnomon_edge::link::Quality;
+use gnomon_edge::local::{BudgetReport, LinkReport, Request, Response, Status, StreamReport};
 
 use super::DataArg;
 
@@ -47,6 +48,7 @@ fn table(status: &Status) -> String {
     let mut text = format!(
         "NODE          {} (agent {})\n\
          LINK          {state} for {} s, {} bytes in, {} bytes out{reason}\n\
+         {}\
          ORCHESTRATOR  {} {} {} {}\n\
          STORE         {}{}\n\
          DESIRED       {}\n\
@@ -58,6 +60,7 @@ fn table(status: &Status) -> String {
         link.for_s,
         link.bytes_in,
         link.bytes_out,
+        quality(link),
         orchestrator("kind"),
         orchestrator("version"),
         orchestrator("state"),
@@ -71,6 +74,16 @@ fn table(status: &Status) -> String {
     );
     text.push_str(&super::apps::table(&status.apps));
     text
+}
+
+fn quality(link: &LinkReport) -> String {
+    let Quality { rtt_ms, connections, resumed, keep_alive_s, mqtt } = link.quality;
+    let Some(rtt) = rtt_ms else { return String::new() };
+    let version = if mqtt == 3 { "3.1.1" } else { "5" };
+    format!(
+        "              MQTT {version}, answers in {rtt} ms, keep-alive {keep_alive_s} s, came up \
+         {connections} times ({resumed} resumed)\n"
+    )
 }
 
 fn written(budget: &BudgetReport) -> String {

@@ -48,6 +48,9 @@ impl Core {
                 reason: self.link.reason.clone(),
                 bytes_in: 0,
                 bytes_out: 0,
+                desired: 0,
+                reported: 0,
+                quality: self.quality.quality,
             },
             orchestrator: self.orchestrator_report().unwrap_or_default(),
             store: StoreReport {

@@ -10,9 +10,13 @@ use gnomon_schemas::app::{AppState, AppStatus};
 use gnomon_schemas::document::Document;
 use gnomon_schemas::id::AppName;
 use gnomon_schemas::key::ShadowKey;
+use gnomon_schemas::topic::Stream;
+use gnomon_schemas::version::Epoch;
+use gnomon_schemas::wire::{Batch, Hello, Message};
 use gnomon_sync::Moment;
 
 use super::allowance::{Limits, Purpose, Spent};
+use super::machines::After;
 use super::measured;
 use super::{Core, Machines};
 use crate::local::BudgetReport;
@@ -20,6 +24,8 @@ use crate::store::{Entry, Op};
 
 /// While writes wait, an app that goes up and down is told of no more often.
 const FLAPPING: Duration = Duration::from_mins(5);
+/// How often the cloud hears where this site stands, while reports wait.
+const HEARTBEAT: Duration = Duration::from_hours(1);
 /// The row that holds what of the link's allowance is used.
 const SPENT: &[u8] = b"link/spent";
 
@@ -72,6 +78,7 @@ impl Core {
         self.muted = is_spent;
         tracing::warn!(is_spent, "the allowance of the link; what is desired flows all the same");
         let Some(machines) = self.machines.as_mut().filter(|_| self.link.up) else { return };
+        self.heartbeat = is_spent.then_some(now);
         if is_spent {
             machines.up.link_down();
         } else {
@@ -99,10 +106,10 @@ impl Core {
     pub(super) fn measure(&mut self, now: Moment, key: &ShadowKey, document: Document) -> Fate {
         let goes = self.may_measure(now);
         let Some(machines) = &mut self.machines else { return Fate::Waits };
-        let held = machines.up.get(key).map(|held| held.document);
+        let held = machines.up.get(key).map(|held| held.document.to_value());
         let bands = &self.config.budgets.dead_bands;
         let waits = self.measured.get(key).is_some();
-        if !waits && held.is_some_and(|held| measured::is_no_news(held, &document, bands)) {
+        if !waits && held.is_some_and(|held| measured::is_no_news(&held, &document, bands)) {
             return Fate::NoNews;
         }
         if goes {
@@ -158,6 +165,26 @@ impl Core {
             reports_wait: self.muted || !self.measured.is_empty(),
         }
     }
+}
+
+/// While reports wait, what is sent of them now and then: which of the cloud's changes this site
+/// holds, and where its own stand. A position in a history stands for every document at it, so
+/// both together are a digest of the whole site in some hundred bytes.
+pub(super) fn beat(due: &mut Option<Moment>, now: Moment, machines: &Machines) -> Vec<After> {
+    if due.is_none_or(|due| due > now) {
+        return Vec::new();
+    }
+    *due = Some(now + HEARTBEAT);
+    let (down, up) = (&machines.down, &machines.up);
+    let head = up.head();
+    let probe = Batch { epoch: up.epoch(), seq: head, after: head, changes: Vec::new() };
+    let mut beat = vec![After::Send(Stream::Up, Message::Batch(probe))];
+    // What is incomplete is asked for, not claimed.
+    if !down.is_incomplete() && down.epoch() != Epoch::NONE {
+        let hello = Hello { epoch: down.epoch(), seq: down.seq(), window: 1 };
+        beat.push(After::Send(Stream::Down, Message::Hello(hello)));
+    }
+    beat
 }
 
 /// What no up and down changes.

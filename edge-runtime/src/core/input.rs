@@ -5,7 +5,9 @@ use std::time::Duration;
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::wire::Message;
 
+use crate::link::{Quality, Traffic};
 use crate::local::{Request, Response};
+use crate::orchestrator::images::{Cleared, ImageSurvey};
 use crate::reconcile::model::{Observed, Slot, Step};
 use crate::store::{Contents, Op};
 
@@ -20,6 +22,8 @@ pub struct StepFailure {
     pub reason: String,
     /// Whether the same step may succeed later with nothing changed.
     pub transient: bool,
+    /// Whether there was no room on the disk.
+    pub is_disk_full: bool,
 }
 
 /// What happened.
@@ -36,10 +40,13 @@ pub enum Input {
     },
     /// A message of the cloud.
     Received(Stream, Message),
-    /// The link has carried so many bytes since it was made; told with each look at what runs.
+    /// What the link has carried since it was made, and how good it is; told with each look at
+    /// what runs.
     Carried {
-        /// Both ways.
-        bytes: u64,
+        /// Bytes.
+        traffic: Traffic,
+        /// How good it is.
+        quality: Quality,
         /// What the node's clock says, in seconds since 1970; right or wrong.
         wall_s: u64,
     },
@@ -65,6 +72,22 @@ pub enum Input {
         image: String,
         /// Whether it is here; no if that could not be told.
         is_here: bool,
+    },
+    /// The image of a [`Step::Pull`] was not here and was fetched; told before the step's end.
+    Fetched {
+        /// The image.
+        image: String,
+        /// The orchestrator's id of it.
+        id: String,
+    },
+    /// The answer to [`Effect::Survey`]; else why there is none.
+    Surveyed(Result<ImageSurvey, String>),
+    /// The answer to [`Effect::Clear`].
+    Cleared {
+        /// The image.
+        image: String,
+        /// What became of it, or why that is not known.
+        outcome: Result<Cleared, String>,
     },
     /// A step of [`Effect::Apply`] ended.
     Done {
@@ -106,6 +129,15 @@ pub enum Effect {
     Find {
         /// The image.
         image: String,
+    },
+    /// Ask the orchestrator which images there are, and how much room.
+    Survey,
+    /// Remove an image, if nothing uses it and its name still means this id.
+    Clear {
+        /// The image.
+        image: String,
+        /// The orchestrator's id of it.
+        id: String,
     },
     /// Do a step.
     Apply(Step),

@@ -191,8 +191,8 @@ impl Core {
         };
         let patch = Patch::from_value(patch).map_err(|error| invalid(error.to_string()))?;
         let told = self.machines.as_ref().and_then(|it| it.up.get(key));
-        let told = told.map(|held| held.document.as_ref());
-        let held = self.measured.get(key).or(told).cloned().unwrap_or_default();
+        let told = told.map(|held| held.document.unpack());
+        let held = self.measured.get(key).cloned().or(told).unwrap_or_default();
         let document = held.apply(&patch).map_err(|error| invalid(error.to_string()))?;
         Ok(match self.measure(now, key, document) {
             Fate::Goes => format!("reported of `{key}`"),

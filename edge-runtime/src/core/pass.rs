@@ -39,6 +39,7 @@ impl Core {
         let given_up = self.judge(now, &seen, &report);
         steps.extend(self.restart_steps(&seen, &steps));
         self.begin(steps.into_iter().filter(|it| !given_up.contains(it.app())).collect());
+        self.review_images(now);
         self.report_apps(now, report);
         self.report_node(now);
     }
@@ -60,6 +61,10 @@ impl Core {
     pub(super) fn on_done(&mut self, now: Moment, step: &Step, outcome: Result<(), StepFailure>) {
         if let Step::Pull { image, .. } = step {
             let apps = self.pulls.ended(image);
+            if outcome.as_ref().is_err_and(|failure| failure.is_disk_full) {
+                self.images.is_full(now);
+                self.review_images(now);
+            }
             self.pulled(now, image, &apps, &outcome);
             return self.fetch();
         }
@@ -115,7 +120,7 @@ impl Core {
     fn remember(&mut self, now: Moment, step: &Step, outcome: Result<(), StepFailure>) {
         match outcome {
             Ok(()) => self.attempts.succeeded(step, now),
-            Err(StepFailure { reason, transient }) => {
+            Err(StepFailure { reason, transient, is_disk_full: _ }) => {
                 tracing::warn!(app = %step.app(), %step, transient, %reason, "a step failed");
                 self.attempts.failed(step, reason, transient, now);
             }

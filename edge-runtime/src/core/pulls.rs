@@ -96,6 +96,11 @@ impl Pulls {
         Some(Effect::Apply(Step::Pull { app, image }))
     }
 
+    /// The images that are to be fetched, or are being fetched.
+    pub(super) fn images(&self) -> impl Iterator<Item = &str> {
+        self.wanted.keys().map(String::as_str)
+    }
+
     /// Whether an image that the app needs is being fetched.
     pub(super) fn are_for(&self, app: &AppName) -> bool {
         self.wanted.values().any(|pull| pull.apps.contains(app))

@@ -2,7 +2,7 @@
 //! and the values of environment variables go, their names and sizes stay; so do texts of the
 //! commands, in which people should not put secrets either.
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::Packed;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_sync::Moment;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::Core;
 
 /// A document without secrets; that of an app has places where they stand.
-pub(super) fn document(key: &ShadowKey, document: &Document) -> Value {
+pub(super) fn document(key: &ShadowKey, document: &Packed) -> Value {
     let mut value = document.to_value();
     if key.app().is_some() {
         app(&mut value);
@@ -104,7 +104,13 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use gnomon_schemas::document::Document;
+
     use super::*;
+
+    fn packed(text: &[u8]) -> Packed {
+        Document::parse(text).unwrap().into()
+    }
 
     #[test]
     fn no_secret_is_left_and_the_names_are() {
@@ -114,12 +120,12 @@ mod tests {
             "configs": {"c": {"content": "password = hunter2"}}
         }"#;
         let key: ShadowKey = "app/shop".parse().unwrap();
-        let value = document(&key, &Document::parse(text.as_bytes()).unwrap());
+        let value = document(&key, &packed(text.as_bytes()));
         assert!(!value.to_string().contains("hunter2"), "{value}");
         assert_eq!(value["services"]["web"]["image"], "i");
         assert_eq!(value["secrets"]["key"]["content"], "[redacted, 7 bytes]");
         let device: ShadowKey = "device/pump".parse().unwrap();
-        let plain = Document::parse(br#"{"secrets": 1}"#).unwrap();
+        let plain = packed(br#"{"secrets": 1}"#);
         assert_eq!(document(&device, &plain)["secrets"], 1);
     }
 }

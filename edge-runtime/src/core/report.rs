@@ -15,6 +15,9 @@ use super::watching::Reach;
 /// The member of the node's report that is written by hand; see `gnomon-edge report`.
 pub(super) const LOCAL: &str = "local";
 
+/// How good the link is.
+const LINK: &str = "link";
+
 impl Core {
     /// Puts the statuses that changed; deletes those of apps of which nothing is left.
     pub(super) fn report_apps(&mut self, now: Moment, mut report: BTreeMap<AppName, AppStatus>) {
@@ -54,10 +57,12 @@ impl Core {
         });
         let Some(machines) = &mut self.machines else { return };
         let held = machines.up.get(&ShadowKey::Node).map(|held| held.document.to_value());
-        if let (Some(local), Some(report)) =
-            (held.as_ref().and_then(|held| held.get(LOCAL)), report.as_object_mut())
-        {
-            report.insert(LOCAL.to_owned(), local.clone());
+        let member = |name: &str| held.as_ref().and_then(|held| held.get(name));
+        let link = self.quality.tell(now, member(LINK));
+        for (name, value) in [(LOCAL, member(LOCAL).cloned()), (LINK, link)] {
+            if let (Some(value), Some(report)) = (value, report.as_object_mut()) {
+                report.insert(name.to_owned(), value);
+            }
         }
         match Document::from_value(report) {
             Ok(document) => drop(machines.up.put(now, &ShadowKey::Node, document)),

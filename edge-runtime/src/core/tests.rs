@@ -2,6 +2,7 @@
 //! point, with a full store, and with an orchestrator that does not answer.
 
 mod budgets;
+mod clearing;
 mod laws;
 mod orders;
 mod pulling;

@@ -3,7 +3,7 @@
 use gnomon_schemas::topic::Topic;
 use tokio::sync::mpsc;
 
-use super::{Link, LinkEvent, Meter, Traffic};
+use super::{Link, LinkEvent, Meter, Quality, Traffic};
 
 /// The agent's end.
 #[derive(Debug)]
@@ -40,11 +40,16 @@ impl Link for FakeLink {
 
     fn publish(&mut self, topic: &Topic, payload: Vec<u8>) {
         self.meter.sent(payload.len());
+        self.meter.carried(topic.stream(), payload.len());
         drop(self.published.send((topic.clone(), payload)));
     }
 
     fn traffic(&self) -> Traffic {
-        self.meter.read()
+        self.meter.traffic()
+    }
+
+    fn quality(&self) -> Quality {
+        self.meter.quality()
     }
 
     async fn close(self) {}

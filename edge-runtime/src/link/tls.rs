@@ -1,5 +1,5 @@
-//! TLS as the link needs it: the cloud's own authority, this node's certificate, and the name that
-//! the identity gives whatever the address says.
+//! TLS as the link needs it: the cloud's own authority, this node's certificate, the name that the
+//! identity gives whatever the address says, and a clock that may be wrong. Sessions are resumed.
 
 use std::sync::Arc;
 
@@ -8,8 +8,11 @@ use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 
+use super::clock::{self, Clock};
 use crate::identity::Identity;
 
 /// Why the identity makes no TLS client.
@@ -44,8 +47,16 @@ pub enum TlsError {
     },
 }
 
-/// A TLS client for an identity.
+/// A TLS client for an identity, with the node's own clock.
 pub fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, TlsError> {
+    client_config_at(identity, Arc::new(Clock::default()))
+}
+
+/// A TLS client for an identity, with a clock that learns from the certificates it sees.
+pub fn client_config_at(
+    identity: &Identity,
+    clock: Arc<Clock>,
+) -> Result<Arc<ClientConfig>, TlsError> {
     let pem = |file| move |source| TlsError::Pem { file, source };
     let provider = Arc::new(ring::default_provider());
     let mut roots = RootCertStore::empty();
@@ -53,6 +64,9 @@ pub fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, TlsError>
         roots.add(root).map_err(TlsError::Root)?;
     }
     let chain = certificates(&identity.certificate_pem).map_err(pem("cert.pem"))?;
+    if let Some(begins) = chain.first().and_then(clock::begins) {
+        clock.learn(begins);
+    }
     let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes());
     let name = identity.server_name.as_str();
     let inner = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&provider))
@@ -60,10 +74,11 @@ pub fn client_config(identity: &Identity) -> Result<Arc<ClientConfig>, TlsError>
         .map_err(TlsError::Authority)?;
     let verifier = NamedVerifier {
         inner,
+        clock: Arc::clone(&clock),
         name: ServerName::try_from(name.to_owned())
             .map_err(|source| TlsError::ServerName { name: name.to_owned(), source })?,
     };
-    let config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_details(provider, clock)
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Client)?
         .dangerous()
@@ -83,10 +98,12 @@ fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, rustls::pki_
 }
 
 /// Checks a server as usual, but for the name of the identity and not for the address, which may
-/// be a tunnel, a proxy or a bare number.
+/// be a tunnel, a proxy or a bare number. A certificate that is not valid yet is verified at the
+/// moment when it will be: the authority made it, so it is the node's clock that is late.
 #[derive(Debug)]
 struct NamedVerifier {
     inner: Arc<WebPkiServerVerifier>,
+    clock: Arc<Clock>,
     name: ServerName<'static>,
 }
 
@@ -99,7 +116,18 @@ impl ServerCertVerifier for NamedVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, now)
+        let verify = |at| {
+            self.inner.verify_server_cert(end_entity, intermediates, &self.name, ocsp_response, at)
+        };
+        let chain = std::iter::once(end_entity).chain(intermediates);
+        let begins = chain.filter_map(clock::begins).max().unwrap_or_default();
+        let verified = match verify(now) {
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+            )) => verify(clock::unix(begins)),
+            other => other,
+        };
+        verified.inspect(|_| self.clock.learn(begins))
     }
 
     fn verify_tls12_signature(

@@ -182,13 +182,16 @@ async fn answer(request: &hyper::Request<Incoming>, requests: &mpsc::Sender<Aske
     if path == "/v1/status" {
         return respond(ask(Request::Status, requests).await);
     }
+    if path == "/metrics" {
+        return metrics(ask(Request::Status, requests).await);
+    }
     let key = path.strip_prefix("/v1/shadows/").map(str::parse);
     match key {
         Some(Ok(key)) => respond(ask(Request::Shadow { key }, requests).await),
         Some(Err(error)) => refuse(StatusCode::NOT_FOUND, &gnomon_error(&error)),
         None => refuse(
             StatusCode::NOT_FOUND,
-            "there are /v1/status and /v1/shadows/KEY, such as /v1/shadows/app/web",
+            "there are /metrics, /v1/status and /v1/shadows/KEY, such as /v1/shadows/app/web",
         ),
     }
 }
@@ -231,6 +234,18 @@ fn respond(response: Response) -> Answer {
             refuse(StatusCode::INTERNAL_SERVER_ERROR, "the agent answered something else")
         }
     }
+}
+
+/// For Prometheus.
+fn metrics(response: Response) -> Answer {
+    const TEXT: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let Response::Status(status) = response else { return respond(response) };
+    let Ok(text) = crate::metrics::text(*status) else {
+        return refuse(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written");
+    };
+    let mut answer = hyper::Response::new(Full::new(Bytes::from(text)));
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(TEXT));
+    answer
 }
 
 /// What a workload may know of the agent.

@@ -2,6 +2,7 @@
 //! are the truth; an object without this node's label is never touched.
 
 mod body;
+mod clear;
 mod create;
 mod error;
 mod events;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use gnomon_schemas::id::NodeName;
 
+use super::images::{Cleared, ImageSurvey};
 use super::watch::Watch;
 use super::{Capabilities, Kind};
 use crate::local::ExecOutput;
@@ -113,10 +115,25 @@ impl Docker {
         image::is_present(self, image).await
     }
 
+    /// Makes sure that an image is here; its id if it had to be fetched.
+    pub async fn pull(&self, image: &str) -> Result<Option<String>, DockerError> {
+        image::pull(self, image).await
+    }
+
+    /// Every image of the daemon, and the room on its disk.
+    pub async fn survey_images(&self) -> Result<ImageSurvey, DockerError> {
+        clear::survey(self).await
+    }
+
+    /// Removes an image, unless a container uses it or its name means another one by now.
+    pub async fn clear_image(&self, image: &str, id: &str) -> Result<Cleared, DockerError> {
+        clear::clear(self, image, id).await
+    }
+
     /// Does one step.
     pub async fn apply(&self, step: &Step) -> Result<(), DockerError> {
         match step {
-            Step::Pull { app: _, image } => image::pull(self, image).await,
+            Step::Pull { app: _, image } => image::pull(self, image).await.map(drop),
             Step::Create { slot, spec } => create::create(self, slot, spec).await,
             Step::Start { id, slot } => lifecycle::start(self, id, slot).await,
             Step::Stop { id, slot, grace } => lifecycle::stop(self, id, slot, *grace).await,

@@ -28,4 +28,9 @@ impl OrchestratorError {
             Self::Fake(error) => error.is_transient(),
         }
     }
+
+    /// Whether there was no room on the disk.
+    pub const fn is_disk_full(&self) -> bool {
+        matches!(self, Self::Docker(DockerError::DiskFull { .. }))
+    }
 }

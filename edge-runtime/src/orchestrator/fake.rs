@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use gnomon_schemas::app::{AppSpec, Revision};
 use gnomon_schemas::id::AppName;
 
+use super::images::{Cleared, Disk, FoundImage, ImageSurvey, canonical};
 use super::watch::{Hinter, Watch};
 use super::{Capabilities, Kind, Unsupported};
 use crate::local::ExecOutput;
@@ -101,6 +102,7 @@ struct World {
     instances: BTreeMap<InstanceId, Held>,
     resources: BTreeSet<AppName>,
     images: BTreeSet<String>,
+    disk: Option<Disk>,
     after_start: BTreeMap<Slot, InstanceState>,
     image_starts: BTreeMap<String, InstanceState>,
     failures: VecDeque<Failure>,
@@ -147,6 +149,7 @@ impl Fake {
             instances: BTreeMap::new(),
             resources: BTreeSet::new(),
             images: BTreeSet::new(),
+            disk: None,
             after_start: BTreeMap::new(),
             image_starts: BTreeMap::new(),
             failures: VecDeque::new(),
@@ -217,6 +220,21 @@ impl Fake {
         }
     }
 
+    /// Puts an image on the node as a person would.
+    pub fn bring_image(&self, image: &str) {
+        self.world().images.insert(image.to_owned());
+    }
+
+    /// The images on the node.
+    pub fn images(&self) -> BTreeSet<String> {
+        self.world().images.clone()
+    }
+
+    /// Says how much room there is for images.
+    pub fn set_disk(&self, disk: Disk) {
+        self.world().disk = Some(disk);
+    }
+
     /// The steps that were applied and succeeded, oldest first.
     pub fn steps(&self) -> Vec<Step> {
         self.world().steps.clone()
@@ -238,6 +256,40 @@ impl Fake {
     pub(super) fn has_image(&self, image: &str) -> Result<bool, FakeError> {
         let world = self.world();
         world.outage.clone().map_or_else(|| Ok(world.images.contains(image)), Err)
+    }
+
+    pub(super) fn pull(&self, app: &AppName, image: &str) -> Result<Option<String>, FakeError> {
+        let is_here = self.has_image(image)?;
+        self.apply(&Step::Pull { app: app.clone(), image: image.to_owned() })?;
+        Ok((!is_here).then(|| image_id(image)))
+    }
+
+    pub(super) fn survey_images(&self) -> Result<ImageSurvey, FakeError> {
+        let world = self.world();
+        if let Some(outage) = &world.outage {
+            return Err(outage.clone());
+        }
+        let images = world.images.iter().map(|image| FoundImage {
+            id: image_id(image),
+            names: [canonical(image)].into(),
+            in_use: world.uses(image),
+        });
+        Ok(ImageSurvey { images: images.collect(), disk: world.disk })
+    }
+
+    pub(super) fn clear_image(&self, image: &str, id: &str) -> Result<Cleared, FakeError> {
+        let mut world = self.world();
+        if let Some(outage) = &world.outage {
+            return Err(outage.clone());
+        }
+        if image_id(image) != id {
+            return Ok(Cleared::Another);
+        }
+        if world.uses(image) {
+            return Ok(Cleared::InUse);
+        }
+        world.images.remove(image);
+        Ok(Cleared::Gone)
     }
 
     pub(super) fn apply(&self, step: &Step) -> Result<(), FakeError> {
@@ -297,6 +349,11 @@ fn image_id(image: &str) -> String {
 }
 
 impl World {
+    fn uses(&self, image: &str) -> bool {
+        let id = image_id(image);
+        self.instances.values().any(|held| held.instance.image.as_deref() == Some(&*id))
+    }
+
     fn of_slot(&mut self, slot: &Slot) -> impl Iterator<Item = &mut Held> {
         self.instances.values_mut().filter(move |held| held.instance.slot == *slot)
     }

@@ -4,11 +4,12 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, SystemTime};
 
 use futures_util::FutureExt as _;
+use gnomon_schemas::id::AppName;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::core::{Input, StepFailure};
 use crate::local::{Log, Refusal, RefusalCode, Response};
-use crate::orchestrator::Orchestrator;
+use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::reconcile::model::{Slot, Step};
 use crate::store::{Contents, StoreError};
 
@@ -46,14 +47,64 @@ pub(super) async fn find(orchestrator: Orchestrator, image: String, results: mps
     drop(results.send(Input::Found { image, is_here }).await);
 }
 
+/// Fetches an image.
+pub(super) async fn pull(
+    orchestrator: Orchestrator,
+    app: AppName,
+    image: String,
+    results: mpsc::Sender<Input>,
+) {
+    let outcome = match AssertUnwindSafe(orchestrator.pull(&app, &image)).catch_unwind().await {
+        Ok(Ok(Some(id))) => {
+            drop(results.send(Input::Fetched { image: image.clone(), id }).await);
+            Ok(())
+        }
+        Ok(Ok(None)) => Ok(()),
+        Ok(Err(error)) => Err(failure(&error)),
+        Err(_) => Err(panicked()),
+    };
+    drop(results.send(Input::Done { step: Step::Pull { app, image }, outcome }).await);
+}
+
+fn failure(error: &OrchestratorError) -> StepFailure {
+    let (transient, is_disk_full) = (error.is_transient(), error.is_disk_full());
+    StepFailure { transient, is_disk_full, reason: explain(error) }
+}
+
+fn panicked() -> StepFailure {
+    StepFailure { transient: true, is_disk_full: false, reason: PANIC.to_owned() }
+}
+
+/// Asks which images there are.
+pub(super) async fn survey(orchestrator: Orchestrator, results: mpsc::Sender<Input>) {
+    let seen = match AssertUnwindSafe(orchestrator.survey_images()).catch_unwind().await {
+        Ok(seen) => seen.map_err(|error| explain(&error)),
+        Err(_) => Err(PANIC.to_owned()),
+    };
+    drop(results.send(Input::Surveyed(seen)).await);
+}
+
+/// Removes an image.
+pub(super) async fn clear(
+    orchestrator: Orchestrator,
+    image: String,
+    id: String,
+    results: mpsc::Sender<Input>,
+) {
+    let cleared = AssertUnwindSafe(orchestrator.clear_image(&image, &id)).catch_unwind().await;
+    let outcome = match cleared {
+        Ok(outcome) => outcome.map_err(|error| explain(&error)),
+        Err(_) => Err(PANIC.to_owned()),
+    };
+    drop(results.send(Input::Cleared { image, outcome }).await);
+}
+
 /// Does a step.
 pub(super) async fn apply(orchestrator: Orchestrator, step: Step, results: mpsc::Sender<Input>) {
     let outcome = match AssertUnwindSafe(orchestrator.apply(&step)).catch_unwind().await {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => {
-            Err(StepFailure { transient: error.is_transient(), reason: explain(&error) })
-        }
-        Err(_) => Err(StepFailure { transient: true, reason: PANIC.to_owned() }),
+        Ok(Err(error)) => Err(failure(&error)),
+        Err(_) => Err(panicked()),
     };
     drop(results.send(Input::Done { step, outcome }).await);
 }
@@ -106,6 +157,6 @@ fn store_failed(error: &StoreError) -> Input {
     Input::StoreFailed { full: error.is_full(), reason: crate::chain(error) }
 }
 
-fn explain(error: &crate::orchestrator::OrchestratorError) -> String {
+fn explain(error: &OrchestratorError) -> String {
     crate::chain(error)
 }

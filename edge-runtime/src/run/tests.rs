@@ -39,6 +39,7 @@ fn start(disk: &MemoryDisk, fake: Fake) -> Agent {
         capabilities: fake.capabilities(),
         observe_every: Duration::from_secs(30),
         budgets: crate::core::Budgets::default(),
+        image_grace: Duration::from_hours(24),
     };
     let parts = Parts {
         core: Core::new(config, StdRng::seed_from_u64(1)),

@@ -9,8 +9,10 @@ mod daemon;
 mod docker;
 mod everywhere;
 mod fake;
+mod images;
 mod process;
 mod real;
+mod registry;
 
 /// Runs cases on benches: `module: Bench::made_by()`.
 macro_rules! run {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{Document, Patch, delta, diff, merge};
+use super::{Document, Packed, Patch, delta, diff, merge};
 use crate::cbor;
 
 /// Few names, so that generated documents often share members.
@@ -44,6 +44,10 @@ pub(super) fn document() -> impl Strategy<Value = Document> {
     object(false).prop_map(|value| Document::from_value(value).unwrap())
 }
 
+fn path() -> impl Strategy<Value = Vec<String>> {
+    prop::collection::vec(prop_oneof![name(), "[012]"], 0..4)
+}
+
 /// Patches as users write them, and composed ones, which can say more.
 fn patch() -> impl Strategy<Value = Patch> {
     let written = || object(true).prop_map(|value| Patch::from_value(value).unwrap());
@@ -51,6 +55,39 @@ fn patch() -> impl Strategy<Value = Patch> {
 }
 
 proptest! {
+    #[test]
+    fn packing_and_unpacking_gives_the_same(a in document(), b in document()) {
+        let packed = Packed::from(&a);
+        prop_assert_eq!(&packed.unpack(), &a);
+        prop_assert_eq!((packed.digest(), packed.as_cbor()), (a.digest(), &*a.to_cbor()));
+        prop_assert_eq!(&Packed::read(packed.as_cbor()).unwrap(), &packed);
+        prop_assert_eq!(packed == Packed::from(&b), a == b);
+    }
+
+    #[test]
+    fn what_is_found_in_the_packed_is_what_stands_there(a in document(), steps in path()) {
+        let root = a.to_value();
+        let step = |value: &Value, step: &String| match value {
+            Value::Object(object) => object.get(step).cloned(),
+            Value::Array(items) => items.get(step.parse::<usize>().ok()?).cloned(),
+            _ => None,
+        };
+        let found = steps.iter().try_fold(root, |value, name| step(&value, name));
+        prop_assert_eq!(Packed::from(&a).find(&steps), found);
+    }
+
+    #[test]
+    fn no_damaged_byte_makes_a_packed_document_that_is_not_one(
+        a in document(), at in any::<prop::sample::Index>(), byte in any::<u8>(),
+    ) {
+        let mut bytes = a.to_cbor();
+        let at = at.index(bytes.len());
+        bytes[at] = byte;
+        if let Ok(packed) = Packed::read(&bytes) {
+            prop_assert_eq!(packed.unpack().to_cbor(), bytes);
+        }
+    }
+
     #[test]
     fn merging_a_diff_gives_the_target(a in document(), b in document()) {
         prop_assert_eq!(merge(&a, &diff(&a, &b)), b);

@@ -123,9 +123,22 @@ impl Site {
             return Vec::new();
         }
         let step = self.steps.remove(usize::from(at) % self.steps.len());
-        let failure = StepFailure { reason: "it did not work".to_owned(), transient: true };
+        let failure = StepFailure {
+            reason: "it did not work".to_owned(),
+            transient: true,
+            is_disk_full: false,
+        };
+        let new = match &step {
+            Step::Pull { image, .. } if !fails => self.missing(image),
+            _ => None,
+        };
         let outcome = if fails { Err(failure) } else { self.apply(&step) };
-        self.input(now, Input::Done { step, outcome })
+        let mut sent = Vec::new();
+        if let Some((image, id)) = new.filter(|_| outcome.is_ok()) {
+            sent = self.input(now, Input::Fetched { image, id });
+        }
+        sent.extend(self.input(now, Input::Done { step, outcome }));
+        sent
     }
 
     /// Every instance: where it belongs, and what it does.
@@ -166,6 +179,19 @@ impl Site {
                     let is_here = matches!(found, Some(Ok(true)));
                     self.answers.push_back(Input::Found { image, is_here });
                 }
+                Effect::Survey => {
+                    let seen = self.orchestrator().survey_images().now_or_never();
+                    let seen = seen.expect("a fake answers at once");
+                    let seen = seen.map_err(|error| error.to_string());
+                    self.answers.push_back(Input::Surveyed(seen));
+                }
+                Effect::Clear { image, id } => {
+                    assert!(!self.core.needed_images().contains(&image), "{image} is needed");
+                    let outcome = self.orchestrator().clear_image(&image, &id).now_or_never();
+                    let outcome = outcome.expect("a fake answers at once");
+                    let outcome = outcome.map_err(|error| error.to_string());
+                    self.answers.push_back(Input::Cleared { image, outcome });
+                }
                 Effect::Apply(step) => self.steps.push(step),
                 Effect::GiveUp { image } => {
                     let is_it =
@@ -197,14 +223,21 @@ impl Site {
         seen.expect("a fake answers at once").map_err(|error| error.to_string())
     }
 
+    /// The image and its id, if it is not here yet.
+    fn missing(&self, image: &str) -> Option<(String, String)> {
+        let here = self.orchestrator().has_image(image).now_or_never();
+        matches!(here, Some(Ok(false))).then(|| (image.to_owned(), format!("sha256:{image}")))
+    }
+
     fn apply(&self, step: &Step) -> Result<(), StepFailure> {
         if matches!(step, Step::Pull { image, .. } if image == BAD_IMAGE) {
             let reason = "there is no such image".to_owned();
-            return Err(StepFailure { reason, transient: true });
+            return Err(StepFailure { reason, transient: true, is_disk_full: false });
         }
         let done = self.orchestrator().apply(step).now_or_never();
         done.expect("a fake answers at once").map_err(|error| StepFailure {
             transient: error.is_transient(),
+            is_disk_full: error.is_disk_full(),
             reason: error.to_string(),
         })
     }
@@ -216,6 +249,7 @@ fn core(name: &NodeName, fake: &Fake, seed: u64) -> Core {
         capabilities: fake.capabilities(),
         observe_every: Duration::from_secs(30),
         budgets: Budgets::default(),
+        image_grace: Duration::from_mins(1),
     };
     Core::new(config, StdRng::seed_from_u64(seed))
 }

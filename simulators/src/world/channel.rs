@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::{Document, Packed};
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Epoch, Version};
 use gnomon_schemas::wire::Message;
@@ -104,7 +104,7 @@ impl Channel {
         key: &ShadowKey,
         document: Option<Document>,
     ) -> Result<(), Violation> {
-        let wanted = document.clone().map(Arc::new);
+        let wanted = document.as_ref().map(Packed::from);
         let version = match document {
             Some(document) => Some(self.writer.put(now, key, document)),
             None => self.writer.delete(now, key),

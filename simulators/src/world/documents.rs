@@ -1,6 +1,6 @@
 //! Small documents with every shape that the algebra tells apart, edited without the algebra.
 
-use gnomon_schemas::document::{Document, Patch};
+use gnomon_schemas::document::{Document, Packed, Patch};
 use serde_json::{Map, Value, json};
 
 /// How many different fields there are.
@@ -37,22 +37,20 @@ pub(super) fn edit(old: Option<&Document>, field: u8, value: u8, padding: usize)
 }
 
 /// What a site reports of what it was asked for.
-pub(super) fn report(desired: &Document) -> Document {
+pub(super) fn report(desired: &Packed) -> Document {
     let mut object = Map::new();
     object.insert("is".to_owned(), desired.to_value());
     checked(object)
 }
 
 /// Whether this is the report of that.
-pub(super) fn follows(reported: &Document, desired: &Document) -> bool {
-    let object = reported.as_object();
-    let is = object.get("is").and_then(Value::as_object);
-    object.len() == 1 && is == Some(desired.as_object())
+pub(super) fn follows(reported: &Packed, desired: &Packed) -> bool {
+    *reported == Packed::from(report(desired))
 }
 
 /// Whether a document is such a report.
-pub(super) fn is_report(document: &Document) -> bool {
-    document.as_object().contains_key("is")
+pub(super) fn is_report(document: &Packed) -> bool {
+    document.find(&["is".to_owned()]).is_some()
 }
 
 /// The document, altered.

@@ -11,6 +11,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use gnomon_schemas::document::Packed;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::wire::Message;
 use gnomon_sync::{Backoff, Moment, ReaderConfig, WriterConfig};
@@ -256,8 +257,8 @@ impl State {
             Step::Set(key) => {
                 let key = shadow(*key);
                 let fact = self.channel.ledger.live.get(&key);
-                let old = fact.and_then(|fact| fact.document.as_deref());
-                let document = documents::edit(old, 0, self.changes, PADDING);
+                let old = fact.and_then(|fact| fact.document.as_ref()).map(Packed::unpack);
+                let document = documents::edit(old.as_ref(), 0, self.changes, PADDING);
                 self.changes -= 1;
                 self.channel.ask(NOW, &key, Some(document))?;
             }

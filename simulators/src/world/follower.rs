@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::Packed;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Epoch, Seq, Version};
 use gnomon_sync::{Delivery, Reader};
@@ -17,7 +17,7 @@ pub(super) struct Standing {
     pub(super) epoch: Epoch,
     pub(super) seq: Seq,
     incomplete: bool,
-    halves: BTreeMap<ShadowKey, (Version, Arc<Document>)>,
+    halves: BTreeMap<ShadowKey, (Version, Packed)>,
 }
 
 /// What is known of one reader.
@@ -32,7 +32,7 @@ pub(super) struct Follower {
     /// What the application was told last in each half, and in which epoch.
     told: BTreeMap<ShadowKey, (Epoch, Version, bool)>,
     /// What the application believes.
-    pub(super) view: BTreeMap<ShadowKey, Arc<Document>>,
+    pub(super) view: BTreeMap<ShadowKey, Packed>,
 }
 
 impl Follower {
@@ -115,7 +115,7 @@ impl Follower {
         })?;
         self.live = self.durable.clone();
         let standing = self.live.clone();
-        let own = |(key, half): &(&ShadowKey, &(Version, Arc<Document>))| {
+        let own = |(key, half): &(&ShadowKey, &(Version, Packed))| {
             ledger.has(standing.epoch, key, half.0, &half.1)
         };
         let (own, old): (Vec<_>, Vec<_>) = standing.halves.iter().partition(own);

@@ -1,5 +1,6 @@
 //! What each event does to the world. An event that cannot happen now does nothing.
 
+use gnomon_schemas::document::{Document, Packed};
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::topic::{Heading, Stream};
 
@@ -89,8 +90,8 @@ impl World {
         let key = self.key_of(stream, key);
         let padding = self.setup.padding;
         let facts = &self.site(site).channel(stream).ledger.live;
-        let old = facts.get(&key).and_then(|fact| fact.document.as_deref());
-        let document = documents::edit(old, field, value, padding);
+        let old = facts.get(&key).and_then(|fact| fact.document.as_ref()).map(Packed::unpack);
+        let document = documents::edit(old.as_ref(), field, value, padding);
         self.ask(site, stream, &key, Some(document))
     }
 
@@ -99,7 +100,7 @@ impl World {
         site: u16,
         stream: Stream,
         key: &ShadowKey,
-        document: Option<gnomon_schemas::document::Document>,
+        document: Option<Document>,
     ) -> Result<(), Violation> {
         self.tally.changes += 1;
         let node = Machine { site, stream, role: Role::Writer }.node();
@@ -127,7 +128,7 @@ impl World {
     fn apply(&mut self, site: u16, pick: u8) -> Result<(), Violation> {
         let here = self.site(site);
         let (view, reported) = (&here.down.follower.view, &here.up.ledger.live);
-        let is = |key: &ShadowKey| reported.get(key).and_then(|fact| fact.document.as_deref());
+        let is = |key: &ShadowKey| reported.get(key).and_then(|fact| fact.document.as_ref());
         let stale = reported
             .keys()
             .filter(|key| !view.contains_key(*key) && is(key).is_some_and(documents::is_report));
@@ -147,7 +148,7 @@ impl World {
     /// Whether the site's application has nothing left to do.
     pub(super) fn is_applied(site: &Site) -> bool {
         let reported = site.up.ledger.live.iter();
-        let reports = reported.filter_map(|(key, fact)| Some((key, fact.document.as_deref()?)));
+        let reports = reported.filter_map(|(key, fact)| Some((key, fact.document.as_ref()?)));
         let mut reports = reports.filter(|(_, document)| documents::is_report(document));
         let same = site.down.follower.view.iter().all(|(key, desired)| {
             reports

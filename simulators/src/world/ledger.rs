@@ -2,9 +2,8 @@
 //! cleverness. What was asked, what of it is on the disk, and every document there ever was.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::Packed;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Epoch, Seq, Version};
 use gnomon_sync::Writer;
@@ -17,7 +16,7 @@ pub(super) struct Fact {
     pub(super) version: Version,
     pub(super) seq: Seq,
     /// `None`: deleted.
-    pub(super) document: Option<Arc<Document>>,
+    pub(super) document: Option<Packed>,
 }
 
 pub(super) type Facts = BTreeMap<ShadowKey, Fact>;
@@ -36,7 +35,7 @@ pub(super) struct Copy {
     durable: Facts,
 }
 
-type Versions = BTreeMap<Version, Option<Arc<Document>>>;
+type Versions = BTreeMap<Version, Option<Packed>>;
 
 /// The truth about one stream.
 #[derive(Debug, Clone, Default)]
@@ -64,7 +63,7 @@ impl Ledger {
         &mut self,
         writer: &Writer,
         key: &ShadowKey,
-        document: Option<Arc<Document>>,
+        document: Option<Packed>,
     ) -> Result<Option<Entry>, Violation> {
         let old = self.live.get(key);
         if old.map(|fact| &fact.document) == Some(&document)
@@ -89,7 +88,7 @@ impl Ledger {
             format!("the writer holds something else of {key} than what it was asked for")
         })?;
         self.head = writer.head();
-        let bytes = document.as_ref().map_or(0, |document| document.to_cbor().len());
+        let bytes = document.as_ref().map_or(0, |document| document.as_cbor().len());
         self.largest = self.largest.max(bytes);
         let fact = Fact { version, seq: self.head, document };
         self.live.insert(key.clone(), fact.clone());
@@ -145,7 +144,7 @@ impl Ledger {
     /// Checks that these are exactly the durable halves.
     pub(super) fn compare<'a>(
         &self,
-        halves: impl Iterator<Item = (&'a ShadowKey, Version, &'a Arc<Document>)>,
+        halves: impl Iterator<Item = (&'a ShadowKey, Version, &'a Packed)>,
         place: &str,
     ) -> Result<(), Violation> {
         let mut wanted = self.durable_halves();
@@ -201,7 +200,7 @@ impl Ledger {
         epoch: Epoch,
         key: &ShadowKey,
         version: Version,
-        document: &Document,
+        document: &Packed,
     ) -> bool {
         self.history.get(&epoch).is_some_and(|history| matches(history, key, version, document))
     }
@@ -213,7 +212,7 @@ impl Ledger {
         epoch: Epoch,
         key: &ShadowKey,
         version: Version,
-        document: &Document,
+        document: &Packed,
         incomplete: bool,
     ) -> Result<(), Violation> {
         let in_any =
@@ -260,8 +259,8 @@ fn matches(
     history: &BTreeMap<ShadowKey, Versions>,
     key: &ShadowKey,
     version: Version,
-    document: &Document,
+    document: &Packed,
 ) -> bool {
     let found = history.get(key).and_then(|versions| versions.get(&version));
-    found.is_some_and(|found| found.as_deref() == Some(document))
+    found.is_some_and(|found| found.as_ref() == Some(document))
 }

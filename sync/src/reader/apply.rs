@@ -1,11 +1,10 @@
 //! Judging a batch, and taking it whole or not at all.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::{Document, Packed};
 use gnomon_schemas::key::ShadowKey;
-use gnomon_schemas::version::{Seq, Version};
+use gnomon_schemas::version::{Digest, Seq, Version};
 use gnomon_schemas::wire::{Batch, Body, Entry};
 
 use super::{Reader, ReaderHalf};
@@ -28,7 +27,7 @@ enum Judgement {
     /// It does not fit what is held.
     Misfit,
     /// The half becomes this.
-    New(Option<Arc<Document>>),
+    New(Option<Packed>),
 }
 
 impl Reader {
@@ -67,15 +66,12 @@ impl Reader {
         match &entry.body {
             Body::Gone if held.is_none() && !missing => Judgement::Old,
             Body::Gone => Judgement::New(None),
-            Body::Full(document, digest) if document.digest() == *digest => {
-                Judgement::New(Some(Arc::new(document.clone())))
-            }
+            Body::Full(document, digest) => fitting(document, *digest),
             Body::Patch(patch, digest) if !missing => held
                 .filter(|held| held.version == entry.base)
-                .and_then(|held| held.document.apply(patch).ok())
-                .filter(|document| document.digest() == *digest)
-                .map_or(Judgement::Misfit, |document| Judgement::New(Some(Arc::new(document)))),
-            Body::Full(..) | Body::Patch(..) => Judgement::Misfit,
+                .and_then(|held| held.document.unpack().apply(patch).ok())
+                .map_or(Judgement::Misfit, |document| fitting(&document, *digest)),
+            Body::Patch(..) => Judgement::Misfit,
         }
     }
 
@@ -97,7 +93,7 @@ impl Reader {
         &mut self,
         key: &ShadowKey,
         version: Version,
-        document: Option<Arc<Document>>,
+        document: Option<Packed>,
     ) -> impl Iterator<Item = crate::output::Row> + use<> {
         let found = self.missing.remove(key).map(|_| super::store::found_row(key));
         let row = if let Some(document) = document {
@@ -111,4 +107,10 @@ impl Reader {
         };
         [Some(row), found].into_iter().flatten()
     }
+}
+
+/// A document that is what the writer says that it is, or none.
+fn fitting(document: &Document, digest: Digest) -> Judgement {
+    let packed = Packed::from(document);
+    if packed.digest() == digest { Judgement::New(Some(packed)) } else { Judgement::Misfit }
 }

@@ -1,6 +1,5 @@
 //! The reader's rows: what survives a restart.
 
-use gnomon_schemas::document::Document;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::Version;
 
@@ -16,19 +15,21 @@ impl Reader {
     ) -> Result<Option<Self>, RestoreError> {
         let mut stream: Option<ReaderStream> = None;
         let mut reader = Self::new(config);
+        let mut halves = Vec::new();
         for (key, value) in rows {
             match RowKey::parse(&key)? {
                 RowKey::Stream => stream = Some(rows::read(&key, &value)?),
                 RowKey::Half(shadow) => {
-                    let row: ReaderHalfRow<Document> = rows::read(&key, &value)?;
-                    let half = ReaderHalf { version: row.version, document: row.document.into() };
-                    reader.halves.insert(shadow, half);
+                    let row = rows::read_half(&key, || ReaderHalfRow::read(&value))?;
+                    let ReaderHalfRow { version, document } = row;
+                    halves.push((shadow, ReaderHalf { version, document }));
                 }
                 RowKey::Missing(shadow) => {
                     reader.missing.insert(shadow, rows::read(&key, &value)?);
                 }
             }
         }
+        reader.halves = halves.into_iter().collect();
         let count = reader.halves.len() + reader.missing.len();
         let Some(stream) = stream else {
             return if count == 0 { Ok(None) } else { Err(RestoreError::NoStream(count)) };
@@ -46,12 +47,11 @@ impl Reader {
 }
 
 pub(super) fn half_row(key: &ShadowKey, half: &ReaderHalf) -> Row {
-    let row = ReaderHalfRow { version: half.version, document: &*half.document };
-    rows::half_row(key, Some(&row))
+    rows::half_row(key, Some(ReaderHalfRow::encode(half.version, &half.document)))
 }
 
 pub(super) fn gone_row(key: &ShadowKey) -> Row {
-    rows::half_row::<()>(key, None)
+    rows::half_row(key, None)
 }
 
 pub(super) fn missing_row(key: &ShadowKey, version: Version) -> Row {

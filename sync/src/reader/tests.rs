@@ -1,6 +1,6 @@
 //! Scenarios of a reader: what goes in, exactly what comes out, and then nothing more.
 
-use gnomon_schemas::document::Patch;
+use gnomon_schemas::document::{Document, Patch};
 use gnomon_schemas::version::Digest;
 use gnomon_schemas::wire::{Body, Entry, ManifestEntry};
 use serde_json::{Value, json};
@@ -244,7 +244,7 @@ fn a_restart_continues_where_the_store_stands() {
     assert_eq!(reader.poll_output(), None);
     reader.link_up(NOW);
     assert_eq!(drain(&mut reader), ["hello 1"]);
-    assert_eq!(**reader.get(&ShadowKey::Node).unwrap().document, document(json!({"a": 1})));
+    assert_eq!(reader.get(&ShadowKey::Node).unwrap().document.unpack(), document(json!({"a": 1})));
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! Batches whose fate is unknown: what the reader will hold if one arrived.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::Packed;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Seq, Version};
 
@@ -31,7 +30,7 @@ pub(super) struct Cargo {
     /// The half's position when it was sent.
     pub(super) seq: Seq,
     /// `None`: sent as deleted.
-    pub(super) document: Option<Arc<Document>>,
+    pub(super) document: Option<Packed>,
 }
 
 /// All batches whose fate is unknown, oldest first.

@@ -1,9 +1,7 @@
 //! One half at its writer: what it is now, and what the reader holds of it.
 
-use std::sync::Arc;
-
-use gnomon_schemas::document::Document;
-use gnomon_schemas::version::{Digest, Seq, Version};
+use gnomon_schemas::document::Packed;
+use gnomon_schemas::version::{Seq, Version};
 
 use super::Held;
 use super::flight::Cargo;
@@ -14,16 +12,9 @@ pub(super) struct WriterHalf {
     pub(super) version: Version,
     pub(super) seq: Seq,
     /// `None`: deleted; this is its tombstone.
-    pub(super) content: Option<Content>,
+    pub(super) document: Option<Packed>,
     /// Boxed, since most halves have none: the reader holds what is current.
     pub(super) base: Option<Box<Base>>,
-}
-
-/// A document with its digest.
-#[derive(Debug, Clone)]
-pub(super) struct Content {
-    pub(super) document: Arc<Document>,
-    pub(super) digest: Digest,
 }
 
 /// A document that a reader holds while its position is in `from..until`.
@@ -32,29 +23,28 @@ pub(super) struct Base {
     pub(super) version: Version,
     pub(super) from: Seq,
     pub(super) until: Seq,
-    pub(super) document: Arc<Document>,
+    pub(super) document: Packed,
 }
 
 impl WriterHalf {
     pub(super) fn new(
         version: Version,
         seq: Seq,
-        document: Option<Arc<Document>>,
+        document: Option<Packed>,
         base: Option<Box<Base>>,
     ) -> Self {
-        let content = document.map(|document| Content { digest: document.digest(), document });
-        Self { version, seq, content, base }
+        Self { version, seq, document, base }
     }
 
     pub(super) fn held(&self) -> Option<Held<'_>> {
-        let document = &self.content.as_ref()?.document;
+        let document = self.document.as_ref()?;
         Some(Held { document, version: self.version, seq: self.seq })
     }
 
     /// The base that this half leaves behind when it moves on to `next`: a reader that stands
     /// between the two positions holds this document.
     pub(super) fn into_base(self, next: Seq) -> Option<Box<Base>> {
-        let document = self.content?.document;
+        let document = self.document?;
         Some(Box::new(Base { version: self.version, from: self.seq, until: next, document }))
     }
 

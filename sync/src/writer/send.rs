@@ -2,13 +2,13 @@
 
 use std::ops::Bound;
 
-use gnomon_schemas::document::diff;
+use gnomon_schemas::document::{Packed, diff};
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Epoch, Seq, Version};
 use gnomon_schemas::wire::{Batch, Body, Entry, Manifest, ManifestEntry, Message};
 
 use super::flight::Cargo;
-use super::half::{Content, WriterHalf};
+use super::half::WriterHalf;
 use super::{Contact, Writer};
 use crate::moment::Moment;
 use crate::output::Output;
@@ -77,15 +77,15 @@ impl Writer {
         let mut parts = vec![Vec::new()];
         let mut room = self.config.max_batch;
         for (key, half) in &self.halves {
-            let Some(content) = &half.content else { continue };
+            let Some(document) = &half.document else { continue };
             let size = key.to_string().len() + MANIFEST_ENTRY;
             if size > room {
                 parts.push(Vec::new());
                 room = self.config.max_batch;
             }
             room = room.saturating_sub(size);
-            let entry =
-                ManifestEntry { key: key.clone(), version: half.version, digest: content.digest };
+            let (version, digest) = (half.version, document.digest());
+            let entry = ManifestEntry { key: key.clone(), version, digest };
             parts.last_mut().expect("there is always a part").push(entry);
         }
         parts
@@ -134,20 +134,20 @@ impl Writer {
     }
 
     fn entry(&self, key: &ShadowKey, half: &WriterHalf) -> (Entry, Cargo) {
-        let body = match &half.content {
+        let body = match &half.document {
             None => (Version::ZERO, Body::Gone),
-            Some(content) => self.body(key, half, content),
+            Some(document) => self.body(key, half, document),
         };
-        let document = half.content.as_ref().map(|content| content.document.clone());
+        let document = half.document.clone();
         let cargo = Cargo { key: key.clone(), version: half.version, seq: half.seq, document };
         let (base, body) = body;
         (Entry { key: key.clone(), base, version: half.version, body }, cargo)
     }
 
     /// The shorter of a patch and the whole document, where the reader's document is known.
-    fn body(&self, key: &ShadowKey, half: &WriterHalf, content: &Content) -> (Version, Body) {
-        let full = || (Version::ZERO, Body::Full((*content.document).clone(), content.digest));
-        let (version, document) = match self.flights.latest(key) {
+    fn body(&self, key: &ShadowKey, half: &WriterHalf, packed: &Packed) -> (Version, Body) {
+        let full = || (Version::ZERO, Body::Full(packed.unpack(), packed.digest()));
+        let (version, base) = match self.flights.latest(key) {
             Some(Cargo { version, document: Some(document), .. }) => (*version, document),
             Some(Cargo { document: None, .. }) => return full(),
             None if self.wanted.contains(key) => return full(),
@@ -156,9 +156,9 @@ impl Writer {
                 None => return full(),
             },
         };
-        let patch = diff(document, &content.document);
-        if patch.to_cbor().len() < content.document.to_cbor().len() {
-            (version, Body::Patch(patch, content.digest))
+        let patch = diff(&base.unpack(), &packed.unpack());
+        if patch.to_cbor().len() < packed.as_cbor().len() {
+            (version, Body::Patch(patch, packed.digest()))
         } else {
             full()
         }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use gnomon_schemas::document::Document;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Epoch, Seq, Version};
 use rand::SeedableRng;
@@ -23,12 +22,13 @@ impl Writer {
         rng: StdRng,
     ) -> Result<Option<Self>, RestoreError> {
         let mut stream: Option<WriterStream> = None;
-        let mut halves = BTreeMap::new();
+        let mut halves = Vec::new();
         for (key, value) in rows {
             match RowKey::parse(&key)? {
                 RowKey::Stream => stream = Some(rows::read(&key, &value)?),
                 RowKey::Half(shadow) => {
-                    halves.insert(shadow, half_from(rows::read(&key, &value)?));
+                    let row = rows::read_half(&key, || WriterHalfRow::read(&value))?;
+                    halves.push((shadow, half_from(row)));
                 }
                 RowKey::Missing(shadow) => {
                     return Err(RestoreError::UnknownRow(format!("m/{shadow}")));
@@ -47,13 +47,10 @@ impl Writer {
         writer.floor = stream.floor;
         writer.purged = stream.purged;
         writer.position = stream.head;
-        for (key, half) in &halves {
-            writer.by_seq.insert(half.seq, key.clone());
-            if half.content.is_none() {
-                writer.tombstones.insert(half.seq);
-            }
-        }
-        writer.halves = halves;
+        let gone = halves.iter().filter(|(_, half)| half.document.is_none());
+        writer.tombstones = gone.map(|(_, half)| half.seq).collect();
+        writer.by_seq = halves.iter().map(|(key, half)| (half.seq, key.clone())).collect();
+        writer.halves = halves.into_iter().collect();
         Ok(Some(writer))
     }
 
@@ -88,28 +85,24 @@ impl Writer {
 }
 
 pub(super) fn half_row(key: &ShadowKey, half: &WriterHalf) -> Row {
-    let row = WriterHalfRow {
-        version: half.version,
-        seq: half.seq,
-        document: half.content.as_ref().map(|content| &*content.document),
-        base: half.base.as_ref().map(|base| BaseRow {
-            version: base.version,
-            from: base.from,
-            until: base.until,
-            document: &*base.document,
-        }),
-    };
-    rows::half_row(key, Some(&row))
+    let base = half.base.as_ref().map(|base| BaseRow {
+        version: base.version,
+        from: base.from,
+        until: base.until,
+        document: base.document.clone(),
+    });
+    let row = WriterHalfRow::encode(half.version, half.seq, half.document.as_ref(), base.as_ref());
+    rows::half_row(key, Some(row))
 }
 
 pub(super) fn gone_row(key: &ShadowKey) -> Row {
-    rows::half_row::<()>(key, None)
+    rows::half_row(key, None)
 }
 
-fn half_from(row: WriterHalfRow<Document>) -> WriterHalf {
+fn half_from(row: WriterHalfRow) -> WriterHalf {
     let base = row.base.map(|base| {
         let BaseRow { version, from, until, document } = base;
-        Box::new(Base { version, from, until, document: document.into() })
+        Box::new(Base { version, from, until, document })
     });
-    WriterHalf::new(row.version, row.seq, row.document.map(Into::into), base)
+    WriterHalf::new(row.version, row.seq, row.document, base)
 }

@@ -1,5 +1,6 @@
 //! Scenarios of a writer: what goes in, exactly what comes out, and then nothing more.
 
+use gnomon_schemas::document::Document;
 use gnomon_schemas::wire::{Batch, Body};
 use rand::SeedableRng;
 use serde_json::{Value, json};

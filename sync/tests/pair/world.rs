@@ -1,10 +1,9 @@
 //! The world of the two machines: their disks, the messages between them, and the checks.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_schemas::document::{Document, Patch};
+use gnomon_schemas::document::{Document, Packed, Patch};
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::topic::MessageKind;
 use gnomon_schemas::version::{Epoch, Seq, Version};
@@ -55,7 +54,7 @@ pub(crate) enum Action {
 type Disk = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Every document that a writer ever made durable.
-type History = BTreeMap<(Epoch, ShadowKey, Version), Arc<Document>>;
+type History = BTreeMap<(Epoch, ShadowKey, Version), Packed>;
 
 pub(crate) struct World {
     now: Moment,
@@ -209,7 +208,7 @@ impl World {
         let patch =
             json!({ format!("field{field}"): if value == 0 { json!(null) } else { json!(value) } });
         let patch = Patch::from_value(patch).unwrap();
-        let current = self.writer.get(&key).map(|held| (**held.document).clone());
+        let current = self.writer.get(&key).map(|held| held.document.unpack());
         let document = current.unwrap_or_default().apply(&patch).unwrap();
         self.writer.put(self.now, &key, document);
     }

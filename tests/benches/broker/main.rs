@@ -9,9 +9,12 @@
 
 mod certificates;
 mod client;
+#[path = "../common/machine.rs"]
 mod machine;
+#[path = "../common/mqtt.rs"]
 mod mqtt;
 mod process;
+#[path = "../common/report.rs"]
 mod report;
 mod rows;
 mod serving;
@@ -25,6 +28,10 @@ use certificates::Certificates;
 use process::Server;
 use report::{Report, Row, Target};
 use rows::{Size, drops, fanout, handshakes, idle, inprocess, latency, qos1};
+
+/// The allocator of `gnomon-cloud`.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -58,7 +65,11 @@ fn measure(only: Option<String>) -> anyhow::Result<()> {
     let _priority = process::Priority::raise();
     process::pin_self()?;
     rows.splice(0..0, bench.run()?);
-    let report = Report { rows, machine: machine::facts(has_peer, &load), is_short };
+    let mut facts = machine::facts(&load);
+    let peer = if has_peer { process::mosquitto_version() } else { None };
+    facts.insert("peer".to_owned(), peer.unwrap_or_else(|| "none".to_owned()).into());
+    facts.insert("broker".to_owned(), "one core; the load generator has another".into());
+    let report = Report { bench: "broker", peer: "mosquitto", rows, facts, is_short };
     let out = root.join("target/bench");
     std::fs::create_dir_all(&out)?;
     let path = out.join("broker.json");

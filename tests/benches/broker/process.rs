@@ -192,6 +192,12 @@ pub(crate) fn mosquitto() -> Option<&'static str> {
     MOSQUITTO.into_iter().find(works)
 }
 
+/// What mosquitto says that it is.
+pub(crate) fn mosquitto_version() -> Option<String> {
+    let help = Command::new(mosquitto()?).arg("-h").output().ok()?;
+    String::from_utf8_lossy(&help.stdout).lines().next().map(str::to_owned)
+}
+
 fn pinned(program: &std::ffi::OsStr, core: &str) -> Command {
     let mut command = Command::new("taskset");
     command.args(["-c", core]).arg(program);

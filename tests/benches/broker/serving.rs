@@ -35,7 +35,8 @@ pub(crate) async fn start(listeners: Vec<ListenerConfig>) -> anyhow::Result<Brok
 /// Serves until standard input ends: plain and over TLS.
 pub(crate) fn broker(folder: &Path) -> anyhow::Result<()> {
     let tls = Certificates::open(folder).server()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.event_interval(gnomon_broker::EVENT_INTERVAL).enable_all().build()?;
     runtime.block_on(async {
         let addr = SocketAddr::from(([127, 0, 0, 1], 0));
         let listeners = [None, Some(tls)].map(|tls| ListenerConfig { addr, tls });

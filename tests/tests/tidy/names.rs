@@ -13,7 +13,7 @@ const HOMES: [(&str, &[&str]); 6] = [
 ];
 
 /// The parts that are told what time it is and touch nothing.
-const PURE: [&str; 12] = [
+const PURE: [&str; 13] = [
     "schemas/src/",
     "sync/src/",
     "broker/src/acl",
@@ -23,6 +23,7 @@ const PURE: [&str; 12] = [
     "broker/src/session/",
     "broker/src/index",
     "cloud-shadow/src/domain",
+    "cloud-shadow/src/aws/domain",
     "edge-runtime/src/reconcile",
     "simulators/src/world",
     "simulators/src/link/modem",
@@ -112,7 +113,7 @@ fn pure_parts_reach_nothing_and_read_no_clock() {
 fn topics_are_spelled_in_one_place() {
     let mut findings = Vec::new();
     for (path, text) in sources() {
-        if path == "schemas/src/topic.rs" {
+        if path.starts_with("schemas/src/topic") {
             continue;
         }
         for (at, line) in code_lines(&text) {
@@ -121,5 +122,5 @@ fn topics_are_spelled_in_one_place() {
             }
         }
     }
-    report("topics are built and parsed in schemas/src/topic.rs only:", &findings);
+    report("topics are built and parsed in schemas/src/topic only:", &findings);
 }

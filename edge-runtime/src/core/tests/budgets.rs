@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::*;
+use crate::link::Quality;
 
 impl World {
     fn report(&mut self, key: &str, value: serde_json::Value) -> String {
@@ -125,4 +126,50 @@ fn a_spent_link_carries_what_is_desired_and_nothing_else_until_the_next_day() {
     world.pass(Duration::from_hours(24));
     assert_eq!(world.reported("web").unwrap().desired_version, Version(39), "a new day");
     assert!(world.cloud_down.is_in_sync());
+}
+
+#[test]
+fn while_reports_wait_a_heartbeat_of_positions_goes_and_nothing_else() {
+    let link = Limits { day: Some(6_000), month: None };
+    let mut world = site(Budgets { link, ..Budgets::default() });
+    for tag in 2..60 {
+        world.put("web", &format!("web:{tag}"));
+        world.pass(MINUTE);
+    }
+    let told = world.reported("web").unwrap().desired_version;
+    assert!(told < Version(59), "reports wait from {told} on");
+    let (before, log) = (world.carried, world.log.len());
+    world.pass(Duration::from_hours(10));
+    let sent: Vec<_> = world.log[log..].iter().filter(|it| it.starts_with("publish")).collect();
+    let beats = sent.iter().filter(|it| it.ends_with("u/batch") || it.ends_with("/hello")).count();
+    assert_eq!(beats, sent.len(), "{sent:?}");
+    assert!((18..=22).contains(&beats), "{beats} in ten hours");
+    assert!(world.carried - before < 2_000, "{} bytes", world.carried - before);
+    assert_eq!(world.reported("web").unwrap().desired_version, told);
+    world.put("web", "web:99");
+    world.pass(MINUTE);
+    assert_eq!(world.images("web"), ["sha256:web:99"], "what is desired flows");
+    world.disconnect();
+    let log = world.log.len();
+    world.pass(Duration::from_hours(3));
+    assert!(!world.log[log..].iter().any(|it| it.starts_with("publish")));
+}
+
+#[test]
+fn how_good_the_link_is_is_reported_and_costs_next_to_nothing() {
+    let mut world = site(Budgets::default());
+    world.quality = Quality { rtt_ms: Some(90), connections: 1, mqtt: 5, ..Quality::default() };
+    world.pass(MINUTE);
+    let told = world.node_report().unwrap()["link"].clone();
+    assert_eq!((&told["rtt_ms"], &told["mqtt"]), (&json!(90), &json!(5)));
+    let commits = world.disk.commits();
+    for hour in 0..48_u64 {
+        world.quality.rtt_ms = Some(40 + hour * 3);
+        world.pass(MINUTE * 60);
+    }
+    assert_eq!(world.disk.commits(), commits, "within its dead-band it is no news");
+    world.quality.rtt_ms = Some(900);
+    world.quality.connections = 40;
+    world.pass(MINUTE * 2);
+    assert_eq!(world.node_report().unwrap()["link"]["connections"], 40);
 }

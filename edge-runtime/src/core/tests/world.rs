@@ -14,6 +14,7 @@ use gnomon_sync::{Output, Reader, ReaderConfig, Writer, WriterConfig};
 use serde_json::{Value, json};
 
 use super::super::*;
+use crate::link::{Quality, Traffic};
 use crate::local::{Request, Response};
 use crate::orchestrator::Orchestrator;
 use crate::orchestrator::fake::Fake;
@@ -47,6 +48,7 @@ pub(super) struct World {
     pub(super) budgets: Budgets,
     /// What the link has carried since the agent started.
     pub(super) carried: u64,
+    pub(super) quality: Quality,
     /// Whether stops take for ever, until [`Self::end_stops`].
     pub(super) are_stops_slow: bool,
     slow_stops: Vec<Step>,
@@ -80,6 +82,7 @@ impl World {
             core: core(&fake, 1, Budgets::default()),
             budgets: Budgets::default(),
             carried: 0,
+            quality: Quality::default(),
             disk: MemoryDisk::new(),
             fake,
             now: Moment::from_millis(1000),
@@ -114,6 +117,15 @@ impl World {
         self.cloud_down.link_down();
         self.cloud_up.link_down();
         self.link_up = false;
+    }
+
+    /// The disk loses what the cloud ever desired, and nothing else.
+    pub(super) fn forget_desired(&self) {
+        let mut store = self.disk.open();
+        let mut rows = Vec::new();
+        store.scan(b"down/", &mut |key, _| rows.push((key.to_vec(), None))).unwrap();
+        assert!(!rows.is_empty());
+        store.commit(&rows).unwrap();
     }
 
     /// The cloud wishes an app of one service with this image.
@@ -158,8 +170,9 @@ impl World {
     pub(super) fn end_pulls(&mut self) {
         self.is_link_slow = false;
         for (image, app) in std::mem::take(&mut self.slow) {
+            let pulled = self.orchestrator().pull(&app, &image).now_or_never().unwrap().unwrap();
+            self.hear_of(&image, pulled);
             let step = Step::Pull { app, image };
-            self.orchestrator().apply(&step).now_or_never().unwrap().unwrap();
             self.input(Input::Done { step, outcome: Ok(()) });
         }
     }
@@ -313,7 +326,9 @@ impl World {
             Effect::Publish(topic, message) => self.publish(&topic, &message),
             Effect::Observe { version } => {
                 self.log.push("observe".to_owned());
-                let carried = Input::Carried { bytes: self.carried, wall_s: self.wall_s() };
+                let traffic = Traffic { bytes_out: self.carried, ..Traffic::default() };
+                let (quality, wall_s) = (self.quality, self.wall_s());
+                let carried = Input::Carried { traffic, quality, wall_s };
                 self.core.handle(self.now, carried);
                 let seen = self.orchestrator().observe().now_or_never().unwrap();
                 self.inputs.push_back(match seen {
@@ -334,6 +349,17 @@ impl World {
                 self.log.push(format!("give up {image}"));
                 let was_slow = self.slow.remove(&image).is_some();
                 assert!(was_slow || !self.is_link_slow, "{image} is not being fetched");
+            }
+            Effect::Survey => {
+                self.log.push("survey".to_owned());
+                let seen = self.orchestrator().survey_images().now_or_never().unwrap();
+                self.inputs.push_back(Input::Surveyed(seen.map_err(|error| error.to_string())));
+            }
+            Effect::Clear { image, id } => {
+                self.log.push(format!("clear {image}"));
+                let outcome = self.orchestrator().clear_image(&image, &id).now_or_never().unwrap();
+                let outcome = outcome.map_err(|error| error.to_string());
+                self.inputs.push_back(Input::Cleared { image, outcome });
             }
             Effect::Apply(step) => self.apply(step),
             Effect::Answer(_, response) => self.answers.push(response),
@@ -366,14 +392,25 @@ impl World {
                 let is_apart = matches!(step, Step::Pull { .. } | Step::Stop { .. });
                 let is_free = is_apart || self.busy.insert(step.app().clone());
                 assert!(is_free, "two steps of one app at once");
-                let outcome = self.orchestrator().apply(&step).now_or_never().unwrap();
+                let outcome = if let Step::Pull { app, image } = &step {
+                    let pulled = self.orchestrator().pull(app, image).now_or_never().unwrap();
+                    pulled.map(|id| self.hear_of(image, id))
+                } else {
+                    self.orchestrator().apply(&step).now_or_never().unwrap()
+                };
                 let outcome = outcome.map_err(|error| StepFailure {
                     transient: error.is_transient(),
+                    is_disk_full: error.to_string().contains("no space left"),
                     reason: error.to_string(),
                 });
                 self.inputs.push_back(Input::Done { step, outcome });
             }
         }
+    }
+
+    fn hear_of(&mut self, image: &str, id: Option<String>) {
+        let image = image.to_owned();
+        self.inputs.extend(id.map(|id| Input::Fetched { image, id }));
     }
 
     fn publish(&mut self, topic: &Topic, message: &Message) {
@@ -416,6 +453,7 @@ fn core(fake: &Fake, seed: u64, budgets: Budgets) -> Core {
         capabilities: fake.capabilities(),
         observe_every: Duration::from_secs(30),
         budgets,
+        image_grace: Duration::from_hours(24),
     };
     Core::new(config, rng(seed))
 }

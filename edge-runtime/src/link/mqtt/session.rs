@@ -2,185 +2,268 @@
 
 use std::str;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use gnomon_schemas::id::NodeName;
-use gnomon_schemas::limits;
 use gnomon_schemas::topic::{Heading, Topic};
 use gnomon_schemas::wire::Message;
-use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{
-    ConnectProperties, Packet, PubAck, PubAckReason, Publish, SubAck, SubscribeReasonCode,
-};
-use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
-use rumqttc::{NetworkOptions, Outgoing, TlsConfiguration, Transport};
+use rustls::HandshakeKind;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
+use super::gate::Gate;
+use super::packets::{self, Client, Hello, Lost, Packets, Seen};
 use super::{Address, Meter, MqttSettings, Told};
 use crate::link::LinkEvent;
+use crate::link::course::{Reached, Version};
+use crate::link::dial;
+use crate::link::keepalive::KeepAlive;
 
-/// The most publishes that wait to be written; more are dropped.
-const QUEUE: usize = 64;
-/// The most publishes without a receipt of the broker.
-const IN_FLIGHT: u16 = 64;
-const CONNECT_SECONDS: u64 = 20;
-const SUBSCRIBE: Duration = Duration::from_secs(20);
-/// What a packet has besides its payload: header, topic, properties.
-const HEADROOM: usize = 4096;
+/// How long a broker may take to let us in and to take the subscription.
+const SUBSCRIBE: Duration = Duration::from_secs(40);
+/// How long the wire may take to carry a goodbye, or to say why it ended.
+const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// A connection to be made.
 pub(super) struct Session {
     pub(super) settings: Arc<MqttSettings>,
     pub(super) address: Address,
+    pub(super) version: Version,
+    pub(super) keep_alive: KeepAlive,
     pub(super) events: mpsc::Sender<Told>,
     pub(super) meter: Meter,
-    pub(super) up: bool,
 }
 
 /// How a connection ended.
 pub(super) struct End {
-    pub(super) was_up: bool,
+    pub(super) reached: Reached,
     pub(super) reason: String,
+    /// What was learned of the way.
+    pub(super) keep_alive: KeepAlive,
+    /// It was ended here, to be made anew at once.
+    pub(super) is_planned: bool,
+}
+
+/// How a client came to its end.
+struct Ending {
+    lost: Lost,
+    is_planned: bool,
+}
+
+impl From<Lost> for Ending {
+    fn from(lost: Lost) -> Self {
+        Self { lost, is_planned: false }
+    }
 }
 
 impl Session {
     pub(super) async fn run(mut self) -> End {
-        let (client, mut packets) = AsyncClient::new(self.options(), QUEUE);
-        let reason = match tokio::time::timeout(
-            SUBSCRIBE * 2,
-            self.subscribe(&client, &mut packets),
-        )
-        .await
-        {
-            Ok(Ok(())) => {
-                tracing::info!(address = %self.address, "the link to the cloud is up");
-                self.up = true;
-                match self.events.send(Told::Up(client)).await {
-                    Ok(()) => self.pump(&mut packets).await,
-                    Err(_) => "the agent is stopping".to_owned(),
-                }
-            }
-            Ok(Err(reason)) => reason,
-            Err(_) => "the broker accepted the connection and did not answer".to_owned(),
+        let settings = Arc::clone(&self.settings);
+        let (proxy, tls) = (settings.proxy.as_ref(), &settings.tls);
+        let wire = match dial::dial(&self.address, proxy, tls, &self.meter).await {
+            Ok(wire) => wire,
+            Err(error) => return self.end(Reached::Nothing, crate::chain(&error)),
         };
-        End { was_up: self.up, reason }
+        let is_resumed = wire.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
+        let gate = match Gate::open() {
+            Ok(gate) => gate,
+            Err(error) => return self.end(Reached::Nothing, format!("no local socket: {error}")),
+        };
+        let hello = Hello {
+            client_id: settings.node.as_str(),
+            gate: gate.name(),
+            keep_alive: self.keep_alive.interval(),
+        };
+        let (client, mut packets) = packets::open(self.version, &hello);
+        let mut carrying = tokio::spawn(gate.carry(wire));
+        let guard = super::AbortOnDrop(carrying.abort_handle());
+        let mut reached = Reached::NoMqtt;
+        let ending = self.talk(client, &mut packets, &mut reached, is_resumed).await;
+        if ending.lost.is_refusal && reached == Reached::NoMqtt {
+            reached = Reached::Refusal;
+        }
+        let mut end = self.end(reached, ending.lost.reason);
+        end.is_planned = ending.is_planned;
+        drop(packets);
+        let last_words = last_words(&mut carrying).await;
+        if let Some(reason) = last_words.filter(|_| !ending.lost.is_refusal && !end.is_planned) {
+            end.reason = reason;
+        }
+        drop(guard);
+        end
     }
 
-    fn options(&self) -> MqttOptions {
-        let Address { host, port } = &self.address;
-        let mut options = MqttOptions::new(self.settings.node.as_str(), host, *port);
-        let mut properties = ConnectProperties::new();
-        properties.session_expiry_interval = Some(0);
-        properties.max_packet_size = u32::try_from(limits::MESSAGE_BYTES + HEADROOM).ok();
-        let mut network = NetworkOptions::new();
-        network.set_tcp_nodelay(true);
-        network.set_connection_timeout(CONNECT_SECONDS);
-        let tls = TlsConfiguration::Rustls(Arc::clone(&self.settings.tls));
-        options
-            .set_keep_alive(self.settings.keep_alive)
-            .set_clean_start(true)
-            .set_connect_properties(properties)
-            .set_outgoing_inflight_upper_limit(IN_FLIGHT)
-            .set_connection_timeout(CONNECT_SECONDS)
-            .set_transport(Transport::tls_with_config(tls));
-        options.set_network_options(network);
-        options
+    async fn talk(
+        &mut self,
+        client: Client,
+        packets: &mut Packets,
+        reached: &mut Reached,
+        is_resumed: bool,
+    ) -> Ending {
+        match tokio::time::timeout(SUBSCRIBE, self.subscribe(&client, packets, reached)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(lost)) => return lost.into(),
+            Err(_) => {
+                let reason = "the broker accepted the connection and did not answer".to_owned();
+                return Lost { reason, is_refusal: false }.into();
+            }
+        }
+        *reached = Reached::Up;
+        self.meter.connected(self.version, is_resumed, self.keep_alive.interval());
+        tracing::info!(address = %self.address, mqtt = ?self.version, is_resumed,
+            keep_alive = ?self.keep_alive.interval(), "the link to the cloud is up");
+        if self.events.send(Told::Up(client)).await.is_err() {
+            return stopping().into();
+        }
+        self.pump(packets).await
+    }
+
+    fn end(&self, reached: Reached, reason: String) -> End {
+        let keep_alive = self.keep_alive.clone();
+        End { reached, reason, keep_alive, is_planned: false }
     }
 
     /// Connects and subscribes to what is sent to this node; messages that come before the
     /// receipt belong to nobody yet and are dropped.
     async fn subscribe(
-        &mut self,
-        client: &AsyncClient,
-        packets: &mut EventLoop,
-    ) -> Result<(), String> {
+        &self,
+        client: &Client,
+        packets: &mut Packets,
+        reached: &mut Reached,
+    ) -> Result<(), Lost> {
+        let mut asked = Instant::now();
         loop {
-            match packets.poll().await.map_err(|error| explain(&error))? {
-                Event::Incoming(Packet::ConnAck(_)) => client
-                    .try_subscribe(Topic::all_to(&self.settings.node), QoS::AtLeastOnce)
-                    .map_err(|error| crate::chain(&error))?,
-                Event::Incoming(Packet::SubAck(answer)) => return check_subscription(&answer),
-                Event::Incoming(_) | Event::Outgoing(_) => {}
+            match packets.next().await? {
+                Seen::Connected => {
+                    *reached = Reached::Refusal;
+                    asked = Instant::now();
+                    client
+                        .subscribe(Topic::all_to(&self.settings.node))
+                        .map_err(|reason| Lost { reason, is_refusal: false })?;
+                }
+                Seen::Subscribed => {
+                    self.meter.answered_in(asked.elapsed());
+                    return Ok(());
+                }
+                Seen::Publish { .. }
+                | Seen::Pinged
+                | Seen::Ponged
+                | Seen::Goodbye
+                | Seen::Other => {}
             }
         }
     }
 
     /// Moves messages until the connection ends; says why it did.
-    async fn pump(&mut self, packets: &mut EventLoop) -> String {
+    async fn pump(&mut self, packets: &mut Packets) -> Ending {
+        let mut silence = Silence::new();
         loop {
-            let event = match packets.poll().await {
-                Err(error) => return explain(&error),
-                Ok(Event::Outgoing(Outgoing::Disconnect)) => return "said goodbye".to_owned(),
-                Ok(Event::Incoming(Packet::PubAck(receipt))) => match check_receipt(&receipt) {
-                    Ok(()) => continue,
-                    Err(reason) => return reason,
-                },
-                Ok(Event::Incoming(Packet::Publish(publish))) => {
-                    self.meter.received(publish.topic.len() + publish.payload.len());
-                    read(&self.settings.node, &publish)
+            let event = match packets.next().await {
+                Err(lost) => {
+                    if silence.is_broken(self.keep_alive.interval()) && !lost.is_refusal {
+                        self.keep_alive.lost_silently();
+                    }
+                    return lost.into();
                 }
-                Ok(_) => continue,
+                Ok(Seen::Goodbye) => {
+                    let reason = "said goodbye".to_owned();
+                    return Lost { reason, is_refusal: true }.into();
+                }
+                Ok(Seen::Pinged) => {
+                    silence.asked();
+                    continue;
+                }
+                Ok(Seen::Ponged) => {
+                    let Some((length, answer)) = silence.answered() else { continue };
+                    self.meter.answered_in(answer);
+                    if self.keep_alive.answered(length) {
+                        let lost = Lost {
+                            reason: "connecting anew with a longer keep-alive".to_owned(),
+                            is_refusal: false,
+                        };
+                        return Ending { lost, is_planned: true };
+                    }
+                    continue;
+                }
+                Ok(Seen::Connected | Seen::Subscribed | Seen::Other) => {
+                    silence.ended();
+                    continue;
+                }
+                Ok(Seen::Publish { topic, payload }) => {
+                    silence.ended();
+                    self.read(&topic, &payload)
+                }
             };
             if self.events.send(Told::Event(event)).await.is_err() {
-                return "the agent is stopping".to_owned();
+                return stopping().into();
             }
         }
     }
-}
 
-fn read(node: &NodeName, publish: &Publish) -> LinkEvent {
-    let parse = || -> Result<(Topic, Message), String> {
-        let topic = str::from_utf8(&publish.topic).map_err(|error| error.to_string())?;
-        let topic: Topic = topic.parse().map_err(|error| crate::chain(&error))?;
-        if topic.node != *node || topic.heading != Heading::ToSite {
-            return Err(format!("the topic {topic} is not for this node"));
+    fn read(&self, topic: &Bytes, payload: &Bytes) -> LinkEvent {
+        match parse(&self.settings.node, topic, payload) {
+            Ok((parsed, message)) => {
+                self.meter.carried(parsed.stream(), topic.len() + payload.len());
+                LinkEvent::Message(parsed, message)
+            }
+            Err(reason) => LinkEvent::Malformed { reason },
         }
-        let message = Message::decode(topic.kind, &publish.payload);
-        let message = message.map_err(|error| format!("on {topic}: {}", crate::chain(&error)))?;
-        Ok((topic, message))
-    };
-    match parse() {
-        Ok((topic, message)) => LinkEvent::Message(topic, message),
-        Err(reason) => LinkEvent::Malformed { reason },
     }
 }
 
-fn check_subscription(answer: &SubAck) -> Result<(), String> {
-    match answer.return_codes.as_slice() {
-        [SubscribeReasonCode::Success(_)] => Ok(()),
-        codes => Err(format!(
-            "the broker refuses the subscription to this node's messages: {codes:?}; does the \
-             certificate name this node?"
-        )),
+/// For how long nothing went over the link before it was asked whether it lives.
+struct Silence {
+    since: Instant,
+    asked: Option<(Instant, Duration)>,
+}
+
+impl Silence {
+    fn new() -> Self {
+        Self { since: Instant::now(), asked: None }
+    }
+
+    fn ended(&mut self) {
+        self.since = Instant::now();
+    }
+
+    fn asked(&mut self) {
+        let now = Instant::now();
+        self.asked = Some((now, now.duration_since(self.since)));
+    }
+
+    /// How long it was silent, and how long the answer took.
+    fn answered(&mut self) -> Option<(Duration, Duration)> {
+        let (at, length) = self.asked.take()?;
+        self.since = Instant::now();
+        Some((length, at.elapsed()))
+    }
+
+    /// Whether no answer came to a question that ended a whole interval of silence.
+    fn is_broken(&self, interval: Duration) -> bool {
+        self.asked.is_some_and(|(_, length)| length >= interval * 9 / 10)
     }
 }
 
-fn check_receipt(receipt: &PubAck) -> Result<(), String> {
-    if matches!(receipt.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers) {
-        return Ok(());
-    }
-    Err(format!("the broker refuses a message of this node: {:?}", receipt.reason))
+fn stopping() -> Lost {
+    Lost { reason: "the agent is stopping".to_owned(), is_refusal: true }
 }
 
-fn explain(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::ConnectionRefused(code) => {
-            format!("the broker refuses the connection: {code:?}")
-        }
-        ConnectionError::Timeout(_) => {
-            format!("no connection within {CONNECT_SECONDS} s")
-        }
-        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) => {
-            let text = reason_string.as_deref().unwrap_or("no reason given");
-            format!("the broker ended the connection: {reason_code:?} ({text})")
-        }
-        ConnectionError::MqttState(StateError::AwaitPingResp) => {
-            "the broker went silent".to_owned()
-        }
-        ConnectionError::MqttState(_)
-        | ConnectionError::Tls(_)
-        | ConnectionError::Io(_)
-        | ConnectionError::NotConnAck(_)
-        | ConnectionError::RequestsDone => crate::chain(error),
+/// Lets the wire end; says why it did if it failed.
+async fn last_words(carrying: &mut JoinHandle<std::io::Result<()>>) -> Option<String> {
+    match tokio::time::timeout(LAST_WORDS, carrying).await {
+        Ok(Ok(Err(error))) => Some(format!("the connection was lost: {error}")),
+        Ok(Ok(Ok(())) | Err(_)) | Err(_) => None,
     }
+}
+
+fn parse(node: &NodeName, topic: &Bytes, payload: &Bytes) -> Result<(Topic, Message), String> {
+    let topic = str::from_utf8(topic).map_err(|error| error.to_string())?;
+    let topic: Topic = topic.parse().map_err(|error| crate::chain(&error))?;
+    if topic.node != *node || topic.heading != Heading::ToSite {
+        return Err(format!("the topic {topic} is not for this node"));
+    }
+    let message = Message::decode(topic.kind, payload);
+    let message = message.map_err(|error| format!("on {topic}: {}", crate::chain(&error)))?;
+    Ok((topic, message))
 }

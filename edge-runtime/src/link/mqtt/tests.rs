@@ -1,5 +1,7 @@
 //! The link against the real broker over mutual TLS on loopback.
 
+mod ways;
+
 use bytes::Bytes;
 use gnomon_broker::{
     Acl, AttachConfig, Attachment, AttachmentEvent, Broker, BrokerConfig, CertificateAuthenticator,
@@ -10,11 +12,14 @@ use gnomon_schemas::topic::{FROM_ALL_NODES, MessageKind, NODE_PUBLISHES, NODE_SU
 use gnomon_schemas::version::{Epoch, Seq};
 use gnomon_schemas::wire::{Ack, Fetch, Hello, Message};
 use rand::SeedableRng as _;
-use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    date_time_ymd,
+};
 
 use super::*;
 use crate::identity::Identity;
-use crate::link::client_config;
+use crate::link::client_config_at;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -33,9 +38,11 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), pem }
     }
 
-    fn server(&self, name: &str) -> (String, String) {
+    fn server(&self, name: &str, years: (i32, i32)) -> (String, String) {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new([name.to_owned()]).unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.not_before = date_time_ymd(years.0, 1, 1);
+        params.not_after = date_time_ymd(years.1, 1, 1);
         (params.signed_by(&key, &self.issuer).unwrap().pem(), key.serialize_pem())
     }
 
@@ -64,8 +71,13 @@ struct Cloud {
 
 impl Cloud {
     async fn start(server_name: &str, node_publishes: &[&str]) -> Self {
+        Self::start_valid(server_name, node_publishes, (2020, 2100)).await
+    }
+
+    /// A cloud whose certificate is valid from one year to another.
+    async fn start_valid(name: &str, node_publishes: &[&str], years: (i32, i32)) -> Self {
         let authority = Authority::new();
-        let (chain, key) = authority.server(server_name);
+        let (chain, key) = authority.server(name, years);
         let tls = TlsConfig::from_pem(chain.as_bytes(), key.as_bytes(), authority.pem.as_bytes());
         let tls = Some(tls.unwrap().build().unwrap());
         let rule = Rule::new(Role::Node, node_publishes, &[NODE_SUBSCRIBES]).unwrap();
@@ -82,14 +94,20 @@ impl Cloud {
     }
 
     fn link(&self, identity: &Identity) -> MqttLink {
+        start(self.settings(identity), Memory::default())
+    }
+
+    fn settings(&self, identity: &Identity) -> MqttSettings {
         let port = self.broker.addrs()[0].addr.port();
-        let settings = MqttSettings {
+        let clock = Arc::new(Clock::default());
+        MqttSettings {
             node: identity.node.clone(),
-            addresses: vec![Address { host: "127.0.0.1".to_owned(), port }],
-            tls: client_config(identity).unwrap(),
-            keep_alive: Duration::from_secs(30),
-        };
-        MqttLink::start(settings, StdRng::seed_from_u64(1))
+            addresses: vec![at(port)],
+            proxy: None,
+            tls: client_config_at(identity, Arc::clone(&clock)).unwrap(),
+            clock,
+            keep_alive: (Duration::from_secs(30), Duration::from_secs(300)),
+        }
     }
 
     async fn event(&mut self) -> AttachmentEvent {
@@ -108,6 +126,14 @@ impl Cloud {
         let sent = self.events.publisher().publish(topic, Bytes::from(payload), Qos::AtLeastOnce);
         assert_eq!(sent.unwrap(), 1);
     }
+}
+
+fn at(port: u16) -> Address {
+    Address { host: "127.0.0.1".to_owned(), port }
+}
+
+fn start(settings: MqttSettings, memory: Memory) -> MqttLink {
+    MqttLink::start(settings, memory, StdRng::seed_from_u64(1))
 }
 
 async fn next(link: &mut MqttLink) -> LinkEvent {
@@ -155,8 +181,9 @@ async fn messages_go_both_ways_and_are_counted() {
     cloud.send(&down.to_string(), vec![0xff]);
     assert!(matches!(next(&mut link).await, LinkEvent::Malformed { .. }));
     let traffic = link.traffic();
-    assert_eq!(traffic.bytes_out, (up.to_string().len() + hello(7).encode().len()) as u64);
-    assert!(traffic.bytes_in > big.encode().len() as u64);
+    assert_eq!(traffic.desired, (up.to_string().len() + hello(7).encode().len()) as u64);
+    assert_eq!(traffic.reported, (down.to_string().len() + big.encode().len()) as u64);
+    assert!(traffic.bytes_in > traffic.reported && traffic.bytes_out > traffic.desired);
 
     link.close().await;
     let AttachmentEvent::Disconnected { reason, .. } = cloud.event().await else {

@@ -52,6 +52,8 @@ async fn a_shadow_is_read_over_loopback_and_what_is_not_there_is_told() {
         assert_eq!(status, 404, "{path}");
         assert!(body["error"]["message"].is_string(), "{path}: {body}");
     }
+    let (status, body) = ask(get("/metrics")).await;
+    assert_eq!(status, 404, "this agent tells no status: {body}");
     let post =
         "POST /v1/status HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
     assert_eq!(ask(post.to_owned()).await.0, 405);

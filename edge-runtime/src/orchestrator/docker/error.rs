@@ -64,6 +64,15 @@ pub enum DockerError {
         /// What the daemon said.
         message: String,
     },
+    /// There is no room for the image.
+    #[error(
+        "no space left on the disk of the Docker daemon for {image}; images that nothing needs are \
+         removed, and it is tried again"
+    )]
+    DiskFull {
+        /// The image.
+        image: String,
+    },
     /// The service asks for what this node does not permit.
     #[error(transparent)]
     Unsupported(#[from] Box<Unsupported>),
@@ -124,6 +133,7 @@ impl DockerError {
             Self::Unreachable { .. }
             | Self::Slow { .. }
             | Self::Pull { .. }
+            | Self::DiskFull { .. }
             | Self::NotRunning(_)
             | Self::Gone(_)
             | Self::StillRuns(_)

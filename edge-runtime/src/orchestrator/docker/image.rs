@@ -10,10 +10,11 @@ use super::{ANSWER, Docker, DockerError, WORK};
 /// How long a pull may go on without any news of progress.
 const STALL: Duration = Duration::from_mins(5);
 
-/// Makes sure that an image is present. One that is present is not looked for anywhere else.
-pub(super) async fn pull(docker: &Docker, image: &str) -> Result<(), DockerError> {
+/// Makes sure that an image is present; its id if it had to be fetched. One that is present is not
+/// looked for anywhere else.
+pub(super) async fn pull(docker: &Docker, image: &str) -> Result<Option<String>, DockerError> {
     if is_present(docker, image).await? {
-        return Ok(());
+        return Ok(None);
     }
     let client = docker.client(WORK)?;
     let reference = with_tag(image);
@@ -29,24 +30,29 @@ pub(super) async fn pull(docker: &Docker, image: &str) -> Result<(), DockerError
             Err(_) => return Err(DockerError::Slow { doing: format!("pull {image}") }),
         }
     }
-    if is_present(docker, image).await? {
-        return Ok(());
+    if let Some(id) = find(docker, image).await? {
+        return Ok(Some(id));
     }
     let message = "the daemon does not have it after the pull".to_owned();
     Err(DockerError::Pull { image: image.to_owned(), message })
 }
 
 pub(super) async fn is_present(docker: &Docker, image: &str) -> Result<bool, DockerError> {
+    Ok(find(docker, image).await?.is_some())
+}
+
+/// The id of an image, if it is here.
+pub(super) async fn find(docker: &Docker, image: &str) -> Result<Option<String>, DockerError> {
     let found = docker.client(ANSWER)?.inspect_image(image).await;
     match found.map_err(|error| docker.failed(format!("look for image {image}"), error)) {
-        Ok(_) => Ok(true),
-        Err(error) if error.status() == Some(404) => Ok(false),
+        Ok(found) => Ok(Some(found.id.unwrap_or_default())),
+        Err(error) if error.status() == Some(404) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
 /// Without a tag or digest Docker would fetch every tag of the repository.
-fn with_tag(image: &str) -> String {
+pub(super) fn with_tag(image: &str) -> String {
     let name = image.rsplit('/').next().unwrap_or(image);
     if name.contains([':', '@']) { image.to_owned() } else { format!("{image}:latest") }
 }
@@ -59,7 +65,9 @@ fn explain(image: &str, error: DockerError) -> DockerError {
         let message = message.to_lowercase();
         words.iter().any(|word| message.contains(word))
     };
-    if says(&["toomanyrequests", "too many requests", "timeout", "no such host"]) {
+    if says(&["no space left on device"]) {
+        DockerError::DiskFull { image }
+    } else if says(&["toomanyrequests", "too many requests", "timeout", "no such host"]) {
         DockerError::Pull { image, message }
     } else if says(&[
         "unauthorized",

@@ -35,7 +35,7 @@ pub(crate) fn run(server: &Server, clients: usize, dropped: usize) -> anyhow::Re
             worst = worst.max(sent.elapsed());
         }
         answer.clear();
-        if let Some((pkid, _)) = mqtt::published(&body) {
+        if let Some((_, pkid, _)) = mqtt::published(&body) {
             mqtt::puback(&mut answer, pkid);
         }
         probe.stream.write_all(&answer)?;

@@ -70,7 +70,7 @@ fn spread(
             let mut answer = Vec::new();
             subscriber.read(&mut scratch, |kind, body| {
                 if kind == mqtt::PUBLISH
-                    && let Some((pkid, _)) = mqtt::published(body)
+                    && let Some((_, pkid, _)) = mqtt::published(body)
                 {
                     mqtt::puback(&mut answer, pkid);
                 }

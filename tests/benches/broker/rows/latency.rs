@@ -46,7 +46,7 @@ pub(crate) fn run(server: &Server, seconds: u64) -> anyhow::Result<Latency> {
         }
         subscriber.read(&mut scratch, |kind, body| {
             if kind == mqtt::PUBLISH
-                && let Some((pkid, payload)) = mqtt::published(body)
+                && let Some((_, pkid, payload)) = mqtt::published(body)
             {
                 let sent = payload.first_chunk().map_or(0, |stamp| u64::from_be_bytes(*stamp));
                 if Duration::from_nanos(sent) > warm_up {

@@ -47,7 +47,7 @@ fn take(subscriber: &mut Client<TcpStream>, messages: usize) -> anyhow::Result<(
     while taken < messages {
         subscriber.read(&mut scratch, |kind, body| {
             if kind == mqtt::PUBLISH
-                && let Some((pkid, _)) = mqtt::published(body)
+                && let Some((_, pkid, _)) = mqtt::published(body)
             {
                 taken += 1;
                 mqtt::puback(&mut answers, pkid);

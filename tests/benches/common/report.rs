@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::Context;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 /// What a figure must be.
 #[derive(Debug, Clone, Copy)]
@@ -21,7 +21,7 @@ pub(crate) enum Target {
     None,
 }
 
-/// One figure of both brokers.
+/// One figure of ours and of the peer.
 #[derive(Debug)]
 pub(crate) struct Row {
     pub(crate) what: String,
@@ -66,9 +66,9 @@ impl Row {
         }
     }
 
-    fn json(&self) -> Value {
+    fn json(&self, peer: &str) -> Value {
         json!({
-            "what": self.what, "unit": self.unit, "ours": self.ours, "mosquitto": self.peer,
+            "what": self.what, "unit": self.unit, "ours": self.ours, peer: self.peer,
             "ratio": self.ratio(), "target": self.target(), "met": self.is_met(),
         })
     }
@@ -88,7 +88,9 @@ impl Row {
     }
 }
 
-const HEADER: [&str; 7] = ["what", "unit", "ours", "mosquitto", "ratio", "target", ""];
+const fn header(peer: &str) -> [&str; 7] {
+    ["what", "unit", "ours", peer, "ratio", "target", ""]
+}
 
 /// With as many digits as people read.
 fn figure(value: f64) -> String {
@@ -111,22 +113,27 @@ fn figure(value: f64) -> String {
 
 /// Everything of one run.
 pub(crate) struct Report {
+    /// The name of the benchmark, as `make bench` has it.
+    pub(crate) bench: &'static str,
+    /// What the peer is called.
+    pub(crate) peer: &'static str,
     pub(crate) rows: Vec<Row>,
-    pub(crate) machine: Value,
+    /// Where the figures come from.
+    pub(crate) facts: Map<String, Value>,
     pub(crate) is_short: bool,
 }
 
 impl Report {
     pub(crate) fn json(&self) -> Value {
-        let rows: Vec<_> = self.rows.iter().map(Row::json).collect();
-        json!({ "machine": self.machine, "short": self.is_short, "rows": rows })
+        let rows: Vec<_> = self.rows.iter().map(|row| row.json(self.peer)).collect();
+        json!({ "machine": self.facts, "short": self.is_short, "rows": rows })
     }
 
     /// The table for the terminal.
     pub(crate) fn table(&self) -> String {
         let mut out = String::new();
         let lines = self.rows.iter().map(Row::cells);
-        for cells in std::iter::once(HEADER.map(str::to_owned)).chain(lines) {
+        for cells in std::iter::once(header(self.peer).map(str::to_owned)).chain(lines) {
             let [what, unit, ours, peer, ratio, target, verdict] = cells;
             let line = format!(
                 "{what:<58}{unit:<14}{ours:>11}{peer:>11}{ratio:>7}  {target:<15}{verdict}"
@@ -139,15 +146,15 @@ impl Report {
 
     /// Replaces the section of the page between its marks.
     pub(crate) fn write_page(&self, page: &Path) -> anyhow::Result<()> {
-        const BEGIN: &str = "<!-- written by make bench BENCH=broker -->\n";
+        let begin = format!("<!-- written by make bench BENCH={} -->\n", self.bench);
         const END: &str = "<!-- end -->\n";
         let text = fs::read_to_string(page).context("reading docs/performance.md")?;
         let parts = text
-            .split_once(BEGIN)
+            .split_once(&begin)
             .and_then(|(before, rest)| rest.split_once(END).map(|(_, after)| (before, after)));
         let (before, after) = parts.context("docs/performance.md has no marks")?;
         let section = self.markdown();
-        fs::write(page, format!("{before}{BEGIN}{section}{END}{after}"))?;
+        fs::write(page, format!("{before}{begin}{section}{END}{after}"))?;
         Ok(())
     }
 
@@ -156,11 +163,11 @@ impl Report {
             let fact = fact.as_str().map_or_else(|| fact.to_string(), str::to_owned);
             format!("- {name}: {fact}")
         };
-        let facts: Vec<_> = self.machine.as_object().into_iter().flatten().map(fact).collect();
+        let facts: Vec<_> = self.facts.iter().map(fact).collect();
         let mut out = format!("\n{}\n", facts.join("\n"));
         let line = |cells: &[String; 7]| format!("| {} |\n", cells.join(" | "));
         out.push('\n');
-        out.push_str(&line(&HEADER.map(str::to_owned)));
+        out.push_str(&line(&header(self.peer).map(str::to_owned)));
         out.push_str("| --- | --- | ---: | ---: | ---: | --- | --- |\n");
         for row in &self.rows {
             out.push_str(&line(&row.cells()));

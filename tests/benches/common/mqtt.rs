@@ -55,12 +55,12 @@ pub(crate) fn first(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     None
 }
 
-/// The packet id and the payload of a PUBLISH at `QoS` 1.
-pub(crate) fn published(body: &[u8]) -> Option<([u8; 2], &[u8])> {
+/// The topic, the packet id and the payload of a PUBLISH at `QoS` 1.
+pub(crate) fn published(body: &[u8]) -> Option<(&str, [u8; 2], &[u8])> {
     let (len, rest) = body.split_first_chunk()?;
-    let after_topic = rest.get(usize::from(u16::from_be_bytes(*len))..)?;
-    let (pkid, payload) = after_topic.split_first_chunk()?;
-    Some((*pkid, payload))
+    let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
+    let (pkid, payload) = rest.split_first_chunk()?;
+    Some((std::str::from_utf8(topic).ok()?, *pkid, payload))
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {

@@ -1,0 +1,27 @@
+//! What a shadow of AWS IoT is and what happens to it. Pure: rows and requests come in with the
+//! time; changes of the store, answers and messages go out as values.
+
+mod delta;
+#[cfg(test)]
+mod laws;
+mod refusal;
+mod reply;
+mod request;
+mod rows;
+mod section;
+mod shadow;
+#[cfg(test)]
+mod tests;
+mod things;
+
+pub use refusal::Rejected;
+pub use reply::rejected;
+pub use request::{Request, SectionChange, Sections, StateChange, Unread, Update};
+pub(crate) use rows::lifted;
+pub use rows::{
+    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THINGS, certificate_of, certificates_of,
+    grave_of, shadow_name, shadow_of, shadows_of, thing_of,
+};
+pub use section::Section;
+pub use shadow::{Grave, Shadow, Slot};
+pub use things::{Done, Effect, Limits, Needs, Order, Origin, Things};

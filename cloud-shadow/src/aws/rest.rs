@@ -1,0 +1,197 @@
+//! The REST calls of AWS IoT Data Plane for shadows, in AWS's bodies and errors. Who calls proves
+//! it by a signature (SigV4), and then may reach every thing, or by a token that is good for all of the
+//! cloud.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use gnomon_schemas::id::{DeviceName, ThingShadowName};
+use gnomon_schemas::topic::{Operation, ShadowId};
+use serde_json::json;
+
+use super::domain::{Order, Origin, Rejected, Request, shadow_name, shadows_of};
+use super::sigv4::{self, Signed, decode};
+use crate::access::Action;
+use crate::clock;
+use crate::core::Deed;
+use crate::domain::Author;
+use crate::http::{Api, bearer, body, may};
+
+/// The most bytes of a body; what is larger is not read.
+const BODY: usize = 128 * 1024;
+/// How many names a page has.
+const PAGE: usize = 25;
+const LARGEST_PAGE: usize = 100;
+
+/// The calls.
+pub(crate) fn router(api: Api) -> Router {
+    Router::new()
+        .route("/things/{thing}/shadow", any(shadow))
+        .route("/api/things/shadow/ListNamedShadowsForThing/{thing}", any(list))
+        .with_state(api)
+}
+
+/// A refusal of these calls.
+struct Refused(Rejected);
+
+impl From<Rejected> for Refused {
+    fn from(rejected: Rejected) -> Self {
+        Self(rejected)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.0.code());
+        let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let kind = HeaderValue::from_static(self.0.kind());
+        let body = json!({ "message": self.0.to_string() }).to_string();
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+            (header::HeaderName::from_static("x-amzn-errortype"), kind),
+        ];
+        (status, headers, body).into_response()
+    }
+}
+
+async fn shadow(
+    State(api): State<Api>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, Refused> {
+    let (payload, by) = prove(&api, &method, &uri, &headers, content).await?;
+    let operation = match method.as_str() {
+        "GET" => Operation::Get,
+        "POST" => Operation::Update,
+        "DELETE" => Operation::Delete,
+        _ => return Err(Rejected::Method.into()),
+    };
+    let thing = thing_in(uri.path().rsplit('/').nth(1).unwrap_or_default())?;
+    let shadow = match parameter(&uri, "name")? {
+        Some(name) => {
+            let name: Result<ThingShadowName, _> = name.parse();
+            Some(name.map_err(|_| Rejected::InvalidName("shadow"))?)
+        }
+        None => None,
+    };
+    let payload: &[u8] = if operation == Operation::Update { &payload } else { b"" };
+    let request = Request::read(operation, payload).map_err(|unread| unread.rejected)?;
+    let target = match &shadow {
+        Some(shadow) => format!("{thing}/{shadow}"),
+        None => thing.to_string(),
+    };
+    let deed = match operation {
+        Operation::Get => None,
+        Operation::Update => Some(Deed::done(by, "thing.update", target)),
+        Operation::Delete => Some(Deed::done(by, "thing.delete", target)),
+    };
+    let order = Order::Shadow(ShadowId { thing, shadow }, request, Origin::Rest);
+    Ok(answer(api.core.order(order, deed).await?))
+}
+
+async fn list(
+    State(api): State<Api>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    content: Body,
+) -> Result<Response, Refused> {
+    prove(&api, &method, &uri, &headers, content).await?;
+    if method != Method::GET {
+        return Err(Rejected::Method.into());
+    }
+    let thing = thing_in(uri.path().rsplit('/').next().unwrap_or_default())?;
+    let size = match parameter(&uri, "pageSize")? {
+        Some(text) => text.parse().ok().filter(|size| (1..=LARGEST_PAGE).contains(size)),
+        None => Some(PAGE),
+    };
+    let size = size.ok_or(Rejected::InvalidParameter("pageSize"))?;
+    let prefix = shadows_of(&thing);
+    let mut after = prefix.clone();
+    if let Some(token) = parameter(&uri, "nextToken")? {
+        let name: Result<ThingShadowName, _> = token.parse();
+        let name = name.map_err(|_| Rejected::InvalidParameter("nextToken"))?;
+        after.extend_from_slice(name.as_str().as_bytes());
+    }
+    let store = Arc::clone(api.core.store());
+    let below = prefix.clone();
+    // The classic shadow's key is the prefix itself, so it is never after it.
+    let read = move || store.page(&below, Some(&after), size + 1);
+    let rows = tokio::task::spawn_blocking(read).await;
+    let rows = rows.ok().and_then(Result::ok).ok_or(Rejected::Internal)?;
+    let mut names: Vec<_> = rows.iter().filter_map(|(key, _)| shadow_name(&prefix, key)).collect();
+    let is_more = names.len() > size;
+    names.truncate(size);
+    let mut body = json!({ "results": names, "timestamp": clock::unix_ms() / 1000 });
+    if let (true, Some(last), Some(body)) = (is_more, names.last(), body.as_object_mut()) {
+        body.insert("nextToken".to_owned(), last.as_str().into());
+    }
+    Ok(answer(body.to_string().into_bytes()))
+}
+
+/// Reads the body of a caller who may call, says who it is, and refuses everyone else.
+async fn prove(
+    api: &Api,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    content: Body,
+) -> Result<(Vec<u8>, Author), Refused> {
+    let said = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let said = said.ok_or(Rejected::Unauthorized("sign the request"))?;
+    let principal = bearer(headers).and_then(|token| api.gate.who(token));
+    let action = if method == Method::GET { Action::ReadThings } else { Action::WriteThings };
+    if principal.as_ref().is_some_and(|principal| may(principal, action).is_err()) {
+        return Err(Rejected::Forbidden("the token is not good for this").into());
+    }
+    let content = body::bytes(content, BODY).await.map_err(|error| {
+        if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Rejected::TooLarge
+        } else {
+            Rejected::InvalidParameter("body: it did not arrive whole and in time")
+        }
+    })?;
+    if let Some(principal) = principal {
+        return Ok((content, principal.author));
+    }
+    let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    let headers: Vec<_> =
+        headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+    let request = Signed {
+        method: method.as_str(),
+        path: uri.path(),
+        query: uri.query().unwrap_or_default(),
+        headers: &headers,
+        body: &content,
+    };
+    let key = sigv4::verify(&request, said, &api.keys, clock::unix_ms() / 1000)?;
+    Ok((content, Author::new(&format!("aws-key/{key}"))))
+}
+
+fn thing_in(segment: &str) -> Result<DeviceName, Rejected> {
+    let name = String::from_utf8(decode(segment)).ok();
+    name.and_then(|name| name.parse().ok()).ok_or(Rejected::InvalidName("thing"))
+}
+
+/// The value of a parameter that may be there once; others are left aside, as AWS does.
+fn parameter(uri: &Uri, name: &'static str) -> Result<Option<String>, Rejected> {
+    let pairs = uri.query().unwrap_or_default().split('&');
+    let mut values = pairs.filter_map(|pair| pair.split_once('=')).filter(|(key, _)| *key == name);
+    let (value, again) = (values.next(), values.next());
+    if again.is_some() {
+        return Err(Rejected::InvalidParameter(name));
+    }
+    let read = |(_, value)| String::from_utf8(decode(value));
+    value.map(read).transpose().map_err(|_| Rejected::InvalidParameter(name))
+}
+
+fn answer(body: Vec<u8>) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], body).into_response()
+}

@@ -1,0 +1,93 @@
+//! A registry of images on loopback (Debian's `docker-registry`), which may ask for a password.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use tempfile::TempDir;
+
+use crate::bench::eventually;
+use crate::daemon::{IMAGE, docker};
+
+/// Who may pull from a registry that asks.
+pub(crate) const USER: &str = "site";
+/// Its password; in the base64 of most clients it has characters that the daemon does not read.
+pub(crate) const PASSWORD: &str = "a>b?c~d>?~";
+/// Both as `htpasswd -B` writes them.
+const HTPASSWD: &str = "site:$2y$05$RrnxuOQy2Q0kzoGSuSu.5u7B2bWQrMy1ilCUxOSJi5sHcu7Zaf6ZK\n";
+
+pub(crate) struct Registry {
+    open: Server,
+    dir: TempDir,
+}
+
+/// One process that serves the registry's folder.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) address: SocketAddr,
+}
+
+impl Registry {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let open = Server::start(&dir, false).await;
+        Self { open, dir }
+    }
+
+    /// A second way in, with a password.
+    pub(crate) async fn guarded(&self) -> Server {
+        Server::start(&self.dir, true).await
+    }
+
+    /// Makes an image of its own kind, pushes it, and takes it off the daemon; gives back its name
+    /// in the registry without the address.
+    pub(crate) fn push(&self) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("team/app-{}-{count}:1", std::process::id());
+        let image = format!("{}/{name}", self.open.address);
+        let container = docker(&["create", "--net", "none", IMAGE, "true"]);
+        let change = format!("LABEL count={name}");
+        docker(&["commit", "--change", &change, container.trim(), &image]);
+        docker(&["rm", container.trim()]);
+        docker(&["push", "-q", &image]);
+        docker(&["rmi", &image]);
+        name
+    }
+
+    /// An image that can be pulled without a password.
+    pub(crate) fn image(&self) -> String {
+        format!("{}/{}", self.open.address, self.push())
+    }
+}
+
+impl Server {
+    async fn start(dir: &TempDir, guarded: bool) -> Self {
+        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let root = dir.path().display();
+        let mut config = format!(
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\nhttp: {{addr: \"{address}\"}}\n"
+        );
+        if guarded {
+            fs::write(dir.path().join("htpasswd"), HTPASSWD).unwrap();
+            writeln!(config, "auth: {{htpasswd: {{realm: r, path: {root}/htpasswd}}}}").unwrap();
+        }
+        let at = dir.path().join(format!("{}.yml", address.port()));
+        fs::write(&at, config).unwrap();
+        let mut serve = Command::new("docker-registry");
+        serve.arg("serve").arg(at).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = serve.spawn().expect("run: apt-get install -y docker-registry");
+        let server = Self { child, address };
+        eventually("the registry answers", || TcpStream::connect(address).is_ok()).await;
+        server
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
