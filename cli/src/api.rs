@@ -1,10 +1,14 @@
 //! What the cloud's HTTP API says, as types. A field that this build does not know is kept, so
 //! that `-o json` prints all of an answer.
 
+mod access;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+
+pub(crate) use access::{AuditEntry, Pending, Token};
 
 /// A node and how its two streams stand.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{apply, completions, delete, demo, get, node, shadow};
+use crate::commands::{apply, audit, completions, delete, demo, get, node, shadow, token};
 use crate::exit;
 
 /// Run what you want on sites with bad links: Compose files in, running sites out.
@@ -43,6 +43,9 @@ pub(crate) struct CloudArgs {
     /// The file that holds the token, such as the cloud's DIR/admin-token.
     #[arg(long, global = true, env = "GNOMON_TOKEN_FILE", value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+    /// The authority to trust over https, such as the cloud's DIR/ca.pem; the system's if not given.
+    #[arg(long, global = true, env = "GNOMON_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
 }
 
 /// What to do.
@@ -54,6 +57,9 @@ pub(crate) enum Command {
     Shadow(shadow::Command),
     #[command(subcommand)]
     Node(node::Command),
+    #[command(subcommand)]
+    Token(token::Command),
+    Audit(audit::Args),
     #[command(subcommand)]
     Delete(delete::Command),
     Completions(completions::Args),

@@ -11,10 +11,12 @@ use serde_json::{Value, json};
 use crate::api::{App, JoinToken, Node, Shadow};
 use crate::sse::Watch;
 
+mod access;
 mod error;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use access::ScopeArgs;
 pub(crate) use error::{ApiError, Refusal, ServerUrlError};
 
 /// Long enough for a bad link, short enough for a person who waits.
@@ -52,15 +54,28 @@ pub(crate) enum WriteMode {
 
 impl Client {
     /// A client of the cloud at `server`, such as `http://127.0.0.1:7780`.
-    pub(crate) fn new(server: &str, token: Option<String>) -> Result<Self, ServerUrlError> {
+    /// `ca` is the one authority to trust over https, in PEM; without it, those of the system.
+    pub(crate) fn new(
+        server: &str,
+        token: Option<String>,
+        ca: Option<&[u8]>,
+    ) -> Result<Self, ServerUrlError> {
         let url = Url::parse(server).map_err(|source| ServerUrlError::Malformed {
             server: server.to_owned(),
             source: source.into(),
         })?;
-        if url.scheme() != "http" || url.cannot_be_a_base() {
+        if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
             return Err(ServerUrlError::Scheme { server: server.to_owned() });
         }
-        let http = reqwest::Client::builder()
+        let mut builder = reqwest::Client::builder();
+        if let Some(ca) = ca {
+            let roots = reqwest::Certificate::from_pem_bundle(ca).map_err(ServerUrlError::Ca)?;
+            if roots.is_empty() {
+                return Err(ServerUrlError::NoCa);
+            }
+            builder = builder.tls_certs_only(roots);
+        }
+        let http = builder
             .connect_timeout(CONNECT_TIMEOUT)
             .no_proxy()
             .user_agent(concat!("gnomon/", env!("CARGO_PKG_VERSION")))
@@ -93,9 +108,17 @@ impl Client {
         &self,
         node: &str,
         labels: &BTreeMap<String, String>,
+        tenant: Option<&str>,
+        pool: Option<&str>,
     ) -> Result<(Node, bool), ApiError> {
         let request = self.request(Method::PUT, &["nodes", node]);
-        self.write(request.json(&json!({ "labels": labels }))).await
+        let mut body = json!({ "labels": labels });
+        let parts = [("tenant", tenant), ("pool", pool)];
+        if let Some(body) = body.as_object_mut() {
+            let given = parts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
+            body.extend(given.map(|(name, value)| (name.to_owned(), json!(value))));
+        }
+        self.write(request.json(&body)).await
     }
 
     /// Forgets a node with all its shadows.

@@ -85,7 +85,8 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
 fn hint_of_refusal(refusal: &Refusal) -> Option<String> {
     let text = match refusal.code.as_str() {
         "unauthorized" => {
-            "give the token in the cloud's DIR/admin-token with --token-file or GNOMON_TOKEN_FILE"
+            "give a token with --token-file or GNOMON_TOKEN_FILE: that of `gnomon-cloud init`, one of \
+             `gnomon token create`, or the file DIR/admin-token of the cloud"
         }
         "unknown_node" => "see `gnomon get nodes`, or create it with `gnomon node create NAME`",
         "unknown_shadow" => "see `gnomon get shadows --node NODE`",

@@ -34,6 +34,8 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
+    // The one TLS stack; a second call finds it there, which is as good.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(dispatch(cli));
@@ -48,6 +50,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Get(args) => commands::get::run(&session, args).await,
         Command::Shadow(command) => commands::shadow::run(&session, command).await,
         Command::Node(command) => commands::node::run(&session, command).await,
+        Command::Token(command) => commands::token::run(&session, command).await,
+        Command::Audit(args) => commands::audit::run(&session, args).await,
         Command::Delete(command) => commands::delete::run(&session, command).await,
         Command::Completions(args) => commands::completions::run(&args),
         Command::Demo(args) => Box::pin(commands::demo::run(args)).await,

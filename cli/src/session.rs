@@ -28,8 +28,14 @@ impl Session {
             (_, Some(file)) => Some(read_token(file)?),
             (None, None) => None,
         };
-        Ok(Client::new(&self.args.server, token)?)
+        let ca = self.args.ca.as_deref().map(read_ca).transpose()?;
+        Ok(Client::new(&self.args.server, token, ca.as_deref())?)
     }
+}
+
+fn read_ca(file: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(file)
+        .with_context(|| format!("cannot read the authority's file {}", file.display()))
 }
 
 /// What is on the command line goes before what is in the environment.

@@ -1,4 +1,5 @@
 //! What `gnomon-cloud` can be told to do, apart from being the cloud.
 
 pub(crate) mod broker;
+pub(crate) mod init;
 pub(crate) mod keep;

@@ -22,6 +22,13 @@ pub struct ServeArgs {
     /// Where the HTTP API listens [default: 127.0.0.1:7780].
     #[arg(long, env = "GNOMON_CLOUD_HTTP", value_name = "ADDR")]
     pub http: Option<SocketAddr>,
+    /// Where the HTTP API listens with TLS, also for other machines.
+    #[arg(long, env = "GNOMON_CLOUD_HTTPS", value_name = "ADDR")]
+    pub https: Option<SocketAddr>,
+    /// Let the plain HTTP API listen on other addresses than loopback, where tokens can be read on
+    /// the way.
+    #[arg(long, env = "GNOMON_CLOUD_INSECURE_HTTP")]
+    pub insecure_http: bool,
     /// Where the broker listens for sites, with TLS [default: 0.0.0.0:8883].
     #[arg(long, env = "GNOMON_CLOUD_MQTT", value_name = "ADDR")]
     pub mqtt: Option<SocketAddr>,
@@ -53,6 +60,11 @@ pub enum LogFormat {
 struct File {
     data: Option<PathBuf>,
     http: Option<SocketAddr>,
+    https: Option<SocketAddr>,
+    insecure_http: Option<bool>,
+    tls_certificate: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
+    names: Option<Vec<String>>,
     mqtt: Option<SocketAddr>,
     advertise: Option<Advertise>,
     log_format: Option<LogFormat>,
@@ -62,6 +74,10 @@ struct File {
     sync: FileSync,
     #[serde(default)]
     history: FileHistory,
+    #[serde(default)]
+    enrolment: FileEnrolment,
+    #[serde(default)]
+    audit: FileAudit,
     #[serde(default)]
     aws: FileAws,
 }
@@ -93,6 +109,21 @@ struct FileHistory {
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct FileEnrolment {
+    certificate_days: Option<std::num::NonZeroU32>,
+    approve_unknown: Option<bool>,
+    pending: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileAudit {
+    entries: Option<NonZeroUsize>,
+    days: Option<std::num::NonZeroU32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct FileAws {
     access_keys: Option<PathBuf>,
     document_bytes: Option<NonZeroUsize>,
@@ -106,6 +137,12 @@ pub struct Config {
     pub data: PathBuf,
     /// Where the HTTP API listens.
     pub http: SocketAddr,
+    /// Where it listens with TLS.
+    pub https: Option<SocketAddr>,
+    /// What it shows there; `None`: what the own authority signs.
+    pub https_files: Option<TlsFiles>,
+    /// Further names and addresses under which the cloud is reached.
+    pub names: Vec<String>,
     /// Where the broker listens.
     pub mqtt: SocketAddr,
     /// How sites reach the broker; `None`: as it listens.
@@ -118,8 +155,19 @@ pub struct Config {
     pub core: crate::core::CoreConfig,
     /// The HTTP listener's part.
     pub http_limits: crate::http::HttpConfig,
+    /// How nodes join.
+    pub enrolment: crate::http::EnrolmentConfig,
     /// The broker's part.
     pub broker: gnomon_broker::Limits,
+}
+
+/// A certificate with its chain, and its key, in PEM.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and its chain.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: PathBuf,
 }
 
 /// Why there is no configuration.
@@ -143,6 +191,18 @@ pub enum ConfigError {
         #[source]
         source: Box<toml::de::Error>,
     },
+    /// Tokens could be read on the way.
+    #[error(
+        "the plain HTTP API would listen on {addr}, where others can read tokens on the way; use \
+         --https ADDR, or allow it with --insecure-http (a TLS proxy on another machine)"
+    )]
+    Insecure {
+        /// Where.
+        addr: SocketAddr,
+    },
+    /// One of two files is missing.
+    #[error("tls_certificate and tls_key belong together: give both or neither")]
+    HalfTls,
     /// Nothing says where the data goes.
     #[error("say where the data goes: --data DIR, GNOMON_CLOUD_DATA, or `data` in the file")]
     NoData,
@@ -153,6 +213,24 @@ impl Config {
     pub fn load(args: ServeArgs) -> Result<Self, ConfigError> {
         let file = args.config.as_deref().map(read).transpose()?.unwrap_or_default();
         Self::merge(args, file)
+    }
+
+    /// The names and addresses under which the cloud is reached.
+    pub fn hosts(&self) -> Vec<String> {
+        let advertised = self.advertise.iter().map(|advertise| advertise.host().to_owned());
+        advertised.chain(self.names.iter().cloned()).collect()
+    }
+
+    /// How nodes reach a port of the API, as `host:port`.
+    pub fn reached_at(&self, bound: SocketAddr) -> String {
+        let host = self.hosts().into_iter().next();
+        let host = host.unwrap_or_else(|| match bound.ip() {
+            ip if ip.is_unspecified() => "127.0.0.1".to_owned(),
+            ip => ip.to_string(),
+        });
+        let is_bare_v6 = host.contains(':') && !host.starts_with('[');
+        let host = if is_bare_v6 { format!("[{host}]") } else { host };
+        format!("{host}:{}", bound.port())
     }
 
     /// A configuration with nothing but a data folder: any free port on the loopback address.
@@ -168,20 +246,36 @@ impl Config {
     }
 
     fn merge(args: ServeArgs, file: File) -> Result<Self, ConfigError> {
+        let http = args.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7780)));
+        let allowed = args.insecure_http || file.insecure_http.unwrap_or(false);
+        if !http.ip().is_loopback() && !allowed {
+            return Err(ConfigError::Insecure { addr: http });
+        }
+        let https_files = match (file.tls_certificate, file.tls_key) {
+            (Some(certificate), Some(key)) => Some(TlsFiles { certificate, key }),
+            (None, None) => None,
+            _ => return Err(ConfigError::HalfTls),
+        };
         let mut config = Self {
             data: args.data.or(file.data).ok_or(ConfigError::NoData)?,
-            http: args.http.or(file.http).unwrap_or(SocketAddr::from(([127, 0, 0, 1], 7780))),
+            http,
+            https: args.https.or(file.https),
+            https_files,
+            names: file.names.unwrap_or_default(),
             mqtt: args.mqtt.or(file.mqtt).unwrap_or(SocketAddr::from(([0, 0, 0, 0], 8883))),
             advertise: args.advertise.or(file.advertise),
             log_format: args.log_format.or(file.log_format).unwrap_or_default(),
             access_keys: file.aws.access_keys.clone(),
             core: crate::core::CoreConfig::default(),
             http_limits: crate::http::HttpConfig::default(),
+            enrolment: crate::http::EnrolmentConfig::default(),
             broker: site_limits(),
         };
         file.limits.apply(&mut config);
         file.sync.apply(&mut config.core.domain);
         file.history.apply(&mut config.core.domain.history);
+        file.enrolment.apply(&mut config.enrolment);
+        file.audit.apply(&mut config.core.audit);
         file.aws.apply(&mut config.core.things);
         Ok(config)
     }
@@ -244,6 +338,29 @@ impl FileHistory {
         }
     }
 }
+
+impl FileEnrolment {
+    fn apply(self, config: &mut crate::http::EnrolmentConfig) {
+        if let Some(days) = self.certificate_days {
+            config.certificate_life = DAY * days.get();
+        }
+        config.approve_unknown = self.approve_unknown.unwrap_or(config.approve_unknown);
+        config.pending = self.pending.map_or(config.pending, NonZeroUsize::get);
+    }
+}
+
+impl FileAudit {
+    fn apply(self, limits: &mut crate::core::AuditLimits) {
+        if let Some(entries) = self.entries {
+            limits.entries = entries.get();
+        }
+        if let Some(days) = self.days {
+            limits.age_ms = u64::from(days.get()) * 24 * 60 * 60 * 1000;
+        }
+    }
+}
+
+const DAY: std::time::Duration = std::time::Duration::from_hours(24);
 
 fn read(path: &Path) -> Result<File, ConfigError> {
     let text = std::fs::read_to_string(path)

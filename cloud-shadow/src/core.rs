@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+mod audit;
 mod graves;
 mod handle;
 mod history;
@@ -21,6 +22,7 @@ mod tests;
 mod things;
 mod watch;
 
+pub use audit::{AUDIT, AuditEntry, AuditLimits, Deed, key_of as audit_key, read_audit};
 pub use handle::{CoreHandle, Refusal};
 pub use history::Past;
 pub(crate) use start::read_nodes;
@@ -43,6 +45,8 @@ use crate::store::Store;
 pub struct CoreConfig {
     /// The domain's part.
     pub domain: DomainConfig,
+    /// How much of who did what is kept.
+    pub audit: AuditLimits,
     /// The bounds of things.
     pub things: crate::aws::domain::Limits,
     /// The most watch streams.
@@ -57,6 +61,7 @@ impl Default for CoreConfig {
     fn default() -> Self {
         Self {
             domain: DomainConfig::default(),
+            audit: AuditLimits::default(),
             things: crate::aws::domain::Limits::default(),
             watchers: 1000,
             watch_queue: 4 * ROUND,
@@ -101,7 +106,7 @@ impl Core {
         let handle = CoreHandle::new(sender, Arc::clone(&parts.store));
         let sweep = sweep::run(handle.clone(), config.domain.history, parts.clock, stop.clone());
         drop(tokio::spawn(sweep));
-        let rounds = Rounds::new(domain, watchers, parts, config.things);
+        let rounds = Rounds::new(domain, watchers, parts, &config);
         let ended = CancellationToken::new();
         let (running, stopping) = (ended.clone().drop_guard(), stop.clone());
         let task = tokio::spawn(async move {

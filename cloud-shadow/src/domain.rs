@@ -2,6 +2,7 @@
 //! commands come in with the time, effects go out as values.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::limits;
@@ -18,6 +19,7 @@ mod labels;
 mod laws;
 mod load;
 mod node;
+mod placing;
 mod pointer;
 mod rejection;
 mod search;
@@ -37,6 +39,7 @@ pub use command::{
     Session, ShadowChange, Write,
 };
 pub use history::{Entry, HistoryLimits, Revision, unfold};
+pub use labels::check as check_labels;
 pub use load::LoadError;
 pub use node::Node;
 pub use pointer::{FieldCondition, Found, ParsePointerError, Pointer, project};
@@ -46,8 +49,10 @@ pub use session::SESSIONS;
 pub use times::{Stamp, Stamps, Times};
 pub use view::{DownView, HalfView, NodeView, ShadowView, UpView};
 
+use self::placing::Placing;
+use crate::access::Home;
 use crate::identity::TokenHash;
-use crate::rows;
+use crate::rows::{self, CertificateRecord};
 use crate::store::Op;
 
 /// The bounds that keep the memory of the cloud bounded.
@@ -194,14 +199,17 @@ impl Domain {
         by: &Author,
         now: Now,
     ) -> Result<Done, Rejection> {
-        if let Action::PutNode { labels } = action {
-            return self.put_node(name, labels);
+        if let Action::PutNode { labels, tenant, pool } = action {
+            return self.put_node(name, Placing { labels, tenant, pool }, by);
+        }
+        if let Action::Join { home, certificate, also } = action {
+            return self.join(name, home, certificate, also);
         }
         let limits = self.config.limits;
-        let unknown = || Rejection::UnknownNode(name.clone());
-        let node = self.nodes.get_mut(name).ok_or_else(unknown)?;
+        let node = self.nodes.get_mut(name).filter(|node| by.covers(&node.home));
+        let node = node.ok_or_else(|| Rejection::UnknownNode(name.clone()))?;
         match action {
-            Action::PutNode { .. } => Ok(Done::NOTHING),
+            Action::PutNode { .. } | Action::Join { .. } => Ok(Done::NOTHING),
             Action::DeleteNode => Ok(self.delete_node(name)),
             Action::AddToken { hash, ttl } => {
                 let (done, expired) = node.add_token(now, hash, ttl, limits.tokens_per_node)?;
@@ -214,6 +222,15 @@ impl Domain {
             Action::Enrol { hash, certificate } => {
                 let done = node.enrol(now, hash, certificate)?;
                 self.tokens.remove(&hash);
+                Ok(done)
+            }
+            Action::Renew { shown, certificate } => node.renew(now, &shown, certificate),
+            Action::Shown { serial } => Ok(node.shown(&serial)),
+            Action::Revoke => {
+                let (done, tokens) = node.revoke();
+                for hash in tokens {
+                    self.tokens.remove(&hash);
+                }
                 Ok(done)
             }
             Action::Write(write) => node.write(now, by, write, limits.shadows_per_node),
@@ -232,18 +249,45 @@ impl Domain {
     fn put_node(
         &mut self,
         name: &NodeName,
-        labels: BTreeMap<String, String>,
+        placing: Placing,
+        by: &Author,
     ) -> Result<Done, Rejection> {
-        labels::check(&labels)?;
+        labels::check(&placing.labels)?;
+        let present = self.nodes.get(name).map(|node| &*node.home);
+        let home = placing.decide(name, present, by)?;
         if let Some(node) = self.nodes.get_mut(name) {
-            return Ok(node.relabel(labels));
+            return Ok(node.relabel(home));
         }
+        self.create(name, home)
+    }
+
+    /// Makes a node, and writes down the certificate that it gets.
+    fn join(
+        &mut self,
+        name: &NodeName,
+        home: Home,
+        certificate: CertificateRecord,
+        also: Vec<Op>,
+    ) -> Result<Done, Rejection> {
+        labels::check(&home.labels)?;
+        if self.nodes.contains_key(name) {
+            return Err(Rejection::NameTaken(name.clone()));
+        }
+        let mut done = self.create(name, home)?;
+        if let Some(node) = self.nodes.get_mut(name) {
+            let effects = node.certify(certificate, also);
+            done.effects.splice(0..0, effects);
+        }
+        Ok(done)
+    }
+
+    fn create(&mut self, name: &NodeName, home: Home) -> Result<Done, Rejection> {
         if self.nodes.len() >= self.config.limits.nodes {
             return Err(Rejection::LimitReached { what: "nodes", limit: self.config.limits.nodes });
         }
         let epoch = gnomon_schemas::version::Epoch(self.rng.random::<u128>().max(1));
         let rng = StdRng::from_rng(&mut self.rng);
-        let (node, done) = Node::create(name.clone(), labels, epoch, rng, &self.config);
+        let (node, done) = Node::create(name.clone(), home, epoch, rng, &self.config);
         self.nodes.insert(name.clone(), node);
         self.census.nodes += 1;
         Ok(done)
@@ -251,6 +295,7 @@ impl Domain {
 
     fn delete_node(&mut self, name: &NodeName) -> Done {
         let session = self.nodes.get(name).and_then(Node::session);
+        let home = self.nodes.get(name).map(|node| Arc::clone(&node.home)).unwrap_or_default();
         self.unload(name);
         let ops = vec![
             Op::Delete { key: rows::node(name) },
@@ -261,7 +306,7 @@ impl Domain {
         let close = session.map(Effect::Close);
         let refuse = Effect::Admit(name.clone(), Vec::new());
         let effects = [Some(Effect::Persist(ops)), Some(refuse), close];
-        let told = Effect::Notify(Notice::NodeDeleted(name.clone()));
+        let told = Effect::Notify(Notice::NodeDeleted(name.clone(), home));
         let effects = effects.into_iter().flatten().chain([told]).collect();
         Done { answer: Answer::Nothing, effects }
     }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::{Method, Uri};
 use axum::middleware;
-use axum::routing::{MethodRouter, delete, get, post, put};
+use axum::routing::{self, MethodRouter, delete, get, patch, post, put};
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 
+mod api_tokens;
 mod apps;
+mod audit;
 mod auth;
 mod backup;
 mod batch;
@@ -19,12 +21,16 @@ mod enroll;
 mod error;
 mod health;
 mod history;
+mod joins;
 mod nodes;
 mod openapi;
 mod path;
 mod patience;
+mod pending;
 mod precondition;
 mod query;
+mod renew;
+mod revoke;
 mod search;
 mod server;
 mod sessions;
@@ -32,25 +38,33 @@ mod shadows;
 mod shape;
 mod tags;
 mod things;
+pub mod tls;
 mod tokens;
 mod watch;
 
-pub(crate) use auth::is_authorized;
+pub(crate) use auth::{bearer, may};
 pub(crate) use backup::BACKUP;
+pub use enroll::EnrolmentConfig;
 pub use error::ApiError;
 pub use openapi::description;
 pub use server::{HttpConfig, serve};
 
+use self::auth::Permit::{self, Needs, OfANode, Open};
+use self::auth::Permits;
+use crate::access::Action;
 use crate::aws::AccessKeys;
 use crate::core::CoreHandle;
-use crate::identity::Identity;
+use crate::gate::Gate;
+use crate::identity::{Identity, Roll};
 
 /// What the handlers work with.
 #[derive(Clone)]
 pub struct Api {
     /// The core.
     pub core: CoreHandle,
-    /// The operator's token and the certificate authority.
+    /// Who calls.
+    pub gate: Gate,
+    /// The certificate authority.
     pub identity: Arc<Identity>,
     /// With which keys clients of AWS sign.
     pub keys: Arc<AccessKeys>,
@@ -58,50 +72,111 @@ pub struct Api {
     pub metrics: Arc<Registry>,
     /// Where nodes reach the broker, as `host:port`.
     pub mqtt: Arc<[String]>,
+    /// Where nodes reach the API over HTTPS, as `host:port`.
+    pub https: Option<String>,
+    /// Which certificates are good.
+    pub roll: Roll,
+    /// How nodes join.
+    pub enrolment: EnrolmentConfig,
     /// Ends the streams that would go on forever.
     pub stop: CancellationToken,
 }
 
 /// The whole API.
 pub fn router(api: Api) -> Router {
-    let routes = routes().into_iter();
+    let routes = routes();
+    let permits = Permits::of(&routes);
+    let route = |router: Router<Api>, (path, operations): (&str, Vec<Operation>)| {
+        let handlers = operations.into_iter().map(|operation| operation.handler);
+        router.route(path, handlers.fold(MethodRouter::new(), MethodRouter::merge))
+    };
     routes
-        .fold(Router::new(), |router, (path, methods)| router.route(path, methods))
+        .into_iter()
+        .fold(Router::new(), route)
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
-        .layer(middleware::from_fn_with_state(api.clone(), auth::require_token))
+        .layer(middleware::from_fn_with_state((api.clone(), permits), auth::guard))
         .with_state(api.clone())
         .merge(crate::aws::rest::router(api))
 }
 
-/// Every path and what it takes.
-fn routes() -> Vec<(&'static str, MethodRouter<Api>)> {
-    let shadow = get(shadows::read).put(shadows::put).patch(shadows::patch).delete(shadows::delete);
+/// A method of a path, who may call it, and what answers. There is no other way to make a route.
+pub(crate) struct Operation {
+    method: Method,
+    permit: Permit,
+    handler: MethodRouter<Api>,
+}
+
+const fn on(method: Method, permit: Permit, handler: MethodRouter<Api>) -> Operation {
+    Operation { method, permit, handler }
+}
+
+/// Every path, and what it takes from whom.
+fn routes() -> Vec<(&'static str, Vec<Operation>)> {
+    use Action::{
+        ApproveUnknown, CopyStore, ManageEnrolment, ManageNodes, ManageThings, ManageTokens, Read,
+        ReadAudit, ReadThings, WriteDesired, WriteTags,
+    };
+    let (reads, deletes) = (Method::GET, Method::DELETE);
+    let (puts, posts) = (Method::PUT, Method::POST);
+    let read = |handler| vec![on(Method::GET, Needs(Read), handler)];
+    let open = |handler| vec![on(Method::GET, Open, handler)];
+    let node = vec![
+        on(puts.clone(), Needs(ManageNodes), put(nodes::put)),
+        on(reads.clone(), Needs(Read), get(nodes::read)),
+        on(deletes.clone(), Needs(ManageNodes), delete(nodes::delete)),
+    ];
+    let shadow = vec![
+        on(reads.clone(), Needs(Read), get(shadows::read)),
+        on(puts.clone(), Needs(WriteDesired), put(shadows::put)),
+        on(Method::PATCH, Needs(WriteDesired), patch(shadows::patch)),
+        on(deletes.clone(), Needs(WriteDesired), delete(shadows::delete)),
+    ];
+    let tokens = vec![
+        on(reads.clone(), Needs(ManageTokens), get(api_tokens::list)),
+        on(posts.clone(), Needs(ManageTokens), post(api_tokens::create)),
+    ];
+    let joins = vec![
+        on(reads.clone(), Needs(ManageEnrolment), get(joins::list)),
+        on(posts.clone(), Needs(ManageEnrolment), post(joins::create)),
+    ];
+    let post = |action, handler| vec![on(posts.clone(), Needs(action), handler)];
+    let take = |action, handler| vec![on(deletes.clone(), Needs(action), handler)];
     vec![
-        ("/healthz", get(health::alive)),
-        ("/readyz", get(health::ready)),
-        ("/metrics", get(health::metrics)),
-        ("/openapi.json", get(openapi::document)),
-        ("/v1/nodes", get(nodes::list)),
-        ("/v1/nodes/{node}", put(nodes::put).get(nodes::read).delete(nodes::delete)),
-        ("/v1/nodes/{node}/join-tokens", post(tokens::create)),
-        ("/v1/nodes/{node}/sessions", get(sessions::list)),
-        ("/v1/nodes/{node}/shadows", get(shadows::list)),
+        ("/healthz", open(get(health::alive))),
+        ("/readyz", open(get(health::ready))),
+        ("/metrics", open(get(health::metrics))),
+        ("/openapi.json", open(get(openapi::document))),
+        ("/v1/nodes", read(get(nodes::list))),
+        ("/v1/nodes/{node}", node),
+        ("/v1/nodes/{node}/join-tokens", post(ManageEnrolment, routing::post(tokens::create))),
+        ("/v1/nodes/{node}/sessions", read(get(sessions::list))),
+        ("/v1/nodes/{node}/shadows", read(get(shadows::list))),
         ("/v1/nodes/{node}/shadows/{*key}", shadow),
-        ("/v1/nodes/{node}/history/{*key}", get(history::list)),
-        ("/v1/nodes/{node}/versions/{*key}", get(history::read)),
-        ("/v1/nodes/{node}/diff/{*key}", get(history::diff)),
-        ("/v1/nodes/{node}/rollback/{*key}", post(history::roll_back)),
-        ("/v1/nodes/{node}/tags/{*key}", put(tags::put)),
-        (BACKUP, get(backup::read)),
-        ("/v1/batch", post(batch::write)),
-        ("/v1/search", get(search::search)),
-        ("/v1/apps", get(apps::list)),
-        ("/v1/watch", get(watch::watch)),
-        ("/v1/things", get(things::list)),
-        ("/v1/things/{thing}/certificates", post(things::certify)),
-        ("/v1/things/{thing}/certificates/{serial}", delete(things::revoke)),
-        (auth::ENROLL, post(enroll::enroll)),
+        ("/v1/nodes/{node}/history/{*key}", read(get(history::list))),
+        ("/v1/nodes/{node}/versions/{*key}", read(get(history::read))),
+        ("/v1/nodes/{node}/diff/{*key}", read(get(history::diff))),
+        ("/v1/nodes/{node}/rollback/{*key}", post(WriteDesired, routing::post(history::roll_back))),
+        ("/v1/nodes/{node}/tags/{*key}", vec![on(puts, Needs(WriteTags), put(tags::put))]),
+        (BACKUP, vec![on(reads.clone(), Needs(CopyStore), get(backup::read))]),
+        ("/v1/batch", post(WriteDesired, routing::post(batch::write))),
+        ("/v1/search", read(get(search::search))),
+        ("/v1/apps", read(get(apps::list))),
+        ("/v1/watch", read(get(watch::watch))),
+        ("/v1/tokens", tokens),
+        ("/v1/tokens/{id}", take(ManageTokens, delete(api_tokens::revoke))),
+        ("/v1/join-tokens", joins),
+        ("/v1/join-tokens/{id}", take(ManageEnrolment, delete(joins::revoke))),
+        ("/v1/audit", vec![on(reads, Needs(ReadAudit), get(audit::list))]),
+        ("/v1/nodes/{node}/revoke", post(ManageEnrolment, routing::post(revoke::revoke))),
+        ("/v1/pending", vec![on(Method::GET, Needs(ApproveUnknown), get(pending::list))]),
+        ("/v1/pending/{id}/approve", post(ApproveUnknown, routing::post(pending::approve))),
+        ("/v1/pending/{id}/deny", post(ApproveUnknown, routing::post(pending::deny))),
+        ("/v1/things", vec![on(Method::GET, Needs(ReadThings), get(things::list))]),
+        ("/v1/things/{thing}/certificates", post(ManageThings, routing::post(things::certify))),
+        ("/v1/things/{thing}/certificates/{serial}", take(ManageThings, delete(things::revoke))),
+        ("/v1/enroll", vec![on(posts.clone(), Open, routing::post(enroll::enroll))]),
+        ("/v1/renew", vec![on(posts.clone(), OfANode, routing::post(renew::renew))]),
     ]
 }
 

@@ -1,7 +1,7 @@
 //! Who the cloud is and whom it trusts: its own small certificate authority, the broker's
 //! certificate, and the operator's token, kept as files in the data folder.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,16 +14,18 @@ mod roll;
 mod tests;
 mod token;
 
+use authority::ServerCertificate;
 pub use authority::{Authority, AuthorityError, NodeCertificate, SERVER_NAME};
 pub use files::FileError;
 pub use roll::Roll;
-pub use token::{AdminToken, JoinToken, TokenHash};
+pub use token::{AdminToken, Secret, TokenHash, TokenKey, short_id, token_id};
 
 /// The names of the files in the data folder.
 mod file {
     pub(super) const ADMIN_TOKEN: &str = "admin-token";
     pub(super) const CA: &str = "ca.pem";
     pub(super) const CA_KEY: &str = "ca-key.pem";
+    pub(super) const TOKEN_KEY: &str = "token-key";
     pub(super) const SERVER: &str = "server.pem";
     pub(super) const SERVER_KEY: &str = "server-key.pem";
 }
@@ -33,23 +35,37 @@ mod file {
 pub struct Identity {
     /// Signs the certificates of the nodes.
     pub authority: Authority,
-    /// What every request of the operator carries.
-    pub admin_token: AdminToken,
+    /// What the fingerprints of tokens are made with.
+    pub token_key: TokenKey,
+    data: PathBuf,
+    server: Server,
     /// How the broker speaks TLS: only with clients whose certificate the authority has signed.
     pub tls: Arc<rustls::ServerConfig>,
 }
 
 impl Identity {
     /// The names of its files in the data folder.
-    pub(crate) const FILES: [&str; 5] =
-        [file::ADMIN_TOKEN, file::CA, file::CA_KEY, file::SERVER, file::SERVER_KEY];
-
-    /// The file that holds the operator's token.
-    pub(crate) const ADMIN_TOKEN: &str = file::ADMIN_TOKEN;
+    pub(crate) const FILES: [&str; 6] = [
+        file::ADMIN_TOKEN,
+        file::CA,
+        file::CA_KEY,
+        file::SERVER,
+        file::SERVER_KEY,
+        file::TOKEN_KEY,
+    ];
 
     /// Writes one of its files from a backup.
     pub(crate) fn put_back(path: &Path, content: &[u8]) -> Result<(), FileError> {
         files::write_private(path, content)
+    }
+}
+
+/// Says nothing of the key that it holds.
+struct Server(ServerCertificate);
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Server")
     }
 }
 
@@ -74,10 +90,10 @@ pub enum IdentityError {
         key: &'static str,
     },
     /// The token's file holds something else.
-    #[error(
-        "admin-token holds no usable token: it needs at least {least} characters without spaces"
-    )]
+    #[error("{file} holds no usable token: it needs at least {least} characters without spaces")]
     BadToken {
+        /// The file.
+        file: &'static str,
         /// The fewest characters.
         least: usize,
     },
@@ -89,20 +105,48 @@ impl Identity {
         dir.join(file::CA).exists()
     }
 
-    /// Reads the identity from the data folder and makes what is missing. `host` is a further name
-    /// or address under which sites reach the broker; `now` is the time since 1970.
+    /// Reads the identity from the data folder and makes what is missing. `hosts` are further
+    /// names or addresses under which the cloud is reached; `now` is the time since 1970.
     ///
-    /// The broker's certificate is made anew each time: it costs nothing, follows `host`, and
+    /// The server's certificate is made anew each time: it costs nothing, follows `hosts`, and
     /// cannot run out unnoticed.
-    pub fn open(dir: &Path, host: Option<&str>, now: Duration) -> Result<Self, IdentityError> {
+    pub fn open(dir: &Path, hosts: &[String], now: Duration) -> Result<Self, IdentityError> {
         let authority = open_authority(dir, now)?;
-        let server = authority.issue_server(host, now)?;
+        let server = authority.issue_server(hosts, now)?;
         files::write_private(&dir.join(file::SERVER_KEY), server.key_pem.as_bytes())?;
         files::write_public(&dir.join(file::SERVER), server.chain_pem.as_bytes())?;
         let ca = authority.certificate_pem().as_bytes();
         let (chain, key) = (server.chain_pem.as_bytes(), server.key_pem.as_bytes());
         let tls = TlsConfig::from_pem(chain, key, ca)?.build()?;
-        Ok(Self { authority, admin_token: open_token(dir)?, tls })
+        let token_key = open_text(dir, file::TOKEN_KEY)?;
+        let token_key = TokenKey::new(&token_key);
+        let server = Server(server);
+        Ok(Self { authority, token_key, data: dir.to_owned(), server, tls })
+    }
+
+    /// The server's certificate, with the authority's for those who know only its fingerprint, and
+    /// its key, in PEM.
+    pub(crate) fn server_pem(&self) -> (String, &str) {
+        let ServerCertificate { chain_pem, key_pem } = &self.server.0;
+        (format!("{chain_pem}{}", self.authority.certificate_pem()), key_pem)
+    }
+
+    /// The owner's token, from a file that is made where there is none.
+    pub fn owner_token(&self) -> Result<AdminToken, IdentityError> {
+        open_token(&self.data)
+    }
+
+    /// Whether there is a file with the owner's token.
+    pub fn has_owner_token(&self) -> bool {
+        self.data.join(file::ADMIN_TOKEN).exists()
+    }
+
+    /// A token that is good until the next start, in a file for the commands of this machine.
+    pub fn local_token(&self) -> Result<AdminToken, IdentityError> {
+        let text = token::random_text();
+        files::write_private(&self.data.join(LOCAL_TOKEN), text.as_bytes())?;
+        let bad = IdentityError::BadToken { file: LOCAL_TOKEN, least: AdminToken::LEAST };
+        AdminToken::new(&text).ok_or(bad)
     }
 }
 
@@ -125,14 +169,23 @@ fn open_authority(dir: &Path, now: Duration) -> Result<Authority, IdentityError>
     Ok(authority)
 }
 
+/// The file with the token that commands of this machine show to the running cloud.
+pub(crate) const LOCAL_TOKEN: &str = "local-token";
+
 fn open_token(dir: &Path) -> Result<AdminToken, IdentityError> {
-    let path = dir.join(file::ADMIN_TOKEN);
-    let text = if let Some(text) = files::read_private(&path)? {
+    let text = open_text(dir, file::ADMIN_TOKEN)?;
+    let bad = IdentityError::BadToken { file: file::ADMIN_TOKEN, least: AdminToken::LEAST };
+    AdminToken::new(text.trim()).ok_or(bad)
+}
+
+/// A random text, in a file that is made where there is none.
+fn open_text(dir: &Path, name: &str) -> Result<String, IdentityError> {
+    let path = dir.join(name);
+    Ok(if let Some(text) = files::read_private(&path)? {
         text
     } else {
         let text = token::random_text() + "\n";
         files::write_private(&path, text.as_bytes())?;
         text
-    };
-    AdminToken::new(text.trim()).ok_or(IdentityError::BadToken { least: AdminToken::LEAST })
+    })
 }

@@ -3,6 +3,7 @@
 //! [`domain`] decides and is pure; [`core`] is the one task that owns it; [`http`] and [`mqtt`]
 //! bring commands in and effects out; [`store`] keeps; [`server`] puts it all together.
 
+pub mod access;
 pub mod aws;
 pub mod backup;
 pub mod check;
@@ -10,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod core;
 pub mod domain;
+pub mod gate;
 pub mod http;
 pub mod identity;
 pub mod link;
@@ -18,6 +20,7 @@ pub mod mqtt;
 mod quiet;
 pub mod rows;
 pub mod server;
+pub mod setup;
 pub mod store;
 
 /// An error with its causes, in one line.

@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use commands::broker::BrokerArgs;
+use commands::init::InitArgs;
 use commands::keep::{BackupArgs, CheckArgs, RestoreArgs};
 use gnomon_cloud::chain;
 use gnomon_cloud::config::{Config, LogFormat, ServeArgs};
@@ -17,14 +18,19 @@ use tracing_subscriber::EnvFilter;
 
 /// The cloud of Gnomon: keeps sites in the state that their operator wants.
 #[derive(Parser)]
-#[command(name = "gnomon-cloud", version, about)]
+#[command(name = "gnomon-cloud", version, about, args_conflicts_with_subcommands = true)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+    /// Without a command: those of `serve`.
+    #[command(flatten)]
+    serve: ServeArgs,
 }
 
 #[derive(Subcommand)]
 enum Command {
+    /// Make a folder with keys, a configuration file and the first token.
+    Init(InitArgs),
     /// Run the cloud until it is told to stop (SIGTERM or SIGINT).
     Serve(Box<ServeArgs>),
     /// Run the MQTT broker alone, for clients of any kind.
@@ -42,7 +48,8 @@ enum Command {
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let Cli { command, serve } = Cli::parse();
+    let command = command.unwrap_or_else(|| Command::Serve(Box::new(serve)));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.event_interval(gnomon_broker::EVENT_INTERVAL).enable_all().build();
     let runtime = runtime.context("cannot start the threads of the runtime");
@@ -58,6 +65,7 @@ fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Init(args) => commands::init::init(args),
         Command::Serve(args) => serve(*args).await,
         Command::Broker(args) => commands::broker::run(args).await,
         Command::Backup(args) => commands::keep::backup(args).await,
@@ -76,6 +84,7 @@ async fn serve(args: ServeArgs) -> anyhow::Result<()> {
     let ready = serde_json::json!({
         "ready": true,
         "http": server.http_addr().to_string(),
+        "https": server.https_addr().map(|addr| addr.to_string()),
         "mqtt": server.mqtt_addr().to_string(),
         "data": data,
     });

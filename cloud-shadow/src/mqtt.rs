@@ -105,7 +105,13 @@ pub async fn run(
     let mut intake = Intake { link, metrics, quiet: Quiet::default() };
     while let Some(event) = attachment.next().await {
         let Some(command) = intake.translate(event) else { continue };
+        let shown = intake.shown(&command);
         if core.tell(command).await.is_err() {
+            break;
+        }
+        if let Some(shown) = shown
+            && core.tell(shown).await.is_err()
+        {
             break;
         }
     }
@@ -170,6 +176,14 @@ impl Intake {
                 }
             }
         }
+    }
+
+    /// With which of its certificates a node has connected, if it has several.
+    fn shown(&self, connected: &Command) -> Option<Command> {
+        let Action::Connected(_) = connected.action else { return None };
+        let node = connected.node.clone();
+        let serial = self.link.roll.take_shown(&node)?;
+        Some(command(node, Action::Shown { serial }))
     }
 
     fn read(

@@ -15,6 +15,7 @@ use gnomon_schemas::topic::Stream;
 use gnomon_schemas::version::Version;
 use serde::{Deserialize, Serialize};
 
+use crate::access::Home;
 use crate::domain::Times;
 use crate::identity::TokenHash;
 use crate::store::Op;
@@ -25,12 +26,8 @@ pub mod session;
 /// The prefix of the rows that list the nodes.
 pub const NODES: &[u8] = b"node/";
 
-/// That a node exists, and what its operator says of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct NodeRecord {
-    /// What the operator calls it by.
-    pub labels: BTreeMap<String, String>,
-}
+/// That a node exists, and where it belongs.
+pub type NodeRecord = Home;
 
 /// Whether a node is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -93,6 +90,9 @@ pub struct CertificateRecord {
     pub serial: String,
     /// When it runs out, in seconds since 1970.
     pub not_after_s: u64,
+    /// The serial number of the one that it was given for, and that goes when it is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replaces: Option<String>,
 }
 
 /// That a backup was put back, and the streams have not begun anew yet.
@@ -197,11 +197,14 @@ fn below(node: &NodeName, name: &str) -> Vec<u8> {
     [at(node).as_slice(), name.as_bytes()].concat()
 }
 
-fn record<'a, T: Deserialize<'a>>(key: &[u8], value: &'a [u8]) -> Result<T, ReadRowError> {
+pub(crate) fn record<'a, T: Deserialize<'a>>(
+    key: &[u8],
+    value: &'a [u8],
+) -> Result<T, ReadRowError> {
     serde_json::from_slice(value)
         .map_err(|source| ReadRowError { source: Some(source), ..unreadable(key) })
 }
 
-fn unreadable(key: &[u8]) -> ReadRowError {
+pub(crate) fn unreadable(key: &[u8]) -> ReadRowError {
     ReadRowError { key: String::from_utf8_lossy(key).into_owned(), source: None }
 }

@@ -14,13 +14,17 @@ use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Book;
 use crate::aws::domain::{CERTIFICATES, ReadThingError, certificate_of};
 use crate::aws::{self, AccessKeys, AccessKeysError, ThingRoll};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
-use crate::core::{self, Core, CoreParts};
+use crate::core::{self, Core, CoreHandle, CoreParts};
+use crate::gate::{self, Gate, OpenBookError};
+use crate::http::tls::{HttpsError, Shown};
 use crate::http::{self, Api};
 use crate::identity::{Identity, IdentityError, Roll};
 use crate::metrics::Metrics;
@@ -30,12 +34,13 @@ use crate::store::{RedbStore, Store, StoreError};
 /// A running cloud.
 pub struct Server {
     http_addr: SocketAddr,
+    https_addr: Option<SocketAddr>,
     mqtt_addr: SocketAddr,
     core: Core,
     broker: Broker,
     /// What takes in the broker's events, of nodes and of things.
     tasks: [JoinHandle<()>; 2],
-    listener: JoinHandle<()>,
+    listeners: Vec<(&'static str, JoinHandle<()>)>,
     stop: CancellationToken,
     /// Held as long as the data folder is ours.
     _lock: DataLock,
@@ -47,6 +52,9 @@ pub enum ServeError {
     /// The data folder cannot be had.
     #[error(transparent)]
     Lock(#[from] LockError),
+    /// The API cannot speak TLS.
+    #[error(transparent)]
+    Https(#[from] HttpsError),
     /// Keys, certificates or tokens cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -56,6 +64,9 @@ pub enum ServeError {
     /// The store's content cannot be used.
     #[error(transparent)]
     Core(#[from] core::StartError),
+    /// The book of tokens cannot be read.
+    #[error(transparent)]
+    Book(#[from] OpenBookError),
     /// The access keys of AWS clients cannot be read.
     #[error(transparent)]
     AccessKeys(#[from] AccessKeysError),
@@ -76,6 +87,27 @@ pub enum ServeError {
     Broker(#[from] gnomon_broker::StartError),
 }
 
+/// How often certificates of the API are looked at.
+const CERTIFICATE_LOOK: Duration = Duration::from_secs(10);
+
+/// The API with TLS.
+struct Https {
+    listener: TcpListener,
+    addr: SocketAddr,
+    shown: Arc<Shown>,
+    tls: Arc<rustls::ServerConfig>,
+}
+
+impl Https {
+    async fn open(config: &Config, identity: &Identity) -> Result<Option<Self>, ServeError> {
+        let Some(addr) = config.https else { return Ok(None) };
+        let shown = Arc::new(Shown::load(identity, config.https_files.clone())?);
+        let tls = http::tls::config(identity, Arc::clone(&shown))?;
+        let (listener, addr) = bind(addr).await?;
+        Ok(Some(Self { listener, addr, shown, tls }))
+    }
+}
+
 /// How long clients of the broker may take to go.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -84,8 +116,8 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, ServeError> {
         let lock = DataLock::take(&config.data)?;
         let was_used = Identity::is_in(&config.data);
-        let host = config.advertise.as_ref().map(Advertise::host);
-        let identity = Arc::new(Identity::open(&config.data, host, clock::since_1970())?);
+        let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
+        let identity = Arc::new(identity);
         let store_path = config.data.join(crate::backup::STORE);
         if was_used && std::fs::metadata(&store_path).map_or(0, |file| file.len()) == 0 {
             let path = store_path.display();
@@ -94,8 +126,11 @@ impl Server {
         let store: Arc<dyn Store> = Arc::new(RedbStore::open(&store_path)?);
         let clock = Clock::start();
         let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
+        let book = open_book(&store).await?;
 
         let (listener, http_addr) = bind(config.http).await?;
+        let https = Https::open(&config, &identity).await?;
+        let https_addr = https.as_ref().map(|https| https.addr);
         lock.announce(http_addr)?;
         let roll = Roll::default();
         domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
@@ -109,7 +144,7 @@ impl Server {
         broker.register(&mut registry);
 
         let (requests, thing_link) = aws::mqtt::attach(&broker, things);
-        let (attachment, link) = mqtt::attach(&broker, roll, Arc::clone(&thing_link));
+        let (attachment, link) = mqtt::attach(&broker, roll.clone(), Arc::clone(&thing_link));
         let parts =
             CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
         let core = Core::start(domain, parts, config.core);
@@ -117,23 +152,52 @@ impl Server {
         let things = tokio::spawn(asking);
         let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics));
         let stop = CancellationToken::new();
+        let gate = open_gate(&identity, book, core.handle())?;
         let api = Api {
             core: core.handle(),
+            gate,
             identity,
             keys: Arc::new(keys),
             metrics: Arc::new(registry),
+            https: https_addr.map(|addr| config.reached_at(addr)),
+            roll,
             mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
+            enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let serving = http::serve(listener, http::router(api), config.http_limits, stop.clone());
-        let listener = tokio::spawn(serving);
-        let tasks = [intake, things];
-        Ok(Self { http_addr, mqtt_addr, core, broker, tasks, listener, stop, _lock: lock })
+        let (router, limits) = (http::router(api), config.http_limits);
+        let mut listeners = Vec::new();
+        if let Some(https) = https {
+            let watching = http::tls::watch(https.shown, CERTIFICATE_LOOK, stop.clone());
+            listeners.push(("the look at certificates", tokio::spawn(watching)));
+            let acceptor = Some(TlsAcceptor::from(https.tls));
+            let (router, stop) = (router.clone(), stop.clone());
+            let serving = http::serve(https.listener, acceptor, router, limits, stop);
+            listeners.push(("the HTTPS listener", tokio::spawn(serving)));
+        }
+        let serving = http::serve(listener, None, router, limits, stop.clone());
+        listeners.push(("the HTTP listener", tokio::spawn(serving)));
+        Ok(Self {
+            http_addr,
+            https_addr,
+            mqtt_addr,
+            core,
+            broker,
+            tasks: [intake, things],
+            listeners,
+            stop,
+            _lock: lock,
+        })
     }
 
     /// Where the HTTP API listens.
     pub const fn http_addr(&self) -> SocketAddr {
         self.http_addr
+    }
+
+    /// Where the HTTP API listens with TLS.
+    pub const fn https_addr(&self) -> Option<SocketAddr> {
+        self.https_addr
     }
 
     /// Where the broker listens.
@@ -149,13 +213,30 @@ impl Server {
     /// Ends the requests and sessions that are under way and then everything else.
     pub async fn stop(self) {
         self.stop.cancel();
-        join("the HTTP listener", self.listener).await;
+        for (what, listener) in self.listeners {
+            join(what, listener).await;
+        }
         self.broker.shutdown(GRACE).await;
         for task in self.tasks {
             join("the broker's intake", task).await;
         }
         self.core.stop().await;
     }
+}
+
+async fn open_book(store: &Arc<dyn Store>) -> Result<Book, ServeError> {
+    let store = Arc::clone(store);
+    let read = tokio::task::spawn_blocking(move || gate::read_book(&*store)).await;
+    Ok(read.map_err(|_| core::StartError::Panicked)??)
+}
+
+/// The owner's token is in a file, unless `init` made one that is nowhere but with its holder; so
+/// whoever revokes the last one, or lost it, finds a new one there after a start.
+fn open_gate(identity: &Identity, book: Book, core: CoreHandle) -> Result<Gate, ServeError> {
+    let has_owner = book.has_owner(clock::unix_ms()) && !identity.has_owner_token();
+    let owner = if has_owner { None } else { Some(identity.owner_token()?) };
+    let local = identity.local_token()?;
+    Ok(Gate::new(book, identity.token_key.clone(), owner, local, core))
 }
 
 async fn join(what: &str, task: JoinHandle<()>) {

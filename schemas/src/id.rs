@@ -178,6 +178,18 @@ id! {
 }
 
 id! {
+    /// Who owns nodes, in a cloud that several share; an RFC 1123 label.
+    TenantName, label("tenant")
+}
+id! {
+    /// A named group of nodes; an RFC 1123 label.
+    PoolName, label("pool")
+}
+id! {
+    /// What somebody calls a token of the API by; an RFC 1123 label.
+    TokenName, label("token")
+}
+id! {
     /// A named shadow as AWS IoT lets it be called: `$` begins names that AWS keeps for itself.
     ThingShadowName, Rule {
         kind: "shadow",

@@ -20,6 +20,8 @@ pub type Answer = (u16, Value);
 impl Api {
     pub fn new(url: String, token: String) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        // The one TLS stack of the process; a second call finds it there.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let client = reqwest::Client::builder()
             .timeout(Duration::from_secs(20))
             .pool_max_idle_per_host(0)

@@ -15,15 +15,18 @@ pub(crate) enum ServerUrlError {
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// It is not an `http` URL.
-    #[error(
-        "the server {server:?} is not an http:// URL; this build speaks plain HTTP, so reach a \
-         distant cloud through a tunnel (ssh -L 7780:127.0.0.1:7780 HOST)"
-    )]
+    /// It is neither an `http` nor an `https` URL.
+    #[error("the server {server:?} is neither an http:// nor an https:// URL")]
     Scheme {
         /// What was given.
         server: String,
     },
+    /// The authority's file is malformed.
+    #[error("the authority's file (--ca) cannot be read as PEM")]
+    Ca(#[source] reqwest::Error),
+    /// The authority's file holds nothing.
+    #[error("the authority's file (--ca) holds no certificate in PEM")]
+    NoCa,
     /// The HTTP client could not start.
     #[error("the HTTP client could not start")]
     Client(#[source] reqwest::Error),

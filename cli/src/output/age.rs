@@ -20,6 +20,29 @@ pub(crate) fn since(then_ms: Option<u64>, now_ms: u64) -> String {
     }
 }
 
+/// How long something still is good, in its largest unit; `never`: it does not run out.
+pub(crate) fn until(then_ms: Option<u64>, now_ms: u64) -> String {
+    match then_ms {
+        None => "never".to_owned(),
+        Some(then) if then <= now_ms => "past".to_owned(),
+        Some(then) => format!("in {}", since(Some(now_ms), then)),
+    }
+}
+
+/// The date and the time in UTC, `2026-11-21 12:03:04Z`.
+pub(crate) fn date(ms: u64) -> String {
+    // Days since the first of March 0000, by eras of 400 years (Howard Hinnant's `civil_from_days`).
+    let days = ms / 86_400_000 + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{of_month:02} {}", time_of_day(ms))
+}
+
 /// The time of day in UTC, `12:03:04Z`.
 pub(crate) fn time_of_day(ms: u64) -> String {
     let seconds = ms / 1000 % 86_400;
@@ -37,6 +60,22 @@ mod tests {
         assert_eq!(ago(900_000), "10d");
         assert_eq!(since(None, 0), "-");
         assert_eq!(since(Some(5), 0), "0s");
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        assert_eq!(date(0), "1970-01-01 00:00:00Z");
+        assert_eq!(date(951_782_399_000), "2000-02-28 23:59:59Z");
+        assert_eq!(date(951_782_400_000), "2000-02-29 00:00:00Z");
+        assert_eq!(date(1_795_238_110_002), "2026-11-21 05:15:10Z");
+        assert_eq!(date(4_107_542_400_000), "2100-03-01 00:00:00Z");
+    }
+
+    #[test]
+    fn what_runs_out_says_when() {
+        assert_eq!(until(None, 5), "never");
+        assert_eq!(until(Some(5), 5), "past");
+        assert_eq!(until(Some(10_000_000), 0), "in 2h");
     }
 
     #[test]

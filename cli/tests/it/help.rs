@@ -4,7 +4,7 @@ use crate::run::seen;
 
 #[test]
 fn the_help_of_every_command_reads_well() {
-    let commands: [&[&str]; 16] = [
+    let commands: [&[&str]; 27] = [
         &["--help"],
         &["apply", "--help"],
         &["get", "--help"],
@@ -17,6 +17,17 @@ fn the_help_of_every_command_reads_well() {
         &["node", "create", "--help"],
         &["node", "token", "--help"],
         &["node", "delete", "--help"],
+        &["node", "tokens", "--help"],
+        &["node", "revoke-token", "--help"],
+        &["node", "pending", "--help"],
+        &["node", "approve", "--help"],
+        &["node", "deny", "--help"],
+        &["node", "revoke", "--help"],
+        &["token", "--help"],
+        &["token", "create", "--help"],
+        &["token", "list", "--help"],
+        &["token", "revoke", "--help"],
+        &["audit", "--help"],
         &["delete", "--help"],
         &["delete", "app", "--help"],
         &["completions", "--help"],

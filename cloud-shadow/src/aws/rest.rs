@@ -1,5 +1,6 @@
 //! The REST calls of AWS IoT Data Plane for shadows, in AWS's bodies and errors. Who calls proves
-//! it by a signature (`SigV4`) or by the operator's token, and then may reach every thing.
+//! it by a signature (`SigV4`), and then may reach every thing, or by a token that is good for all of the
+//! cloud.
 
 use std::sync::Arc;
 
@@ -15,8 +16,11 @@ use serde_json::json;
 
 use super::domain::{Order, Origin, Rejected, Request, shadow_name, shadows_of};
 use super::sigv4::{self, Signed, decode};
+use crate::access::Action;
 use crate::clock;
-use crate::http::{Api, body, is_authorized};
+use crate::core::Deed;
+use crate::domain::Author;
+use crate::http::{Api, bearer, body, may};
 
 /// The most bytes of a body; what is larger is not read.
 const BODY: usize = 128 * 1024;
@@ -62,7 +66,7 @@ async fn shadow(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Refused> {
-    let payload = prove(&api, &method, &uri, &headers, content).await?;
+    let (payload, by) = prove(&api, &method, &uri, &headers, content).await?;
     let operation = match method.as_str() {
         "GET" => Operation::Get,
         "POST" => Operation::Update,
@@ -79,8 +83,17 @@ async fn shadow(
     };
     let payload: &[u8] = if operation == Operation::Update { &payload } else { b"" };
     let request = Request::read(operation, payload).map_err(|unread| unread.rejected)?;
+    let target = match &shadow {
+        Some(shadow) => format!("{thing}/{shadow}"),
+        None => thing.to_string(),
+    };
+    let deed = match operation {
+        Operation::Get => None,
+        Operation::Update => Some(Deed::done(by, "thing.update", target)),
+        Operation::Delete => Some(Deed::done(by, "thing.delete", target)),
+    };
     let order = Order::Shadow(ShadowId { thing, shadow }, request, Origin::Rest);
-    Ok(answer(api.core.order(order).await?))
+    Ok(answer(api.core.order(order, deed).await?))
 }
 
 async fn list(
@@ -123,17 +136,21 @@ async fn list(
     Ok(answer(body.to_string().into_bytes()))
 }
 
-/// Reads the body of a caller who may call, and refuses everyone else.
+/// Reads the body of a caller who may call, says who it is, and refuses everyone else.
 async fn prove(
     api: &Api,
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
     content: Body,
-) -> Result<Vec<u8>, Refused> {
+) -> Result<(Vec<u8>, Author), Refused> {
     let said = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     let said = said.ok_or(Rejected::Unauthorized("sign the request"))?;
-    let is_operator = is_authorized(api, headers);
+    let principal = bearer(headers).and_then(|token| api.gate.who(token));
+    let action = if method == Method::GET { Action::ReadThings } else { Action::WriteThings };
+    if principal.as_ref().is_some_and(|principal| may(principal, action).is_err()) {
+        return Err(Rejected::Forbidden("the token is not good for this").into());
+    }
     let content = body::bytes(content, BODY).await.map_err(|error| {
         if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
             Rejected::TooLarge
@@ -141,8 +158,8 @@ async fn prove(
             Rejected::InvalidParameter("body: it did not arrive whole and in time")
         }
     })?;
-    if is_operator {
-        return Ok(content);
+    if let Some(principal) = principal {
+        return Ok((content, principal.author));
     }
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers: Vec<_> =
@@ -154,8 +171,8 @@ async fn prove(
         headers: &headers,
         body: &content,
     };
-    sigv4::verify(&request, said, &api.keys, clock::unix_ms() / 1000)?;
-    Ok(content)
+    let key = sigv4::verify(&request, said, &api.keys, clock::unix_ms() / 1000)?;
+    Ok((content, Author::new(&format!("aws-key/{key}"))))
 }
 
 fn thing_in(segment: &str) -> Result<DeviceName, Rejected> {

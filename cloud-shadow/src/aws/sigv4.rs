@@ -22,13 +22,13 @@ const SKEW_S: u64 = 15 * 60;
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 const END: &str = "aws4_request";
 
-/// Checks the signature in the `authorization` header.
-pub(super) fn verify(
+/// Checks the signature in the `authorization` header, and gives back the id of its key.
+pub(super) fn verify<'a>(
     request: &Signed<'_>,
-    authorization: &str,
+    authorization: &'a str,
     keys: &AccessKeys,
     now_s: u64,
-) -> Result<(), Rejected> {
+) -> Result<&'a str, Rejected> {
     let malformed = || Rejected::Unauthorized("the Authorization header is no AWS signature");
     let fields = authorization.strip_prefix(ALGORITHM).ok_or_else(malformed)?;
     let field = |name: &str| {
@@ -60,7 +60,8 @@ pub(super) fn verify(
         key = next.as_ref().to_vec();
     }
     let key = hmac::Key::new(hmac::HMAC_SHA256, &key);
-    hmac::verify(&key, text.as_bytes(), &signature).map_err(|_| wrong)
+    hmac::verify(&key, text.as_bytes(), &signature).map_err(|_| wrong)?;
+    Ok(id)
 }
 
 impl Signed<'_> {

@@ -16,7 +16,7 @@ use tokio::net::TcpStream;
 
 use super::{BackupError, Reader, STORE, Writer, failed};
 use crate::http::BACKUP;
-use crate::identity::Identity;
+use crate::identity::{Identity, LOCAL_TOKEN};
 use crate::server::{DataLock, LockError};
 use crate::store::{RedbStore, Store as _};
 
@@ -118,7 +118,7 @@ fn copy(data: &Path, out: &mut BufWriter<File>, part: &Path) -> Result<(), Backu
 async fn fetch(data: &Path, out: &mut BufWriter<File>, part: &Path) -> Result<(), BackupError> {
     let busy = || BackupError::Busy { path: data.to_owned() };
     let addr = reachable(DataLock::addr(data).ok_or_else(busy)?);
-    let token = data.join(Identity::ADMIN_TOKEN);
+    let token = data.join(LOCAL_TOKEN);
     let token = std::fs::read_to_string(&token).map_err(failed("reading", &token))?;
     let lost = |source| BackupError::Unreachable { addr, source };
     let stream = TcpStream::connect(addr).await.map_err(|error| lost(error.into()))?;

@@ -1,7 +1,5 @@
 //! What is wrong is found and said.
 
-use std::collections::BTreeMap;
-
 use gnomon_schemas::document::Document;
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
@@ -23,7 +21,7 @@ fn store() -> MemoryStore {
             fields: Vec::new(),
         })
     };
-    for action in [Action::PutNode { labels: BTreeMap::new() }, put(1), put(2), put(3)] {
+    for action in [Action::put_node(), put(1), put(2), put(3)] {
         let (node, by) = ("site-1".parse().unwrap(), Author::new("admin"));
         let done = domain.handle(Command { node, action, by }, Now::default()).unwrap();
         for effect in done.effects {

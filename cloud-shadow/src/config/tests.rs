@@ -7,8 +7,32 @@ const EXAMPLE: &str = include_str!("../../gnomon-cloud.example.toml");
 #[test]
 fn the_example_loads_and_shows_every_option() {
     let file: File = toml::from_str(EXAMPLE).unwrap();
-    let File { data, http, mqtt, advertise, log_format, limits, sync, history, aws } = file.clone();
-    assert!(data.is_some() && http.is_some() && mqtt.is_some());
+    let File {
+        data,
+        http,
+        https,
+        insecure_http,
+        tls_certificate,
+        tls_key,
+        names,
+        mqtt,
+        advertise,
+        log_format,
+        limits,
+        sync,
+        history,
+        enrolment,
+        audit,
+        aws,
+    } = file.clone();
+    assert!(data.is_some() && http.is_some() && mqtt.is_some() && names.is_some());
+    assert!(https.is_some() && insecure_http.is_some());
+    assert!(tls_certificate.is_none() && tls_key.is_none(), "they would have to be there");
+    assert!(EXAMPLE.contains("# tls_certificate = ") && EXAMPLE.contains("# tls_key = "));
+    let FileEnrolment { certificate_days, approve_unknown, pending } = enrolment;
+    assert!(approve_unknown.is_some() && pending.is_some());
+    let FileAudit { entries, days } = audit;
+    assert!(certificate_days.is_some() && entries.is_some() && days.is_some());
     assert!(advertise.is_some() && log_format.is_some());
     let FileLimits {
         nodes,
@@ -36,6 +60,7 @@ fn the_example_shows_the_defaults() {
     let args = ServeArgs { data: Some("/var/lib/gnomon-cloud".into()), ..ServeArgs::default() };
     let mut default = Config::merge(args, File::default()).unwrap();
     default.advertise.clone_from(&example.advertise);
+    default.https = example.https;
     default.access_keys.clone_from(&example.access_keys);
     assert_eq!(format!("{example:?}"), format!("{default:?}"));
 }
@@ -47,6 +72,21 @@ fn a_flag_wins_over_the_file() {
     let config = Config::merge(args, file).unwrap();
     assert_eq!(config.data, Path::new("/b"));
     assert_eq!(config.http.port(), 1);
+}
+
+#[test]
+fn plain_http_beyond_loopback_must_be_asked_for() {
+    let args = |insecure_http| ServeArgs {
+        data: Some("/b".into()),
+        http: Some("0.0.0.0:7780".parse().unwrap()),
+        insecure_http,
+        ..ServeArgs::default()
+    };
+    let refused = Config::merge(args(false), File::default()).unwrap_err();
+    assert!(matches!(refused, ConfigError::Insecure { .. }), "{refused}");
+    Config::merge(args(true), File::default()).unwrap();
+    let half = toml::from_str("data = \"/a\"\ntls_key = \"k.pem\"").unwrap();
+    assert!(matches!(Config::merge(ServeArgs::default(), half), Err(ConfigError::HalfTls)));
 }
 
 #[test]

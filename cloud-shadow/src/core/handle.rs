@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
+use super::audit::Deed;
 use super::things::ThingReply;
 use super::watch::{Position, WatchFilter, Watching};
 use crate::aws::domain::Order;
@@ -56,7 +57,8 @@ pub(super) enum Input {
     Read(Reader),
     Watch(WatchFilter, Option<Position>, WatchReply),
     Forget(Vec<Op>),
-    Thing(Order, Option<ThingReply>),
+    Keep(Vec<Op>, Option<Deed>, Reply),
+    Thing(Order, Option<ThingReply>, Option<Deed>),
 }
 
 impl CoreHandle {
@@ -72,6 +74,14 @@ impl CoreHandle {
     /// Has rows of the history deleted, some time.
     pub(super) async fn forget(&self, ops: Vec<Op>) -> Result<(), Refusal> {
         self.send(Input::Forget(ops)).await
+    }
+
+    /// Writes rows that belong to no node, and what is to be remembered of it; once this returns
+    /// `Ok`, they are durable.
+    pub async fn keep(&self, ops: Vec<Op>, deed: Option<Deed>) -> Result<(), Refusal> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Input::Keep(ops, deed, reply)).await?;
+        answer.await.unwrap_or(Err(Refusal::Stopping)).map(drop)
     }
 
     /// Carries out a command; once this returns `Ok`, it is durable.

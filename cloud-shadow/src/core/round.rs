@@ -6,11 +6,14 @@ use std::time::Instant;
 
 use gnomon_schemas::id::NodeName;
 
+use super::audit::{AuditLimits, AuditLog, Deed};
 use super::handle::{Input, Refusal, Reply};
 use super::watch::Watchers;
-use super::{CoreParts, RELOAD, start};
+use super::{CoreConfig, CoreParts, RELOAD, start};
 use crate::aws::domain::{Limits, Rejected};
-use crate::domain::{Action, Author, Command, Domain, Done, Effect, Now, Rejection, Session};
+use crate::domain::{
+    Action, Answer, Author, Command, Domain, Done, Effect, Now, Rejection, Session,
+};
 use crate::metrics::Direction;
 use crate::store::{Op, StoreError};
 
@@ -23,6 +26,9 @@ pub(super) struct Rounds {
     pub(super) limits: Limits,
     /// Nodes of which the domain knows more than the store.
     ahead: BTreeSet<NodeName>,
+    /// Who did what; `None`: not read yet.
+    audit: Option<AuditLog>,
+    audit_limits: AuditLimits,
 }
 
 /// A command that was decided and waits for the commit.
@@ -30,6 +36,7 @@ struct Decided {
     node: NodeName,
     session: Option<Session>,
     is_timer: bool,
+    deed: Option<Deed>,
     reply: Option<Reply>,
     result: Result<Done, Rejection>,
 }
@@ -39,9 +46,11 @@ impl Rounds {
         domain: Domain,
         watchers: Watchers,
         parts: CoreParts,
-        limits: Limits,
+        config: &CoreConfig,
     ) -> Self {
-        Self { domain, watchers, parts, limits, ahead: BTreeSet::new() }
+        let (limits, audit_limits) = (config.things, config.audit);
+        let (ahead, audit) = (BTreeSet::new(), None);
+        Self { domain, watchers, parts, limits, ahead, audit, audit_limits }
     }
 
     /// Returns when there is something to do without any input.
@@ -69,14 +78,18 @@ impl Rounds {
             return self.refuse_all(inputs);
         }
         let now = self.parts.clock.now();
-        let (mut decided, mut looks, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
-        let mut orders = Vec::new();
+        let (mut decided, mut looks, mut others) = (Vec::new(), Vec::new(), Others::default());
+        let (mut orders, mut attempts) = (Vec::new(), Vec::new());
         for input in inputs {
             match input {
                 Input::Command(command, reply) => decided.push(self.decide(command, reply, now)),
                 look @ (Input::Read(_) | Input::Watch(..)) => looks.push(look),
-                Input::Forget(ops) => forgotten.extend(ops),
-                Input::Thing(order, reply) => orders.push((order, reply)),
+                Input::Forget(ops) => others.ops.extend(ops),
+                Input::Keep(ops, deed, reply) => others.keep(ops, deed, reply),
+                Input::Thing(order, reply, deed) => {
+                    orders.push((order, reply));
+                    attempts.push(deed);
+                }
             }
         }
         for node in self.domain.due(now.moment) {
@@ -84,9 +97,16 @@ impl Rounds {
             decided.push(self.decide(command, None, now));
         }
         let mut things = self.weigh(orders, now).await;
-        forgotten.extend(things.take_ops());
-        let failure = self.commit(&mut decided, forgotten).await;
+        others.ops.extend(things.take_ops());
+        let deeds = attempts.into_iter().zip(things.accepted());
+        others.deeds.extend(deeds.filter_map(|(deed, is_done)| deed.filter(|_| is_done)));
+        let (ops, kept, deeds) = (others.ops, others.replies, others.deeds);
+        let failure = self.commit(&mut decided, ops, deeds).await;
         self.conclude(things, failure.as_ref());
+        for reply in kept {
+            // Whoever asked may have gone.
+            drop(reply.send(failure.clone().map_or(Ok(Answer::Nothing), Err)));
+        }
         for command in decided {
             self.carry_out(command, failure.as_ref());
         }
@@ -103,14 +123,21 @@ impl Rounds {
     fn decide(&mut self, command: Command, reply: Option<Reply>, now: Now) -> Decided {
         let (node, session) = (command.node.clone(), command.action.session());
         let is_timer = matches!(command.action, Action::Timeout);
+        let deed = Deed::of(&command, self.domain.node(&node));
         let result = self.domain.handle(command, now);
-        Decided { node, session, is_timer, reply, result }
+        let deed = deed.filter(|_| result.is_ok());
+        Decided { node, session, is_timer, deed, reply, result }
     }
 
     /// Writes what all the commands want written. On failure their nodes are ahead of the store.
     /// What is forgotten besides may be lost: it is found again.
-    async fn commit(&mut self, decided: &mut [Decided], forgotten: Vec<Op>) -> Option<Refusal> {
-        let (mut ops, mut nodes) = (forgotten, BTreeSet::new());
+    async fn commit(
+        &mut self,
+        decided: &mut [Decided],
+        mut ops: Vec<Op>,
+        mut deeds: Vec<Deed>,
+    ) -> Option<Refusal> {
+        let mut nodes = BTreeSet::new();
         let mut commands = 0;
         for command in decided {
             let Ok(done) = &mut command.result else { continue };
@@ -118,15 +145,29 @@ impl Rounds {
             if !own.is_empty() {
                 ops.extend(own);
                 nodes.insert(command.node.clone());
+                deeds.extend(command.deed.take());
                 commands += 1;
             }
         }
-        if ops.is_empty() {
+        if ops.is_empty() && deeds.is_empty() {
             return None;
+        }
+        if !deeds.is_empty() {
+            match self.remember(deeds).await {
+                Ok(rows) => ops.extend(rows),
+                Err(refusal) => {
+                    self.ahead = nodes;
+                    return Some(refusal);
+                }
+            }
         }
         let (store, began) = (Arc::clone(&self.parts.store), Instant::now());
         let committed = tokio::task::spawn_blocking(move || store.commit(&ops)).await;
         self.parts.metrics.committed(commands, began.elapsed());
+        let is_done = matches!(committed, Ok(Ok(())));
+        if let Some(audit) = &mut self.audit {
+            audit.settle(is_done);
+        }
         let refusal = match committed {
             Ok(Ok(())) => return None,
             Ok(Err(error)) => explain(&error),
@@ -137,6 +178,25 @@ impl Rounds {
         };
         self.ahead = nodes;
         Some(refusal)
+    }
+
+    /// The rows that say who did what.
+    async fn remember(&mut self, deeds: Vec<Deed>) -> Result<Vec<Op>, Refusal> {
+        if self.audit.is_none() {
+            let (store, limits) = (Arc::clone(&self.parts.store), self.audit_limits);
+            let read = tokio::task::spawn_blocking(move || AuditLog::open(&*store, limits)).await;
+            let read = read.map_err(|error| {
+                tracing::error!(%error, "reading the audit log ended by a panic");
+                Refusal::StoreFailed
+            })?;
+            self.audit = Some(read.map_err(|error| {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "the audit log cannot be read, so nothing is written");
+                Refusal::StoreFailed
+            })?);
+        }
+        let now_ms = self.parts.clock.now().unix_ms;
+        Ok(self.audit.as_mut().map(|audit| audit.stage(deeds, now_ms)).unwrap_or_default())
     }
 
     fn carry_out(&mut self, command: Decided, failure: Option<&Refusal>) {
@@ -188,7 +248,7 @@ impl Rounds {
 
     fn show(&mut self, look: Input, now: Now) {
         match look {
-            Input::Command(..) | Input::Forget(_) | Input::Thing(..) => {}
+            Input::Command(..) | Input::Forget(_) | Input::Keep(..) | Input::Thing(..) => {}
             Input::Read(reader) => reader(Ok((&self.domain, now))),
             Input::Watch(filter, seen, reply) => {
                 drop(reply.send(self.watchers.add(filter, seen, &self.domain)));
@@ -215,11 +275,13 @@ impl Rounds {
         for input in inputs {
             match input {
                 Input::Command(command, None) => self.miss(command),
-                Input::Command(_, Some(reply)) => drop(reply.send(Err(refusal.clone()))),
+                Input::Command(_, Some(reply)) | Input::Keep(_, _, reply) => {
+                    drop(reply.send(Err(refusal.clone())));
+                }
                 Input::Read(reader) => reader(Err(refusal.clone())),
                 Input::Watch(_, _, reply) => drop(reply.send(Err(refusal.clone()))),
                 Input::Forget(_) => {}
-                Input::Thing(order, reply) => self.refuse((order, reply), Rejected::Internal),
+                Input::Thing(order, reply, _) => self.refuse((order, reply), Rejected::Internal),
             }
         }
     }
@@ -249,6 +311,22 @@ impl Rounds {
     }
 }
 
+/// What a commit takes along that no command wants.
+#[derive(Default)]
+struct Others {
+    ops: Vec<Op>,
+    deeds: Vec<Deed>,
+    replies: Vec<Reply>,
+}
+
+impl Others {
+    fn keep(&mut self, ops: Vec<Op>, deed: Option<Deed>, reply: Reply) {
+        self.ops.extend(ops);
+        self.deeds.extend(deed);
+        self.replies.push(reply);
+    }
+}
+
 impl Action {
     /// The session of the broker that it came through.
     const fn session(&self) -> Option<Session> {
@@ -260,6 +338,10 @@ impl Action {
             | Self::DeleteNode
             | Self::AddToken { .. }
             | Self::Enrol { .. }
+            | Self::Join { .. }
+            | Self::Renew { .. }
+            | Self::Shown { .. }
+            | Self::Revoke
             | Self::Write(_)
             | Self::Tag { .. }
             | Self::Timeout => None,

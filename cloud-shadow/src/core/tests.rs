@@ -1,6 +1,5 @@
 //! The order of a round, and what happens when the store fails.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::{Mutex, PoisonError};
 
@@ -73,7 +72,7 @@ impl Bench {
 
     async fn with_node() -> Self {
         let bench = Self::start(MemoryStore::new(), CoreConfig::default()).await;
-        bench.act(Action::PutNode { labels: BTreeMap::new() }).await.unwrap();
+        bench.act(Action::put_node()).await.unwrap();
         bench
     }
 
@@ -142,7 +141,7 @@ async fn a_goodbye_counts_also_while_the_store_does_not_answer() {
 async fn a_node_whose_creation_was_refused_does_not_exist() {
     let bench = Bench::start(MemoryStore::new(), CoreConfig::default()).await;
     bench.store.fail(Some(ErrorKind::Other));
-    let action = || Action::PutNode { labels: BTreeMap::new() };
+    let action = || Action::put_node();
     assert_eq!(bench.act(action()).await, Err(Refusal::StoreFailed));
     let handle = bench.core.handle();
     assert_eq!(handle.read(|domain, _| domain.nodes().count()).await.unwrap(), 0);
@@ -201,7 +200,7 @@ async fn a_restart_keeps_everything() {
 async fn a_watcher_that_does_not_keep_up_is_told_and_cut_off() {
     let config = CoreConfig { watch_queue: 2, ..CoreConfig::default() };
     let bench = Bench::start(MemoryStore::new(), config).await;
-    bench.act(Action::PutNode { labels: BTreeMap::new() }).await.unwrap();
+    bench.act(Action::put_node()).await.unwrap();
     let mut watching = bench.core.handle().watch(WatchFilter::default(), None).await.unwrap();
     for n in 0..5 {
         bench.put(&format!("{{\"n\":{n}}}")).await.unwrap();

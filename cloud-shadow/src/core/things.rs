@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+use super::audit::Deed;
 use super::handle::{CoreHandle, Input, Refusal};
 use super::round::Rounds;
 use crate::aws::domain::{
@@ -33,6 +34,12 @@ pub(super) struct Weighed {
 }
 
 impl Weighed {
+    /// Which of them were accepted, in their order.
+    pub(super) fn accepted(&self) -> impl Iterator<Item = bool> {
+        let is_ok = |done: &Done| done.answer.is_ok();
+        self.asked.iter().map(move |(_, done)| done.as_ref().is_some_and(is_ok))
+    }
+
     /// What they want written.
     pub(super) fn take_ops(&mut self) -> Vec<Op> {
         let done = self.asked.iter_mut().filter_map(|(_, done)| done.as_mut());
@@ -120,16 +127,17 @@ async fn read(store: Arc<dyn Store>, needs: Needs) -> Result<Things, ReadThingsE
 }
 
 impl CoreHandle {
-    /// Carries out an order about a thing; once this returns `Ok`, it is durable.
-    pub async fn order(&self, order: Order) -> Result<Vec<u8>, Rejected> {
+    /// Carries out an order about a thing, and remembers who gave it; once this returns `Ok`, it
+    /// is durable.
+    pub async fn order(&self, order: Order, deed: Option<Deed>) -> Result<Vec<u8>, Rejected> {
         let (reply, answer) = oneshot::channel();
-        let sent = self.send(Input::Thing(order, Some(reply))).await;
+        let sent = self.send(Input::Thing(order, Some(reply), deed)).await;
         sent.map_err(|_| Rejected::Unavailable)?;
         answer.await.unwrap_or(Err(Rejected::Unavailable))
     }
 
     /// The same for one who waits for messages only.
     pub async fn tell_order(&self, order: Order) -> Result<(), Refusal> {
-        self.send(Input::Thing(order, None)).await
+        self.send(Input::Thing(order, None, None)).await
     }
 }

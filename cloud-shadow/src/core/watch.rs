@@ -14,6 +14,7 @@ pub use recent::{ParsePositionError, Placed, Position};
 use self::recent::Recent;
 use super::CoreConfig;
 use super::handle::Refusal;
+use crate::access::{Home, Scope};
 use crate::domain::{Domain, Node, Notice, Rejection, ShadowView};
 
 /// What a watcher wants to see.
@@ -23,6 +24,8 @@ pub struct WatchFilter {
     pub nodes: BTreeSet<NodeName>,
     /// This shadow of each; `None`: all.
     pub key: Option<ShadowKey>,
+    /// Nodes beyond this are as if they were not there.
+    pub within: Scope,
 }
 
 /// What is there, and the changes that follow on it.
@@ -133,28 +136,33 @@ impl WatchFilter {
         match notice {
             Notice::Shadow(change) => {
                 let view = &change.view;
-                self.covers(&view.node) && self.key.as_ref().is_none_or(|key| *key == view.key)
+                self.covers(&view.node, &change.home)
+                    && self.key.as_ref().is_none_or(|key| *key == view.key)
             }
-            Notice::Node(view) => self.covers(&view.name),
-            Notice::NodeDeleted(name) => self.covers(name),
+            Notice::Node(view) => self.covers(&view.name, &view.home),
+            Notice::NodeDeleted(name, home) => self.covers(name, home),
         }
     }
 
-    fn covers(&self, node: &NodeName) -> bool {
-        self.nodes.is_empty() || self.nodes.contains(node)
+    fn covers(&self, node: &NodeName, home: &Home) -> bool {
+        (self.nodes.is_empty() || self.nodes.contains(node)) && self.within.covers(home)
+    }
+
+    /// The nodes that it is about; each that it names must be there.
+    pub(crate) fn select<'d>(&self, domain: &'d Domain) -> Result<Vec<&'d Node>, Rejection> {
+        let known = |name: &NodeName| {
+            let node = domain.node(name).filter(|node| self.within.covers(node.home()));
+            node.ok_or_else(|| Rejection::UnknownNode(name.clone()))
+        };
+        if self.nodes.is_empty() {
+            return Ok(domain.nodes().filter(|node| self.within.covers(node.home())).collect());
+        }
+        self.nodes.iter().map(known).collect()
     }
 
     fn snapshot(&self, domain: &Domain) -> Result<Vec<ShadowView>, Rejection> {
-        if let Some(unknown) = self.nodes.iter().find(|name| domain.node(name).is_none()) {
-            return Err(Rejection::UnknownNode(unknown.clone()));
-        }
-        let nodes: Vec<&Node> = if self.nodes.is_empty() {
-            domain.nodes().collect()
-        } else {
-            self.nodes.iter().filter_map(|name| domain.node(name)).collect()
-        };
         let mut snapshot = Vec::new();
-        for node in nodes {
+        for node in self.select(domain)? {
             match &self.key {
                 Some(key) => snapshot.extend(Some(node.shadow(key)).filter(ShadowView::is_present)),
                 None => snapshot.extend(node.shadows()),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gnomon_schemas::document::{Document, Patch};
-use gnomon_schemas::id::NodeName;
+use gnomon_schemas::id::{NodeName, PoolName, TenantName};
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::version::{Half, Version};
@@ -15,6 +15,7 @@ use gnomon_sync::Moment;
 
 use super::pointer::FieldCondition;
 use super::view::{NodeView, ShadowView};
+use crate::access::{Home, Scope};
 use crate::identity::TokenHash;
 use crate::rows::CertificateRecord;
 use crate::store::Op;
@@ -43,15 +44,34 @@ pub struct Command {
     pub by: Author,
 }
 
-/// Who wants something done, for the history: `admin`, `node/site-1`, `cloud`.
+/// Who wants something done, for the history (`admin`, `node/site-1`, `cloud`), and of which
+/// nodes it may know.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Author(Arc<str>);
+pub struct Author {
+    name: Arc<str>,
+    within: Option<Arc<Scope>>,
+}
 
 impl Author {
     /// An author of this name, or of as much of it as is kept.
     pub fn new(name: &str) -> Self {
         let end = name.floor_char_boundary(AUTHOR_BYTES);
-        Self(name.get(..end).unwrap_or_default().into())
+        Self { name: name.get(..end).unwrap_or_default().into(), within: None }
+    }
+
+    /// The same, for whom there are no nodes but those that the scope covers.
+    pub fn within(self, scope: &Scope) -> Self {
+        Self { within: (!scope.is_whole()).then(|| Arc::new(scope.clone())), ..self }
+    }
+
+    /// The nodes that there are for it.
+    pub fn scope(&self) -> Option<&Scope> {
+        self.within.as_deref()
+    }
+
+    /// Whether there is a node that belongs there, for it.
+    pub fn covers(&self, home: &Home) -> bool {
+        self.scope().is_none_or(|scope| scope.covers(home))
     }
 
     /// The cloud itself.
@@ -66,13 +86,13 @@ impl Author {
 
     /// The name.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.name
     }
 }
 
 impl fmt::Display for Author {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -81,10 +101,14 @@ const AUTHOR_BYTES: usize = 128;
 /// What happens to a node.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
-    /// It is made, or gets other labels.
+    /// It is made, or gets other labels and another pool.
     PutNode {
         /// What its operator calls it by.
         labels: BTreeMap<String, String>,
+        /// Whose it is; `None`: as it is, or the author's.
+        tenant: Option<TenantName>,
+        /// The group it is in; `None`: the author's.
+        pool: Option<PoolName>,
     },
     /// It is forgotten with everything it had.
     DeleteNode,
@@ -102,6 +126,29 @@ pub enum Action {
         /// The certificate that it gets.
         certificate: CertificateRecord,
     },
+    /// It joins although nobody knew it before: it is made, and its certificate is written down.
+    Join {
+        /// Where it belongs.
+        home: Home,
+        /// The certificate that it gets.
+        certificate: CertificateRecord,
+        /// What else changes with it: the token that it joined with.
+        also: Vec<Op>,
+    },
+    /// It gets a certificate for one that it has, which stays good until the new one is used.
+    Renew {
+        /// The serial number of the one that it has shown.
+        shown: String,
+        /// The certificate that it gets.
+        certificate: CertificateRecord,
+    },
+    /// It has connected with this certificate.
+    Shown {
+        /// The serial number.
+        serial: String,
+    },
+    /// It is shut out: its certificates and join tokens are good for nothing, its session ends.
+    Revoke,
     /// The `desired` half of a shadow is changed.
     Write(Write),
     /// A shadow gets other tags.
@@ -128,6 +175,13 @@ pub enum Action {
     },
     /// A timer of its streams is due.
     Timeout,
+}
+
+impl Action {
+    /// A node without labels is made, or loses its labels.
+    pub const fn put_node() -> Self {
+        Self::PutNode { labels: BTreeMap::new(), tenant: None, pool: None }
+    }
 }
 
 /// A change of a `desired` half.
@@ -216,8 +270,8 @@ pub enum Notice {
     Shadow(Box<ShadowChange>),
     /// A node was made or relabelled, came or went.
     Node(Box<NodeView>),
-    /// A node was forgotten.
-    NodeDeleted(NodeName),
+    /// A node that belonged there was forgotten.
+    NodeDeleted(NodeName, Arc<Home>),
 }
 
 /// A shadow after a change of one of its halves.
@@ -231,6 +285,8 @@ pub struct ShadowChange {
     pub before: Option<Arc<Document>>,
     /// Who changed it.
     pub by: Author,
+    /// Where its node belongs.
+    pub home: Arc<Home>,
 }
 
 impl Done {

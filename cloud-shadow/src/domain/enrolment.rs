@@ -58,6 +58,13 @@ impl Node {
         }
         self.tokens.remove(&hash);
         let mut ops = vec![Op::Delete { key: rows::token(&self.name, hash) }];
+        self.forget_expired(now, &mut ops);
+        let effects = self.certify(certificate, ops);
+        Ok(Done { answer: Answer::Nothing, effects })
+    }
+
+    /// Forgets certificates that have run out.
+    fn forget_expired(&mut self, now: Now, ops: &mut Vec<Op>) {
         let now_s = now.unix_ms / 1000;
         self.certificates.retain(|serial, record| {
             let is_good = record.not_after_s > now_s;
@@ -66,9 +73,150 @@ impl Node {
             }
             is_good
         });
+    }
+
+    /// Writes down a certificate that the node gets, and lets it in with it.
+    pub(super) fn certify(
+        &mut self,
+        certificate: CertificateRecord,
+        mut ops: Vec<Op>,
+    ) -> Vec<Effect> {
         ops.push(rows::put(rows::certificate(&self.name, &certificate.serial), &certificate));
         self.certificates.insert(certificate.serial.clone(), certificate);
-        let admit = Effect::Admit(self.name.clone(), self.serials().map(str::to_owned).collect());
-        Ok(Done { answer: Answer::Nothing, effects: vec![Effect::Persist(ops), admit] })
+        vec![Effect::Persist(ops), self.admission()]
+    }
+
+    /// Writes down a certificate that the node gets for one that it has. Another one that it got
+    /// for that before, and never used, goes.
+    pub(super) fn renew(
+        &mut self,
+        now: Now,
+        shown: &str,
+        certificate: CertificateRecord,
+    ) -> Result<Done, Rejection> {
+        let found = self.certificates.iter().find(|(serial, _)| is_same(serial, shown));
+        let is_good = |record: &CertificateRecord| record.not_after_s > now.unix_ms / 1000;
+        let (shown, _) = found
+            .filter(|(_, record)| is_good(record))
+            .ok_or_else(|| Rejection::BadCertificate(self.name.clone()))?;
+        let shown = shown.clone();
+        let mut ops = Vec::new();
+        self.forget_expired(now, &mut ops);
+        self.forget_if(&mut ops, |record| record.replaces.as_ref() == Some(&shown));
+        let certificate = CertificateRecord { replaces: Some(shown), ..certificate };
+        let effects = self.certify(certificate, ops);
+        Ok(Done { answer: Answer::Nothing, effects })
+    }
+
+    /// The node has used a certificate: the one that it got it for goes.
+    pub(super) fn shown(&mut self, serial: &str) -> Done {
+        let found = self.certificates.values().find(|record| is_same(&record.serial, serial));
+        let replaced = found.and_then(|record| record.replaces.clone());
+        let Some(replaced) = replaced else { return Done::NOTHING };
+        let mut ops = Vec::new();
+        self.forget_if(&mut ops, |record| record.serial == replaced);
+        if ops.is_empty() {
+            return Done::NOTHING;
+        }
+        Done { answer: Answer::Nothing, effects: vec![Effect::Persist(ops), self.admission()] }
+    }
+
+    /// Shuts the node out, and gives back the tokens that it could have joined with.
+    pub(super) fn revoke(&mut self) -> (Done, Vec<TokenHash>) {
+        let mut ops = Vec::new();
+        self.forget_if(&mut ops, |_| true);
+        let tokens: Vec<TokenHash> = std::mem::take(&mut self.tokens).into_keys().collect();
+        let forget = |hash: &TokenHash| Op::Delete { key: rows::token(&self.name, *hash) };
+        ops.extend(tokens.iter().map(forget));
+        let persist = (!ops.is_empty()).then_some(Effect::Persist(ops));
+        let close = self.session().map(Effect::Close);
+        let effects = persist.into_iter().chain([self.admission()]).chain(close).collect();
+        (Done { answer: Answer::Nothing, effects }, tokens)
+    }
+
+    fn forget_if(&mut self, ops: &mut Vec<Op>, is_gone: impl Fn(&CertificateRecord) -> bool) {
+        let gone = self.certificates.extract_if(.., |_, record| is_gone(record));
+        for (serial, _) in gone {
+            ops.push(Op::Delete { key: rows::certificate(&self.name, &serial) });
+        }
+    }
+
+    fn admission(&self) -> Effect {
+        Effect::Admit(self.name.clone(), self.serials().map(str::to_owned).collect())
+    }
+}
+
+/// Serial numbers are numbers: leading zeros do not count.
+fn is_same(one: &str, other: &str) -> bool {
+    one.trim_start_matches('0') == other.trim_start_matches('0')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{at, command, domain, put_node};
+    use super::super::{Action, Domain, Limits, Session};
+    use super::*;
+
+    fn record(serial: &str) -> CertificateRecord {
+        CertificateRecord { serial: serial.to_owned(), not_after_s: 5000, replaces: None }
+    }
+
+    /// A node that has joined with the certificate `0a`.
+    fn joined() -> Domain {
+        let mut domain = domain(Limits::default());
+        domain.handle(put_node("site-1"), at(0)).unwrap();
+        let hash = TokenHash::of("t");
+        let add = Action::AddToken { hash, ttl: Duration::from_secs(9) };
+        domain.handle(command("site-1", add), at(0)).unwrap();
+        let enrol = Action::Enrol { hash, certificate: record("0a") };
+        domain.handle(command("site-1", enrol), at(0)).unwrap();
+        domain
+    }
+
+    fn serials(domain: &Domain) -> Vec<String> {
+        let node = domain.node(&"site-1".parse().unwrap()).unwrap();
+        node.serials().map(str::to_owned).collect()
+    }
+
+    fn renew(domain: &mut Domain, shown: &str, serial: &str, ms: u64) -> bool {
+        let action = Action::Renew { shown: shown.to_owned(), certificate: record(serial) };
+        domain.handle(command("site-1", action), at(ms)).is_ok()
+    }
+
+    fn show(domain: &mut Domain, serial: &str) {
+        let action = Action::Shown { serial: serial.to_owned() };
+        domain.handle(command("site-1", action), at(0)).unwrap();
+    }
+
+    #[test]
+    fn the_old_certificate_is_good_until_the_new_one_is_used() {
+        let mut domain = joined();
+        assert!(renew(&mut domain, "a", "0b", 0), "leading zeros do not count");
+        assert_eq!(serials(&domain), ["0a", "0b"]);
+        show(&mut domain, "0a");
+        assert_eq!(serials(&domain), ["0a", "0b"]);
+        assert!(renew(&mut domain, "0a", "0c", 0), "the answer may have got lost");
+        assert_eq!(serials(&domain), ["0a", "0c"], "what was never used goes");
+        show(&mut domain, "c");
+        assert_eq!(serials(&domain), ["0c"]);
+        assert!(!renew(&mut domain, "0a", "0d", 0) && !renew(&mut domain, "0b", "0d", 0));
+    }
+
+    #[test]
+    fn a_certificate_that_has_run_out_renews_nothing() {
+        let mut domain = joined();
+        assert!(!renew(&mut domain, "0a", "0b", 5_000_000));
+        assert_eq!(serials(&domain), ["0a"]);
+    }
+
+    #[test]
+    fn a_node_that_is_revoked_is_shut_out_at_once_and_stays() {
+        let mut domain = joined();
+        domain.handle(command("site-1", Action::Connected(Session(7))), at(0)).unwrap();
+        let done = domain.handle(command("site-1", Action::Revoke), at(0)).unwrap();
+        assert!(done.effects.contains(&Effect::Close(Session(7))));
+        assert!(done.effects.contains(&Effect::Admit("site-1".parse().unwrap(), vec![])));
+        assert_eq!(serials(&domain), [""; 0]);
+        assert!(!renew(&mut domain, "0a", "0b", 0));
     }
 }

@@ -9,7 +9,7 @@ const KEY_BYTES: usize = 63;
 const VALUE_BYTES: usize = 256;
 
 /// Refuses labels that no selector could name, and too many of them.
-pub(super) fn check(labels: &BTreeMap<String, String>) -> Result<(), Rejection> {
+pub fn check(labels: &BTreeMap<String, String>) -> Result<(), Rejection> {
     if labels.len() > LABELS {
         let bad = BadLabel::TooMany { limit: LABELS, found: labels.len() };
         return Err(Rejection::BadLabel(bad));

@@ -131,7 +131,7 @@ impl Node {
         );
         Ok(Self {
             name: name.clone(),
-            labels: record.labels,
+            home: Arc::new(record),
             presence: sorted.presence,
             link: Link::Down,
             latest: None,

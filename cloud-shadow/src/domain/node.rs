@@ -16,16 +16,17 @@ use rand::rngs::StdRng;
 use super::DomainConfig;
 use super::command::{Answer, Author, Created, Done, Effect, Notice, Now, Session, ShadowChange};
 use super::shadows::{Accepted, Shadows};
+use crate::access::Home;
 use crate::identity::TokenHash;
 use crate::rows::session::SessionRecord;
-use crate::rows::{self, CertificateRecord, NodeRecord, Presence};
+use crate::rows::{self, CertificateRecord, Presence};
 use crate::store::Op;
 
 /// Everything that the cloud knows of one node.
 #[derive(Debug)]
 pub struct Node {
     pub(super) name: NodeName,
-    pub(super) labels: BTreeMap<String, String>,
+    pub(super) home: Arc<Home>,
     pub(super) presence: Presence,
     pub(super) link: Link,
     /// No session before this one counts.
@@ -59,14 +60,14 @@ impl Node {
     /// A node that never was before.
     pub(super) fn create(
         name: NodeName,
-        labels: BTreeMap<String, String>,
+        home: Home,
         epoch: Epoch,
         rng: StdRng,
         config: &DomainConfig,
     ) -> (Self, Done) {
         let mut node = Self {
             name,
-            labels,
+            home: Arc::new(home),
             presence: Presence::default(),
             link: Link::Down,
             latest: None,
@@ -89,19 +90,23 @@ impl Node {
         &self.name
     }
 
-    /// Takes other labels.
-    pub(super) fn relabel(&mut self, labels: BTreeMap<String, String>) -> Done {
-        if self.labels == labels {
+    /// Where it belongs.
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Takes other labels, another pool.
+    pub(super) fn relabel(&mut self, home: Home) -> Done {
+        if *self.home == home {
             let answer = Answer::Node(Box::new(self.view()), Created(false));
             return Done { answer, ..Done::NOTHING };
         }
-        self.labels = labels;
+        self.home = Arc::new(home);
         self.described(Created(false))
     }
 
     fn described(&mut self, created: Created) -> Done {
-        let record = NodeRecord { labels: self.labels.clone() };
-        let op = rows::put(rows::node(&self.name), &record);
+        let op = rows::put(rows::node(&self.name), &*self.home);
         let mut effects = self.drain(Now::default(), vec![op]);
         effects.push(self.notice());
         Done { answer: Answer::Node(Box::new(self.view()), created), effects }
@@ -128,7 +133,8 @@ impl Node {
     ) -> (Vec<Op>, Effect) {
         let ops = self.shadows.count(&self.name, change);
         let (half, by) = (change.half, change.by.clone());
-        let change = ShadowChange { view: self.shadow(change.key), half, before, by };
+        let (view, home) = (self.shadow(change.key), Arc::clone(&self.home));
+        let change = ShadowChange { view, half, before, by, home };
         (ops, Effect::Notify(Notice::Shadow(Box::new(change))))
     }
 

@@ -2,7 +2,7 @@
 
 use gnomon_schemas::app::DocumentError;
 use gnomon_schemas::document::InvalidDocument;
-use gnomon_schemas::id::NodeName;
+use gnomon_schemas::id::{NodeName, TenantName};
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::Version;
 
@@ -14,6 +14,25 @@ pub enum Rejection {
     /// There is no such node.
     #[error("there is no node {0}; create it with PUT /v1/nodes/{0}")]
     UnknownNode(NodeName),
+    /// A node cannot go to another tenant.
+    #[error("the node {node} belongs to the tenant {tenant} for life; delete it and make it anew")]
+    OtherTenant {
+        /// The node.
+        node: NodeName,
+        /// Whose it is.
+        tenant: TenantName,
+    },
+    /// A node that nobody knew joins under a name that is taken.
+    #[error(
+        "a node cannot join under the name {0}: it is taken; if it is the same machine, give it a \
+         join token of that node (gnomon node token {0})"
+    )]
+    NameTaken(NodeName),
+    /// The author would put a node where its scope does not reach.
+    #[error(
+        "the token may only put the node {0} into its own tenant and pool, with its own labels"
+    )]
+    OutOfScope(NodeName),
     /// There is no such shadow, or it has no `desired` to delete.
     #[error("the node {node} has no shadow {key}")]
     UnknownShadow {
@@ -74,6 +93,9 @@ pub enum Rejection {
     /// The join token is unknown, used or out of date.
     #[error("the join token is wrong, was used before, or has run out; make a new one")]
     BadToken,
+    /// The certificate is none that the node was given, or has run out.
+    #[error("the certificate is none of the node {0} any more; join again with a new token")]
+    BadCertificate(NodeName),
     /// The message belongs to a session that is not the node's current one.
     #[error("the session is not the current one of the node {0}")]
     StaleSession(NodeName),
@@ -112,6 +134,9 @@ impl Rejection {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::UnknownNode(_) => "unknown_node",
+            Self::OtherTenant { .. } => "tenant_is_fixed",
+            Self::NameTaken(_) => "name_taken",
+            Self::OutOfScope(_) => "forbidden",
             Self::UnknownShadow { .. } => "unknown_shadow",
             Self::VersionConflict { .. } => "version_conflict",
             Self::FieldConflict { .. } => "field_conflict",
@@ -120,7 +145,7 @@ impl Rejection {
             Self::InvalidApp { .. } => "invalid_app",
             Self::LimitReached { .. } => "limit_reached",
             Self::BadLabel(_) => "bad_request",
-            Self::BadToken => "unauthorized",
+            Self::BadToken | Self::BadCertificate(_) => "unauthorized",
             Self::StaleSession(_) => "stale_session",
         }
     }

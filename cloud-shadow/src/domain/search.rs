@@ -12,10 +12,13 @@ use super::node::Node;
 use super::pointer::FieldCondition;
 use super::secrets;
 use super::view::ShadowView;
+use crate::access::Scope;
 
 /// What is looked for: all of it must hold.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Search {
+    /// Of which nodes alone anything is found.
+    pub within: Scope,
     /// Labels of the node.
     pub labels: Vec<(String, String)>,
     /// Tags of the shadow.
@@ -62,7 +65,8 @@ impl Domain {
         {
             let behind = after.filter(|place| place.node == node.name);
             found.examined += 1;
-            let is_wanted = has_all(&search.labels, |key| node.labels.get(key));
+            let is_wanted = search.within.covers(&node.home)
+                && has_all(&search.labels, |key| node.home.labels.get(key));
             let keys = node.shadows.keys_from(behind.and_then(|place| place.key.as_ref()));
             for key in keys.take_while(|_| is_wanted) {
                 found.examined += 1;
@@ -130,7 +134,9 @@ mod tests {
             let name = format!("site-{n}");
             let region = if n % 2 == 0 { "north" } else { "south" };
             let labels = BTreeMap::from([("region".to_owned(), region.to_owned())]);
-            domain.handle(command(&name, Action::PutNode { labels }), at(0)).unwrap();
+            domain
+                .handle(command(&name, Action::PutNode { labels, tenant: None, pool: None }), at(0))
+                .unwrap();
             for m in 0..4 {
                 let value = json!({ "m": m, "deep": { "n": n } });
                 let document = gnomon_schemas::document::Document::from_value(value).unwrap();
@@ -143,7 +149,8 @@ mod tests {
     }
 
     fn all() -> Search {
-        Search { labels: vec![], tags: vec![], fields: vec![], half: Half::Desired }
+        let within = Scope::default();
+        Search { within, labels: vec![], tags: vec![], fields: vec![], half: Half::Desired }
     }
 
     fn names(found: &Found) -> Vec<String> {

@@ -22,7 +22,7 @@ pub(super) fn at(millis: u64) -> Now {
 }
 
 pub(super) fn put_node(name: &str) -> Command {
-    command(name, Action::PutNode { labels: BTreeMap::new() })
+    command(name, Action::put_node())
 }
 
 pub(super) fn command(node: &str, action: Action) -> Command {
@@ -137,14 +137,16 @@ fn bad_labels_are_refused_by_name() {
     let mut domain = domain(Limits::default());
     for (key, value) in [("", "x"), ("a b", "x"), ("a", &"x".repeat(257))] {
         let labels = BTreeMap::from([(key.to_owned(), value.to_owned())]);
-        let rejection = domain.handle(command("site-1", Action::PutNode { labels }), at(0));
+        let rejection = domain
+            .handle(command("site-1", Action::PutNode { labels, tenant: None, pool: None }), at(0));
         assert_eq!(rejection.unwrap_err().code(), "bad_request", "{key:?}");
     }
     assert_eq!(domain.census().nodes, 0);
 }
 
 fn enrol(hash: TokenHash) -> Command {
-    let certificate = CertificateRecord { serial: "01".to_owned(), not_after_s: u64::MAX };
+    let certificate =
+        CertificateRecord { serial: "01".to_owned(), not_after_s: u64::MAX, replaces: None };
     command("site-1", Action::Enrol { hash, certificate })
 }
 

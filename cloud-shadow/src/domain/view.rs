@@ -12,6 +12,7 @@ use gnomon_sync::WriterCounters;
 
 use super::node::Node;
 use super::times::Times;
+use crate::access::Home;
 use crate::rows::{HalfRecord, Presence, ShadowRecord};
 
 /// A node as it was at some time.
@@ -19,8 +20,8 @@ use crate::rows::{HalfRecord, Presence, ShadowRecord};
 pub struct NodeView {
     /// Its name.
     pub name: NodeName,
-    /// What its operator calls it by.
-    pub labels: BTreeMap<String, String>,
+    /// Where it belongs, and what its operator calls it by.
+    pub home: Arc<Home>,
     /// Whether it is connected.
     pub presence: Presence,
     /// Whether it is known to hold every `desired`.
@@ -116,7 +117,7 @@ impl Node {
     pub fn view(&self) -> NodeView {
         NodeView {
             name: self.name.clone(),
-            labels: self.labels.clone(),
+            home: Arc::clone(&self.home),
             presence: self.presence,
             in_sync: self.writer.is_in_sync(),
             shadows: self.shadows.present(),

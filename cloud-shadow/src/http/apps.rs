@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::auth::Within;
 use super::{Api, ApiError, query};
 use crate::clock;
 use crate::core::WatchFilter;
@@ -50,21 +51,19 @@ pub(super) struct AppsJson {
 #[utoipa::path(get, path = "/v1/apps", tag = "apps",
     params(("node" = Option<Vec<String>>, Query, description = "Only of these nodes; may be repeated")),
     responses((status = 200, body = AppsJson)))]
-pub(super) async fn list(State(api): State<Api>, uri: Uri) -> Result<Json<AppsJson>, ApiError> {
-    let filter = query::filter(&uri, false)?;
+pub(super) async fn list(
+    State(api): State<Api>,
+    Within(within): Within,
+    uri: Uri,
+) -> Result<Json<AppsJson>, ApiError> {
+    let filter = WatchFilter { within, ..query::filter(&uri, false)? };
     let views = api.core.read(move |domain, _| apps(domain, &filter)).await??;
     let now_ms = clock::unix_ms();
     Ok(Json(AppsJson { apps: views.iter().map(|view| row(view, now_ms)).collect() }))
 }
 
 fn apps(domain: &Domain, filter: &WatchFilter) -> Result<Vec<ShadowView>, Rejection> {
-    let known = |name| domain.node(name).ok_or_else(|| Rejection::UnknownNode(name.clone()));
-    let nodes: Vec<&Node> = if filter.nodes.is_empty() {
-        domain.nodes().collect()
-    } else {
-        filter.nodes.iter().map(known).collect::<Result<_, _>>()?
-    };
-    let shadows = nodes.into_iter().flat_map(Node::shadows);
+    let shadows = filter.select(domain)?.into_iter().flat_map(Node::shadows);
     Ok(shadows.filter(|view| view.key.app().is_some()).collect())
 }
 

@@ -12,10 +12,12 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
+use crate::access::BookRefusal;
 use crate::aws::domain::Rejected;
 use crate::chain;
 use crate::core::Refusal;
 use crate::domain::Rejection;
+use crate::gate::ChangeError;
 use crate::identity::AuthorityError;
 
 /// How a refusal looks.
@@ -85,6 +87,11 @@ impl ApiError {
     /// The token is missing or wrong.
     pub(super) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
+    }
+
+    /// The token is good, but not for this.
+    pub(super) fn forbidden(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", message)
     }
 
     /// No resource has this path.
@@ -181,12 +188,43 @@ impl From<Rejection> for ApiError {
                 let problems = problems(&reason);
                 refuse(StatusCode::BAD_REQUEST).with(json!({ "problems": problems }))
             }
+            Rejection::OtherTenant { .. } | Rejection::NameTaken(_) => refuse(StatusCode::CONFLICT),
+            Rejection::OutOfScope(_) => refuse(StatusCode::FORBIDDEN),
             Rejection::LimitReached { limit, .. } => {
                 refuse(StatusCode::CONFLICT).with(json!({ "limit": limit }))
             }
             Rejection::BadLabel(_) => refuse(StatusCode::BAD_REQUEST),
-            Rejection::BadToken => refuse(StatusCode::UNAUTHORIZED),
+            Rejection::BadToken | Rejection::BadCertificate(_) => refuse(StatusCode::UNAUTHORIZED),
             Rejection::StaleSession(_) => refuse(StatusCode::CONFLICT),
+        }
+    }
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Core(refusal) => refusal.into(),
+            ChangeError::Book(refusal) => refusal.into(),
+        }
+    }
+}
+
+impl From<BookRefusal> for ApiError {
+    fn from(refusal: BookRefusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            BookRefusal::UnknownToken(_) => {
+                Self::new(StatusCode::NOT_FOUND, "unknown_token", message)
+            }
+            BookRefusal::NobodyWaits(_) => {
+                Self::new(StatusCode::NOT_FOUND, "nobody_waits", message)
+            }
+            BookRefusal::BeyondOwn => Self::forbidden(message),
+            BookRefusal::Full { limit, .. } => {
+                Self::new(StatusCode::CONFLICT, "limit_reached", message)
+                    .with(json!({ "limit": limit }))
+            }
+            BookRefusal::BadJoinToken => Self::unauthorized(message),
         }
     }
 }
@@ -237,7 +275,10 @@ impl From<AuthorityError> for ApiError {
     fn from(error: AuthorityError) -> Self {
         match error {
             AuthorityError::Request(_) => Self::bad("csr_pem", &error),
-            AuthorityError::Host(_) | AuthorityError::Own(_) | AuthorityError::Sign(_) => {
+            AuthorityError::Host(_)
+            | AuthorityError::Own(_)
+            | AuthorityError::NotPem
+            | AuthorityError::Sign(_) => {
                 tracing::error!(error = &error as &dyn Error, "a certificate could not be signed");
                 Self::internal()
             }

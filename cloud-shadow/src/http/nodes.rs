@@ -7,14 +7,15 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse as _, Response};
+use gnomon_schemas::id::{PoolName, TenantName};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::auth::Caller;
-use super::path::NodePath;
+use super::auth::{Caller, Within};
+use super::path::{AnyNodePath, NodePath};
 use super::shape::{NodeJson, NodesJson};
 use super::{Api, ApiError, body};
-use crate::domain::{Action, Answer, Command, Created, NodeView, Rejection};
+use crate::domain::{Action, Answer, Command, Created, Domain, Node, NodeView, Rejection};
 
 /// What an operator says of a node.
 #[derive(Deserialize, ToSchema)]
@@ -23,10 +24,17 @@ use crate::domain::{Action, Answer, Command, Created, NodeView, Rejection};
 pub(super) struct PutNode {
     /// At most 64; a key has 1 to 63 of a-z, A-Z, 0-9, `.`, `_`, `-`, `/`, a value at most 256 bytes.
     #[serde(default)]
+    #[schema(required = false)]
     labels: BTreeMap<String, String>,
+    /// Whose it is, for life; if not given, the token's tenant, else `default`.
+    #[schema(value_type = Option<String>)]
+    tenant: Option<TenantName>,
+    /// The group that it is in; if not given, the token's pool, else none.
+    #[schema(value_type = Option<String>)]
+    pool: Option<PoolName>,
 }
 
-/// Makes a node, or sets its labels.
+/// Makes a node, or sets its labels and its pool.
 #[utoipa::path(put, path = "/v1/nodes/{node}", tag = "nodes",
     params(("node" = String, Path, description = "The node's name", example = "site-1")),
     request_body(content = PutNode),
@@ -34,12 +42,12 @@ pub(super) struct PutNode {
 pub(super) async fn put(
     State(api): State<Api>,
     Caller(by): Caller,
-    NodePath(node): NodePath,
+    AnyNodePath(node): AnyNodePath,
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, ApiError> {
-    let PutNode { labels } = body::request(&headers, content, body::REQUEST).await?;
-    let action = Action::PutNode { labels };
+    let PutNode { labels, tenant, pool } = body::request(&headers, content, body::REQUEST).await?;
+    let action = Action::PutNode { labels, tenant, pool };
     let command = Command { node, action, by };
     let Answer::Node(view, Created(created)) = api.core.execute(command).await? else {
         return Err(ApiError::internal());
@@ -51,9 +59,15 @@ pub(super) async fn put(
 /// All nodes.
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes",
     responses((status = 200, body = NodesJson<'_>)))]
-pub(super) async fn list(State(api): State<Api>) -> Result<Response, ApiError> {
-    let views: Vec<NodeView> =
-        api.core.read(|domain, _| domain.nodes().map(crate::domain::Node::view).collect()).await?;
+pub(super) async fn list(
+    State(api): State<Api>,
+    Within(within): Within,
+) -> Result<Response, ApiError> {
+    let look = move |domain: &Domain, _| {
+        let nodes = domain.nodes().filter(|node| within.covers(node.home()));
+        nodes.map(Node::view).collect()
+    };
+    let views: Vec<NodeView> = api.core.read(look).await?;
     let nodes = NodesJson { nodes: views.iter().map(NodeJson::from).collect() };
     Ok(Json(nodes).into_response())
 }

@@ -1,20 +1,23 @@
 //! The description of the API in `OpenAPI` 3.1, made from the handlers and the types that they
 //! answer with, and served at `/openapi.json`.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use axum::http::header;
 use axum::response::{IntoResponse as _, Response};
 use serde_json::json;
+use utoipa::openapi::extensions::ExtensionsBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{Ref, RefOr};
 use utoipa::{Modify, OpenApi};
 
+use super::auth::Permit;
 use super::error::ErrorJson;
 use super::{
-    apps, auth, backup, batch, enroll, health, history, nodes, search, sessions, shadows, shape,
-    tags, things, tokens, watch,
+    api_tokens, apps, audit, backup, batch, enroll, health, history, joins, nodes, pending, renew,
+    revoke, search, sessions, shadows, shape, tags, things, tokens, watch,
 };
 
 #[cfg(test)]
@@ -32,6 +35,9 @@ mod tests;
         history::list, history::read, history::diff, history::roll_back,
         batch::write, search::search, tags::put,
         backup::read, apps::list, watch::watch,
+        api_tokens::list, api_tokens::create, api_tokens::revoke,
+        joins::list, joins::create, joins::revoke, audit::list,
+        pending::list, pending::approve, pending::deny, renew::renew, revoke::revoke,
         things::list, things::certify, things::revoke,
     ),
     components(schemas(ErrorJson, shape::ChangedJson<'_>)),
@@ -58,15 +64,19 @@ pub(super) async fn document() -> Response {
 struct Common;
 
 const BEARER: &str = "token";
+const CERTIFICATE: &str = "certificate";
 
 impl Modify for Common {
     fn modify(&self, api: &mut utoipa::openapi::OpenApi) {
         let components = api.components.get_or_insert_default();
         let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
         components.add_security_scheme(BEARER, scheme);
+        let scheme = SecurityScheme::MutualTls { description: None, extensions: None };
+        components.add_security_scheme(CERTIFICATE, scheme);
         for (status, text) in REFUSALS {
             components.responses.insert(format!("Refused{status}"), refusal(text).into());
         }
+        let permits = permits();
         for (path, item) in &mut api.paths.paths {
             let operations = [
                 ("get", &mut item.get),
@@ -78,7 +88,8 @@ impl Modify for Common {
             for (method, operation) in operations {
                 if let Some(operation) = operation {
                     operation.operation_id = Some(id_of(method, path));
-                    complete(operation, path, method != "get");
+                    let permit = permits.get(&(path.clone(), method.to_owned())).copied();
+                    complete(operation, path, method != "get", permit);
                 }
             }
         }
@@ -86,20 +97,24 @@ impl Modify for Common {
 }
 
 /// Every status with which a call can be refused.
-const REFUSALS: [(u16, &str); 12] = [
+const REFUSALS: [(u16, &str); 13] = [
     (
         400,
         "Something about the request is wrong: `bad_request`, `bad_precondition`, \
            `invalid_json`, `invalid_document`, `invalid_app`",
     ),
     (401, "The token is missing or wrong: `unauthorized`"),
+    (403, "The token is good, but not for this: `forbidden`"),
     (
         404,
         "There is no such thing: `unknown_node`, `unknown_shadow`, `unknown_version`, \
-           `unknown_certificate`",
+           `unknown_token`, `nobody_waits`, `unknown_certificate`",
     ),
     (408, "The body did not come in time: `request_timeout`"),
-    (409, "There is a bound on how many there may be: `limit_reached`"),
+    (
+        409,
+        "It would be one too many, or is taken: `limit_reached`, `name_taken`, `tenant_is_fixed`",
+    ),
     (412, "A condition does not hold: `version_conflict`, `field_conflict`"),
     (413, "The body or the document is too large: `too_large`"),
     (415, "The body is not JSON: `unsupported_media_type`"),
@@ -124,16 +139,37 @@ fn id_of(method: &str, path: &str) -> String {
     format!("{method}{}", parts.collect::<String>())
 }
 
-fn complete(operation: &mut Operation, path: &str, writes: bool) {
-    let is_open = auth::OPEN.contains(&path);
+/// What each operation needs, by path and method as the description has them.
+fn permits() -> BTreeMap<(String, String), Permit> {
+    let of = |(path, operations): (&'static str, Vec<super::Operation>)| {
+        let path = path.replace("{*", "{");
+        let permit = move |operation: super::Operation| {
+            let method = operation.method.as_str().to_lowercase();
+            ((path.clone(), method), operation.permit)
+        };
+        operations.into_iter().map(permit).collect::<Vec<_>>()
+    };
+    super::routes().into_iter().flat_map(of).collect()
+}
+
+fn complete(operation: &mut Operation, path: &str, writes: bool, permit: Option<Permit>) {
+    let is_open = permit == Some(Permit::Open);
+    if let Some(Permit::Needs(action)) = permit {
+        let role = json!(action.needs());
+        let role = ExtensionsBuilder::new().add("x-role", role).build();
+        operation.extensions.get_or_insert_default().merge(role);
+    }
     let has_body = operation.request_body.is_some();
-    if !is_open {
+    if permit == Some(Permit::OfANode) {
+        operation.security = Some(vec![SecurityRequirement::new(CERTIFICATE, [""; 0])]);
+    } else if !is_open {
         operation.security = Some(vec![SecurityRequirement::new(BEARER, [""; 0])]);
     }
     for (status, _) in REFUSALS {
         let is_possible = match status {
             400 | 431 => true,
             401 | 404 | 500 | 503 => !is_open || has_body,
+            403 => !is_open || path.ends_with("/enroll"),
             408 | 413 | 415 => has_body,
             409 => writes || path.ends_with("/watch") || path.ends_with("/backup"),
             412 | 507 => writes,

@@ -5,7 +5,9 @@ use axum::http::request::Parts;
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
 
-use super::ApiError;
+use super::auth::Caller;
+use super::{Api, ApiError};
+use crate::domain::Rejection;
 
 /// A path that names a node.
 pub(super) struct NodePath(pub(super) NodeName);
@@ -13,24 +15,51 @@ pub(super) struct NodePath(pub(super) NodeName);
 /// A path that names a shadow of a node.
 pub(super) struct ShadowPath(pub(super) NodeName, pub(super) ShadowKey);
 
-impl<S: Send + Sync> FromRequestParts<S> for NodePath {
+/// The same, of a node that need not be there.
+pub(super) struct AnyNodePath(pub(super) NodeName);
+
+impl FromRequestParts<Api> for AnyNodePath {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let Path(name): Path<String> =
-            Path::from_request_parts(parts, state).await.map_err(|_| unreadable())?;
+            Path::from_request_parts(parts, api).await.map_err(|_| unreadable())?;
         node(&name).map(Self)
     }
 }
 
-impl<S: Send + Sync> FromRequestParts<S> for ShadowPath {
+impl FromRequestParts<Api> for NodePath {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        let Path((name, key)): Path<(String, String)> =
-            Path::from_request_parts(parts, state).await.map_err(|_| unreadable())?;
-        Ok(Self(node(&name)?, shadow(&key)?))
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let AnyNodePath(name) = AnyNodePath::from_request_parts(parts, api).await?;
+        known(parts, api, name).await.map(Self)
     }
+}
+
+impl FromRequestParts<Api> for ShadowPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let Path((name, key)): Path<(String, String)> =
+            Path::from_request_parts(parts, api).await.map_err(|_| unreadable())?;
+        let (node, key) = (node(&name)?, shadow(&key)?);
+        Ok(Self(known(parts, api, node).await?, key))
+    }
+}
+
+/// For a caller whose scope is not the whole cloud, a node of others is as unknown as one that
+/// never was, whatever else is wrong with the request.
+async fn known(parts: &mut Parts, api: &Api, node: NodeName) -> Result<NodeName, ApiError> {
+    let Caller(by) = Caller::from_request_parts(parts, api).await?;
+    if by.scope().is_none() {
+        return Ok(node);
+    }
+    let name = node.clone();
+    let look = move |domain: &crate::domain::Domain, _| {
+        domain.node(&name).is_some_and(|node| by.covers(node.home()))
+    };
+    if api.core.read(look).await? { Ok(node) } else { Err(Rejection::UnknownNode(node).into()) }
 }
 
 /// A node's name.

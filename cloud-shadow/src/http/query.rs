@@ -113,5 +113,6 @@ pub(super) fn filter(uri: &Uri, keys: bool) -> Result<WatchFilter, ApiError> {
         let message = format!("the query names more than {NODES} nodes; leave `node` out for all");
         return Err(ApiError::bad_request(message));
     }
-    Ok(WatchFilter { nodes, key: key.map(|key| path::shadow(&key)).transpose()? })
+    let key = key.map(|key| path::shadow(&key)).transpose()?;
+    Ok(WatchFilter { nodes, key, ..WatchFilter::default() })
 }

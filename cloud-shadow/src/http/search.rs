@@ -8,6 +8,7 @@ use gnomon_schemas::version::Half;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::auth::Within;
 use super::precondition::FieldJson;
 use super::query::Pairs;
 use super::shape::{ShadowJson, Wanted};
@@ -50,9 +51,14 @@ pub(super) struct PageJson<'a> {
         ("limit" = Option<u64>, Query, description = "1 to 200; 100 if not given"),
         ("after" = Option<String>, Query, description = "`next` of the page before")),
     responses((status = 200, body = PageJson<'_>)))]
-pub(super) async fn search(State(api): State<Api>, uri: Uri) -> Result<Response, ApiError> {
+pub(super) async fn search(
+    State(api): State<Api>,
+    Within(within): Within,
+    uri: Uri,
+) -> Result<Response, ApiError> {
     let mut pairs = Pairs::of(&uri)?;
     let search = Search {
+        within,
         labels: pairs
             .all("label")
             .iter()

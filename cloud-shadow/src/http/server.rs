@@ -1,15 +1,23 @@
 //! The HTTP listener: bounded connections, bounded patience, a graceful end.
 
+use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
+use gnomon_broker::CertificateSubject;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use hyper_util::service::{TowerToHyperService, TowerToHyperServiceFuture};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -40,9 +48,36 @@ impl Default for HttpConfig {
     }
 }
 
+/// Who is at the other end of a connection.
+#[derive(Debug, Clone)]
+pub(super) struct Peer {
+    /// Where it is.
+    pub(super) addr: SocketAddr,
+    /// The certificate of the cloud's authority that it showed.
+    pub(super) certificate: Option<Arc<CertificateSubject>>,
+}
+
+/// Hands requests to the router, with what is known of who sends them.
+struct Service {
+    router: TowerToHyperService<Router>,
+    peer: Peer,
+}
+
+impl hyper::service::Service<Request<Incoming>> for Service {
+    type Response = Response;
+    type Error = Infallible;
+    type Future = TowerToHyperServiceFuture<Router, Request<Incoming>>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        request.extensions_mut().insert(self.peer.clone());
+        self.router.call(request)
+    }
+}
+
 /// Serves until `stop`, then lets the requests that are under way end.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     router: Router,
     config: HttpConfig,
     stop: CancellationToken,
@@ -51,7 +86,7 @@ pub async fn serve(
     let connections = TaskTracker::new();
     let mut quiet = Quiet::default();
     while let Some(stream) = next(&listener, &room, &stop).await {
-        let (stream, permit) = match stream {
+        let (stream, addr, permit) = match stream {
             Ok(accepted) => accepted,
             Err(error) => {
                 // Out of file descriptors, most likely: trying again at once would only burn CPU.
@@ -62,7 +97,8 @@ pub async fn serve(
                 continue;
             }
         };
-        let connection = converse(stream, router.clone(), config, stop.clone());
+        let (router, stop) = (router.clone(), stop.clone());
+        let connection = welcome(stream, addr, tls.clone(), router, config, stop);
         connections.spawn(async move {
             connection.await;
             drop(permit);
@@ -74,7 +110,7 @@ pub async fn serve(
     }
 }
 
-type Accepted = std::io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)>;
+type Accepted = std::io::Result<(TcpStream, SocketAddr, OwnedSemaphorePermit)>;
 
 async fn next(
     listener: &TcpListener,
@@ -83,15 +119,48 @@ async fn next(
 ) -> Option<Accepted> {
     let accept = async {
         let permit = Arc::clone(room).acquire_owned().await.expect("nobody closes the semaphore");
-        listener.accept().await.map(|(stream, _)| (stream, permit))
+        listener.accept().await.map(|(stream, addr)| (stream, addr, permit))
     };
     stop.run_until_cancelled(accept).await
 }
 
-async fn converse(stream: TcpStream, router: Router, config: HttpConfig, stop: CancellationToken) {
+async fn welcome(
+    stream: TcpStream,
+    addr: SocketAddr,
+    tls: Option<TlsAcceptor>,
+    router: Router,
+    config: HttpConfig,
+    stop: CancellationToken,
+) {
     drop(stream.set_nodelay(true));
-    let service = TowerToHyperService::new(router);
-    let stream = TokioIo::new(Patient::new(stream, config.write_timeout));
+    let stream = Patient::new(stream, config.write_timeout);
+    let router = TowerToHyperService::new(router);
+    let Some(tls) = tls else {
+        let service = Service { router, peer: Peer { addr, certificate: None } };
+        return converse(stream, service, config, stop).await;
+    };
+    let shaking = tokio::time::timeout(config.head_timeout, tls.accept(stream));
+    let stream = match stop.run_until_cancelled(shaking).await {
+        Some(Ok(Ok(stream))) => stream,
+        Some(Ok(Err(error))) => {
+            return tracing::debug!(%addr, %error, "a TLS handshake failed");
+        }
+        Some(Err(_)) => return tracing::debug!(%addr, "a TLS handshake took too long"),
+        None => return,
+    };
+    let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let subject = leaf.and_then(|leaf| CertificateSubject::from_der(leaf).ok());
+    let peer = Peer { addr, certificate: subject.map(Arc::new) };
+    converse(stream, Service { router, peer }, config, stop).await;
+}
+
+async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    service: Service,
+    config: HttpConfig,
+    stop: CancellationToken,
+) {
+    let stream = TokioIo::new(stream);
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.head_timeout)

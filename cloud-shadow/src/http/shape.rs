@@ -1,6 +1,7 @@
 //! The JSON forms of shadows.
 
 mod node;
+mod scope;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -14,6 +15,7 @@ use utoipa::ToSchema;
 use crate::domain::{Ack, HalfView, Pointer, ShadowView, Stamps, acks, project, secrets};
 
 pub(super) use node::{NodeJson, NodesJson};
+pub(super) use scope::ScopeJson;
 
 /// What of a shadow is wanted, and when it is.
 #[derive(Debug, Clone, Default)]

@@ -10,11 +10,12 @@ use gnomon_schemas::id::DeviceName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::auth::Caller;
 use super::query::Pairs;
 use super::{Api, ApiError, body, error};
 use crate::aws::domain::{Order, THINGS, thing_of};
 use crate::clock;
-use crate::core::Refusal;
+use crate::core::{Deed, Refusal};
 use crate::rows::CertificateRecord;
 
 const PAGE: usize = 100;
@@ -92,6 +93,7 @@ pub(super) struct CertifiedJson {
     responses((status = 201, body = CertifiedJson)))]
 pub(super) async fn certify(
     State(api): State<Api>,
+    Caller(by): Caller,
     path: Result<Path<String>, axum::extract::rejection::PathRejection>,
     headers: HeaderMap,
     content: Body,
@@ -100,9 +102,9 @@ pub(super) async fn certify(
     let Certify { csr_pem } = body::request(&headers, content, body::SMALL).await?;
     let authority = &api.identity.authority;
     let signed = authority.sign_thing(&thing, &csr_pem, clock::since_1970())?;
-    let record =
-        CertificateRecord { serial: signed.serial.clone(), not_after_s: signed.not_after_s };
-    api.core.order(Order::Certify(thing.clone(), record)).await?;
+    let record = CertificateRecord::from(&signed);
+    let deed = Deed::done(by, "thing.certify", thing.as_str());
+    api.core.order(Order::Certify(thing.clone(), record), Some(deed)).await?;
     tracing::info!(%thing, serial = signed.serial, "a thing has a certificate");
     let answer = CertifiedJson {
         thing: thing.to_string(),
@@ -122,11 +124,14 @@ pub(super) async fn certify(
     responses((status = 204)))]
 pub(super) async fn revoke(
     State(api): State<Api>,
+    Caller(by): Caller,
     path: Result<Path<(String, String)>, axum::extract::rejection::PathRejection>,
 ) -> Result<StatusCode, ApiError> {
     let Path((thing, serial)) = path.map_err(|error| ApiError::bad("the path", &error))?;
     let thing = name(&thing)?;
-    api.core.order(Order::Revoke(thing.clone(), serial.to_ascii_lowercase())).await?;
+    let deed = Deed::done(by, "thing.revoke", thing.as_str());
+    let order = Order::Revoke(thing.clone(), serial.to_ascii_lowercase());
+    api.core.order(order, Some(deed)).await?;
     tracing::info!(%thing, serial = error::brief(&serial), "a certificate of a thing is revoked");
     Ok(StatusCode::NO_CONTENT)
 }

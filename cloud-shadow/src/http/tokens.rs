@@ -14,7 +14,7 @@ use super::auth::Caller;
 use super::path::NodePath;
 use super::{Api, ApiError, body};
 use crate::domain::{Action, Answer, Command};
-use crate::identity::JoinToken;
+use crate::identity::Secret;
 
 /// What the token shall be like.
 #[derive(Deserialize, ToSchema)]
@@ -34,7 +34,8 @@ const LONGEST_S: u64 = 30 * 24 * 60 * 60;
 #[derive(Serialize, ToSchema)]
 #[schema(as = JoinToken)]
 pub(super) struct TokenJson {
-    /// The secret; the cloud keeps only its fingerprint.
+    /// The secret; the cloud keeps only its fingerprint. Behind its dot is the fingerprint of the
+    /// cloud's authority, by which the node knows the cloud.
     token: String,
     #[schema(value_type = String)]
     node: NodeName,
@@ -55,19 +56,26 @@ pub(super) async fn create(
     content: Body,
 ) -> Result<(StatusCode, Json<TokenJson>), ApiError> {
     let CreateToken { ttl_s } = body::request(&headers, content, body::SMALL).await?;
-    if !(1..=LONGEST_S).contains(&ttl_s) {
-        let message = format!("ttl_s is {ttl_s}; it must be from 1 to {LONGEST_S} (30 days)");
-        return Err(ApiError::bad_request(message));
-    }
-    let token = JoinToken::random();
-    let action = Action::AddToken { hash: token.hash, ttl: Duration::from_secs(ttl_s) };
+    check_ttl(ttl_s)?;
+    let secret = Secret::join(api.identity.authority.fingerprint());
+    let hash = api.gate.hash(secret.text());
+    let action = Action::AddToken { hash, ttl: Duration::from_secs(ttl_s) };
     let command = Command { node: node.clone(), action, by };
     let Answer::Until(expires_ms) = api.core.execute(command).await? else {
         return Err(ApiError::internal());
     };
-    Ok((StatusCode::CREATED, Json(TokenJson { token: token.text, node, expires_ms })))
+    Ok((StatusCode::CREATED, Json(TokenJson { token: secret.text().to_owned(), node, expires_ms })))
 }
 
-const fn an_hour() -> u64 {
+pub(super) const fn an_hour() -> u64 {
     3600
+}
+
+/// Refuses a time that is too long.
+pub(super) fn check_ttl(ttl_s: u64) -> Result<(), ApiError> {
+    if (1..=LONGEST_S).contains(&ttl_s) {
+        return Ok(());
+    }
+    let message = format!("ttl_s is {ttl_s}; it must be from 1 to {LONGEST_S} (30 days)");
+    Err(ApiError::bad_request(message))
 }

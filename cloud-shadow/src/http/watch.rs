@@ -13,11 +13,12 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 
+use super::auth::Within;
 use super::history::patch_json;
 use super::shape::{ChangedJson, NodeJson};
 use super::{Api, ApiError, query};
 use crate::clock;
-use crate::core::{Position, WatchEvent, WatchStart, Watching};
+use crate::core::{Position, WatchEvent, WatchFilter, WatchStart, Watching};
 use crate::domain::{Notice, ShadowChange};
 
 const HEARTBEAT: Duration = Duration::from_secs(15);
@@ -35,10 +36,11 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
             `synced`, `resync`, `lagged`")))]
 pub(super) async fn watch(
     State(api): State<Api>,
+    Within(within): Within,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, ApiError> {
-    let filter = query::filter(&uri, true)?;
+    let filter = WatchFilter { within, ..query::filter(&uri, true)? };
     let last = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
     // What is no id of ours is that of a cloud that was there before.
     let seen = last.and_then(|id| id.to_str().ok()?.parse::<Position>().ok());
@@ -67,7 +69,7 @@ fn form(occurrence: &WatchEvent) -> Event {
     let event = match &**notice {
         Notice::Shadow(change) => event("shadow", &shadow(change)),
         Notice::Node(view) => event("node", &NodeJson::from(&**view)),
-        Notice::NodeDeleted(name) => event("node_deleted", &json!({ "name": name })),
+        Notice::NodeDeleted(name, _) => event("node_deleted", &json!({ "name": name })),
     };
     event.id(position.to_string())
 }

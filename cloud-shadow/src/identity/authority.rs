@@ -6,21 +6,27 @@ use std::time::Duration;
 use gnomon_schemas::id::{DeviceName, NodeName};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SerialNumber,
-    date_time_ymd,
+    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _,
+    SerialNumber, date_time_ymd,
 };
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
+
+use super::token::hex;
 
 /// The name in the broker's certificate that sites check, whatever address they dial.
 pub const SERVER_NAME: &str = "gnomon-cloud";
 
 const DAY: Duration = Duration::from_hours(24);
+const THING_CERTIFICATE: Duration = Duration::from_hours(90 * 24);
 const YEAR: Duration = Duration::from_hours(365 * 24);
-const NODE_CERTIFICATE: Duration = Duration::from_hours(90 * 24);
 
 /// A key pair that signs, and the certificate that sites trust it by.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate_pem: String,
+    fingerprint: String,
 }
 
 /// A certificate that a node or a thing was given.
@@ -35,6 +41,7 @@ pub struct NodeCertificate {
 }
 
 /// A certificate and its key, for our own use.
+#[derive(Clone)]
 pub(super) struct ServerCertificate {
     pub(super) chain_pem: String,
     pub(super) key_pem: String,
@@ -52,6 +59,9 @@ pub enum AuthorityError {
     /// The key or certificate of the authority is malformed.
     #[error("the authority's own key or certificate is malformed")]
     Own(#[source] rcgen::Error),
+    /// The certificate of the authority is not in PEM.
+    #[error("the authority's own certificate is not in PEM")]
+    NotPem,
     /// Signing failed.
     #[error("signing a certificate failed")]
     Sign(#[source] rcgen::Error),
@@ -70,21 +80,36 @@ impl Authority {
         let mut params = parameters("gnomon certificate authority", now + 20 * YEAR);
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let certificate_pem = params.self_signed(&key).map_err(AuthorityError::Sign)?.pem();
-        let issuer = Issuer::new(params, key);
-        Ok(Self { issuer, certificate_pem })
+        let certificate = params.self_signed(&key).map_err(AuthorityError::Sign)?;
+        let (certificate_pem, fingerprint) = (certificate.pem(), sha256(certificate.der()));
+        Ok(Self { issuer: Issuer::new(params, key), certificate_pem, fingerprint })
     }
 
     /// An authority that was made earlier.
     pub(super) fn from_pem(certificate: &str, key: &str) -> Result<Self, AuthorityError> {
         let key = KeyPair::from_pem(key).map_err(AuthorityError::Own)?;
         let issuer = Issuer::from_ca_cert_pem(certificate, key).map_err(AuthorityError::Own)?;
-        Ok(Self { issuer, certificate_pem: certificate.to_owned() })
+        let der = CertificateDer::from_pem_slice(certificate.as_bytes());
+        let der = der.map_err(|_| AuthorityError::NotPem)?;
+        let fingerprint = sha256(&der);
+        Ok(Self { issuer, certificate_pem: certificate.to_owned(), fingerprint })
+    }
+
+    /// The SHA-256 of the authority's certificate, in hexadecimal.
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
     }
 
     /// What sites check the broker by.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// The SHA-256, in hexadecimal, of the key in a signing request.
+    pub fn key_of(request_pem: &str) -> Result<String, AuthorityError> {
+        let request = CertificateSigningRequestParams::from_pem(request_pem);
+        let request = request.map_err(AuthorityError::Request)?;
+        Ok(sha256(&request.public_key.subject_public_key_info()))
     }
 
     /// Signs the key in a node's signing request. Everything else in the request is left aside:
@@ -94,8 +119,9 @@ impl Authority {
         node: &NodeName,
         request_pem: &str,
         now: Duration,
+        life: Duration,
     ) -> Result<NodeCertificate, AuthorityError> {
-        self.sign(node.as_str(), "node", request_pem, now)
+        self.sign(node.as_str(), "node", request_pem, now, life)
     }
 
     /// The same for a thing.
@@ -105,7 +131,7 @@ impl Authority {
         request_pem: &str,
         now: Duration,
     ) -> Result<NodeCertificate, AuthorityError> {
-        self.sign(thing.as_str(), "device", request_pem, now)
+        self.sign(thing.as_str(), "device", request_pem, now, THING_CERTIFICATE)
     }
 
     fn sign(
@@ -114,10 +140,11 @@ impl Authority {
         unit: &str,
         request_pem: &str,
         now: Duration,
+        life: Duration,
     ) -> Result<NodeCertificate, AuthorityError> {
         let request = CertificateSigningRequestParams::from_pem(request_pem)
             .map_err(AuthorityError::Request)?;
-        let mut params = parameters(name, now + NODE_CERTIFICATE);
+        let mut params = parameters(name, now + life);
         // A day of grace, for two clouds whose clocks differ.
         params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(DAY);
         params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
@@ -130,20 +157,25 @@ impl Authority {
         Ok(NodeCertificate {
             pem: certificate.pem(),
             serial: format!("{serial:032x}"),
-            not_after_s: (now + NODE_CERTIFICATE).as_secs(),
+            not_after_s: (now + life).as_secs(),
         })
     }
 
-    /// Makes the broker's certificate; `host` is a further name under which sites reach it.
+    /// Makes the server's certificate; `hosts` are further names under which it is reached.
     pub(super) fn issue_server(
         &self,
-        host: Option<&str>,
+        hosts: &[String],
         now: Duration,
     ) -> Result<ServerCertificate, AuthorityError> {
         let mut names = vec![SERVER_NAME.to_owned(), "localhost".into(), "127.0.0.1".into()];
-        names.extend(host.map(str::to_owned).filter(|host| !names.contains(host)));
-        let bad_host = |_| AuthorityError::Host(host.unwrap_or_default().to_owned());
-        let server = CertificateParams::new(names).map_err(bad_host)?;
+        for host in hosts {
+            let bad_host = |_| AuthorityError::Host(host.clone());
+            CertificateParams::new(vec![host.clone()]).map_err(bad_host)?;
+            if !names.contains(host) {
+                names.push(host.clone());
+            }
+        }
+        let server = CertificateParams::new(names).map_err(AuthorityError::Sign)?;
         let mut params = parameters(SERVER_NAME, now + 10 * YEAR);
         params.subject_alt_names = server.subject_alt_names;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -152,6 +184,10 @@ impl Authority {
         let leaf = params.signed_by(&key, &self.issuer).map_err(AuthorityError::Sign)?;
         Ok(ServerCertificate { chain_pem: leaf.pem(), key_pem: key.serialize_pem() })
     }
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 impl fmt::Debug for Authority {

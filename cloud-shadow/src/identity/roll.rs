@@ -2,10 +2,11 @@
 //! is deleted and made again under its name does not let its old certificate in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use gnomon_broker::{
-    AuthError, Authenticator, CertificateAuthenticator, Credentials, Principal, Role,
+    AuthError, Authenticator, CertificateAuthenticator, CertificateSubject, Credentials, Principal,
+    Role,
 };
 use gnomon_schemas::id::NodeName;
 
@@ -16,6 +17,8 @@ use super::token::hex;
 pub struct Roll {
     // A lock, because the core writes what the broker's connections read; held for one look.
     serials: Arc<RwLock<BTreeMap<NodeName, BTreeSet<String>>>>,
+    /// What nodes that have several certificates have shown since somebody asked.
+    shown: Arc<Mutex<BTreeMap<NodeName, String>>>,
 }
 
 impl Roll {
@@ -24,9 +27,33 @@ impl Roll {
         let serials: BTreeSet<_> = serials.into_iter().map(digits).collect();
         let mut all = self.serials.write().unwrap_or_else(PoisonError::into_inner);
         if serials.is_empty() {
+            self.take_shown(node);
             all.remove(node);
         } else {
             all.insert(node.clone(), serials);
+        }
+    }
+
+    /// The node, and its serial number, of a certificate that is on the roll.
+    pub fn recognize(&self, shown: &CertificateSubject) -> Option<(NodeName, String)> {
+        let is_nodes = shown.unit == "node" && self.knows(&shown.common_name, &shown.serial);
+        let node = shown.common_name.parse().ok().filter(|_| is_nodes)?;
+        Some((node, digits(&hex(&shown.serial))))
+    }
+
+    /// The certificate that a node has connected with, if it has several and this was not asked
+    /// before.
+    pub fn take_shown(&self, node: &NodeName) -> Option<String> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).remove(node)
+    }
+
+    /// Notes what a node with several certificates shows.
+    fn note(&self, node: &str, serial: &[u8]) {
+        let Ok(node) = node.parse::<NodeName>() else { return };
+        let all = self.serials.read().unwrap_or_else(PoisonError::into_inner);
+        if all.get(&node).is_some_and(|serials| serials.len() > 1) {
+            let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+            shown.insert(node, digits(&hex(serial)));
         }
     }
 
@@ -42,7 +69,10 @@ impl Authenticator for Roll {
         let principal = CertificateAuthenticator.authenticate(credentials)?;
         let shown = credentials.certificate.filter(|_| principal.role == Role::Node);
         match shown {
-            Some(shown) if self.knows(&principal.name, &shown.serial) => Ok(principal),
+            Some(shown) if self.knows(&principal.name, &shown.serial) => {
+                self.note(&principal.name, &shown.serial);
+                Ok(principal)
+            }
             Some(_) | None => Err(AuthError::NotAuthorized),
         }
     }
@@ -55,8 +85,6 @@ fn digits(serial: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use gnomon_broker::CertificateSubject;
-
     use super::*;
 
     fn shows(roll: &Roll, unit: &str, serial: &[u8]) -> bool {

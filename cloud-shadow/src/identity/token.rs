@@ -1,7 +1,8 @@
-//! Secrets that a caller shows: the operator's token and the join tokens of nodes.
+//! Secrets that a caller shows: the owner's token, tokens of the API, and join tokens of nodes.
 
 use std::fmt;
 
+use ring::hmac;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
@@ -55,26 +56,65 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// A fresh join token: its text for the operator, its fingerprint for the store.
-pub struct JoinToken {
-    /// What the node will show.
-    pub text: String,
-    /// What the cloud remembers.
-    pub hash: TokenHash,
-}
+/// Makes fingerprints that nobody can make who has only the store: it is kept beside it.
+#[derive(Clone)]
+pub struct TokenKey(hmac::Key);
 
-impl JoinToken {
-    /// Makes a token that nobody can guess.
-    pub fn random() -> Self {
-        let text = random_text();
-        Self { hash: TokenHash::of(&text), text }
+impl TokenKey {
+    /// A key from a random text.
+    pub fn new(text: &str) -> Self {
+        Self(hmac::Key::new(hmac::HMAC_SHA256, text.trim().as_bytes()))
+    }
+
+    /// The fingerprint of a token.
+    pub fn hash(&self, token: &str) -> TokenHash {
+        let tag = hmac::sign(&self.0, token.as_bytes());
+        let mut hash = [0; 32];
+        hash.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
+        TokenHash(hash)
     }
 }
 
-impl fmt::Debug for JoinToken {
+impl fmt::Debug for TokenKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("JoinToken")
+        f.write_str("TokenKey")
     }
+}
+
+/// A fresh secret: its text for whoever will show it, never for the store.
+pub struct Secret(String);
+
+impl Secret {
+    /// A token for the API that nobody can guess.
+    pub fn api() -> Self {
+        Self(format!("gnt_{}", random_text()))
+    }
+
+    /// A token to join with; it also says by which authority the cloud is to be known.
+    pub fn join(authority_fingerprint: &str) -> Self {
+        Self(format!("gnj_{}.{authority_fingerprint}", random_text()))
+    }
+
+    /// The text.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// An id for a token: what it is called, and digits that make it the only one.
+pub fn token_id(name: &str) -> String {
+    format!("{name}-{}", hex(&rand::random::<[u8; 4]>()))
+}
+
+/// An id that follows from a text: twelve hexadecimal digits.
+pub fn short_id(text: &str) -> String {
+    hex(Sha256::digest(text.as_bytes()).get(..6).unwrap_or_default())
 }
 
 /// 256 random bits as text.

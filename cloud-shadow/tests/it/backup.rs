@@ -49,7 +49,7 @@ async fn a_restored_cloud_heals_its_sites_and_loses_nothing_that_they_report() {
     cloud.api.eventually(NODE, is_in_sync).await;
 
     let report = said(&backup(cloud.dir.path(), &file).await);
-    assert_eq!((&report["online"], &report["files"]), (&json!(true), &json!(5)));
+    assert_eq!((&report["online"], &report["files"]), (&json!(true), &json!(6)));
     let epoch = cloud.api.get(NODE).await["down"]["epoch"].take();
 
     cloud.api.patch(SHADOW, &json!({ "rate": 2 })).await;

@@ -65,8 +65,15 @@ impl Cloud {
 
 impl Api {
     pub(crate) fn new(base: &str, data: &Path) -> Self {
+        // The one TLS stack of the process; a second test finds it there.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let token = std::fs::read_to_string(data.join("admin-token")).unwrap().trim().to_owned();
         Self { client: Client::new(), base: base.to_owned(), token }
+    }
+
+    /// The same, with another token.
+    pub(crate) fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
     }
 
     pub(crate) fn base(&self) -> &str {

@@ -1,6 +1,8 @@
 //! The cloud from outside: real ports, a real store, real processes.
 
 #[cfg(test)]
+mod access;
+#[cfg(test)]
 mod api;
 #[cfg(test)]
 mod backup;

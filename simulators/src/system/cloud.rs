@@ -63,7 +63,7 @@ impl Cloud {
             sessions: 0,
         };
         for site in 0..sites {
-            let action = Action::PutNode { labels: std::collections::BTreeMap::new() };
+            let action = Action::put_node();
             cloud.tell(super::site::name(site), action);
         }
         cloud.decide(0);

@@ -47,7 +47,7 @@ async fn start_cloud(stage: &mut Stage) -> anyhow::Result<String> {
     };
     let (http, broker) = (text("http")?, text("mqtt")?);
     let token = read_token(&stage.token_file())?;
-    stage.client = Some(Client::new(&format!("http://{http}"), Some(token))?);
+    stage.client = Some(Client::new(&format!("http://{http}"), Some(token), None)?);
     stage.back.screen.say(&format!("cloud: http://{http}, MQTT over TLS at {broker}"));
     Ok(broker)
 }
@@ -65,7 +65,8 @@ async fn start_links(stage: &mut Stage, broker: &str) -> anyhow::Result<()> {
 /// Creates the node, makes a token, lets the site enrol with it and starts its agent.
 async fn join(stage: &mut Stage, site: &Site) -> anyhow::Result<()> {
     let client = stage.client()?.clone();
-    client.put_node(&site.node, &BTreeMap::from([("demo".into(), site.label.into())])).await?;
+    let labels = BTreeMap::from([("demo".into(), site.label.into())]);
+    client.put_node(&site.node, &labels, None, None).await?;
     let token = client.join_token(&site.node, TOKEN_LIFE).await?.token;
     let mut command = Command::new(&stage.binaries.edge);
     command.args(["join", client.server(), "--token", &token]).arg("--data").arg(&site.data);

@@ -313,7 +313,8 @@ fn rest_hears_its_refusals_alone_and_its_updates_are_told_to_all() {
 fn certificates_come_and_go_and_run_out() {
     let mut bench = Bench { now: 10, ..Bench::default() };
     let certify = |n: u64| {
-        let certificate = CertificateRecord { serial: format!("{n:x}"), not_after_s: 10 + n };
+        let certificate =
+            CertificateRecord { serial: format!("{n:x}"), not_after_s: 10 + n, replaces: None };
         Order::Certify("t".parse().unwrap(), certificate)
     };
     for n in 1..=8 {

@@ -58,7 +58,7 @@ async fn every_version_is_there_with_its_author_also_after_a_restart() {
 #[tokio::test]
 async fn the_number_of_versions_is_bounded_in_the_answer_and_in_the_store() {
     let bench = Bench::start(MemoryStore::new(), config(10)).await;
-    bench.act(Action::PutNode { labels: BTreeMap::new() }).await.unwrap();
+    bench.act(Action::put_node()).await.unwrap();
     for n in 0..100 {
         bench.put(&format!("{{\"n\":{n}}}")).await.unwrap();
     }

@@ -97,7 +97,7 @@ fn size(notice: &Notice) -> usize {
             let after = change.view.half(change.half);
             BASE + after.map_or(0, |half| of_object(half.document.as_object()))
         }
-        Notice::Node(_) | Notice::NodeDeleted(_) => BASE,
+        Notice::Node(_) | Notice::NodeDeleted(..) => BASE,
     }
 }
 
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     fn notice(n: u32) -> Notice {
-        Notice::NodeDeleted(format!("site-{n}").parse().unwrap())
+        Notice::NodeDeleted(format!("site-{n}").parse().unwrap(), Arc::default())
     }
 
     fn missed(recent: &Recent, position: Position) -> Option<usize> {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use gnomon_schemas::id::PoolName;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -12,6 +13,10 @@ use crate::domain::NodeView;
 #[schema(as = Node)]
 pub(in crate::http) struct NodeJson<'a> {
     name: &'a str,
+    /// Whose it is.
+    tenant: &'a str,
+    /// The group that it is in.
+    pool: Option<&'a str>,
     labels: &'a BTreeMap<String, String>,
     /// Whether it is connected.
     online: bool,
@@ -68,7 +73,9 @@ impl<'a> From<&'a NodeView> for NodeJson<'a> {
         let (down, up) = (&view.down, &view.up);
         Self {
             name: view.name.as_str(),
-            labels: &view.labels,
+            tenant: view.home.tenant.as_str(),
+            pool: view.home.pool.as_ref().map(PoolName::as_str),
+            labels: &view.home.labels,
             online: view.presence.online,
             since_ms: view.presence.since_ms,
             last_seen_ms: view.presence.last_seen_ms,
