@@ -3,12 +3,15 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex as Lock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
-use crate::access::{ACCESS, Book, BookRefusal, Edit, Grant};
-use crate::clock;
+use crate::access::{
+    ACCESS, Asker, Book, BookRefusal, Edit, Grant, Limiter, RateLimits, TooMuch,
+};
+use crate::clock::{self, Clock};
 use crate::core::{CoreHandle, Deed, Refusal};
 use crate::domain::Author;
 use crate::identity::{AdminToken, TokenHash, TokenKey};
@@ -32,6 +35,11 @@ struct Inner {
     turn: Arc<Mutex<()>>,
     core: CoreHandle,
     refusal_noted_s: AtomicU64,
+    clock: Clock,
+    // A lock, because every request counts; held for one look.
+    limiter: Lock<Limiter>,
+    /// Changes when a token is revoked.
+    revoked: watch::Sender<()>,
 }
 
 /// Somebody whose token was recognized.
@@ -43,6 +51,17 @@ pub struct Principal {
     pub grant: Grant,
     /// Whether it is a command of this machine, which copies the store and nothing else.
     pub is_local: bool,
+    /// The id of its token, if that is one of the book.
+    pub token: Option<String>,
+}
+
+impl Principal {
+    /// As whom it is counted; `None`: whoever may everything is not held up, since it could lift
+    /// the limits anyway.
+    pub fn asker(&self) -> Option<Asker> {
+        let token = self.token.as_ref().filter(|_| self.grant != Grant::owner());
+        token.map(|id| Asker::Token(id.clone()))
+    }
 }
 
 /// Why the book could not be read.
@@ -80,10 +99,46 @@ impl Gate {
         owner: Option<AdminToken>,
         local: AdminToken,
         core: CoreHandle,
+        rates: RateLimits,
     ) -> Self {
-        let (book, turn) = (RwLock::new(book), Arc::new(Mutex::new(())));
-        let refusal_noted_s = AtomicU64::new(0);
-        Self(Arc::new(Inner { key, owner, local, book, turn, core, refusal_noted_s }))
+        Self(Arc::new(Inner {
+            key,
+            owner,
+            local,
+            book: RwLock::new(book),
+            turn: Arc::new(Mutex::new(())),
+            core,
+            refusal_noted_s: AtomicU64::new(0),
+            clock: Clock::start(),
+            limiter: Lock::new(Limiter::new(rates)),
+            revoked: watch::Sender::new(()),
+        }))
+    }
+
+    /// Counts a request of somebody, and refuses it where that is too much.
+    pub fn count(&self, asker: &Asker) -> Result<(), TooMuch> {
+        let now = self.0.clock.now().moment;
+        self.0.limiter.lock().unwrap_or_else(PoisonError::into_inner).ask(asker, now)
+    }
+
+    /// Counts what a request of somebody has brought.
+    pub fn count_bytes(&self, asker: &Asker, bytes: usize) {
+        let (now, bytes) = (self.0.clock.now().moment, u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.0.limiter.lock().unwrap_or_else(PoisonError::into_inner).spend(asker, now, bytes);
+    }
+
+    /// Returns when a token is good for nothing any more: revoked, or out of date.
+    pub async fn until_void(self, token: Option<String>) {
+        /// So that a clock that was set is followed.
+        const LONGEST: Duration = Duration::from_mins(1);
+        let Some(id) = token else { return std::future::pending().await };
+        let mut revoked = self.0.revoked.subscribe();
+        loop {
+            revoked.borrow_and_update();
+            let Some(left) = self.book().left_of(&id, clock::unix_ms()) else { return };
+            let wait = Duration::from_millis(left).min(LONGEST);
+            drop(tokio::time::timeout(wait, revoked.changed()).await);
+        }
     }
 
     /// Whether a refusal may go into the audit log: at most one a second, so that nobody who may
@@ -109,6 +164,7 @@ impl Gate {
             author: Author::new(name),
             grant: Grant::owner(),
             is_local,
+            token: None,
         };
         if self.0.owner.as_ref().is_some_and(|owner| owner.is(token)) {
             return Some(owner("admin", false));
@@ -125,9 +181,9 @@ impl Gate {
         };
         let author = Author::new(&format!("token/{}", found.id)).within(&found.grant.scope);
         if is_first {
-            drop(tokio::spawn(self.clone().note_use(found.id)));
+            drop(tokio::spawn(self.clone().note_use(found.id.clone())));
         }
-        Some(Principal { author, grant: found.grant, is_local: false })
+        Some(Principal { author, grant: found.grant, is_local: false, token: Some(found.id) })
     }
 
     /// Notes that a token was used, so that those that nobody uses can be told.
@@ -193,7 +249,12 @@ impl Gate {
     }
 
     fn apply(&self, edits: Vec<Edit>) {
+        let takes_away = edits.iter().any(|edit| matches!(edit, Edit::NoToken(_)));
         let mut book = self.0.book.write().unwrap_or_else(PoisonError::into_inner);
         edits.into_iter().for_each(|edit| book.apply(edit));
+        drop(book);
+        if takes_away {
+            self.0.revoked.send_replace(());
+        }
     }
 }

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::Book;
+use crate::access::{Book, RateLimits};
 use crate::aws::domain::{CERTIFICATES, ReadThingError, certificate_of};
 use crate::aws::{self, AccessKeys, AccessKeysError, ThingRoll};
 use crate::clock::{self, Clock};
@@ -141,6 +141,7 @@ impl Server {
         let mut registry = Registry::default();
         let metrics = Metrics::default();
         metrics.register(&mut registry);
+        let throttled = metrics.throttled();
         broker.register(&mut registry);
 
         let (requests, thing_link) = aws::mqtt::attach(&broker, things);
@@ -152,12 +153,13 @@ impl Server {
         let things = tokio::spawn(asking);
         let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics));
         let stop = CancellationToken::new();
-        let gate = open_gate(&identity, book, core.handle())?;
+        let gate = open_gate(&identity, book, core.handle(), config.rates)?;
         let api = Api {
             core: core.handle(),
             gate,
             identity,
             keys: Arc::new(keys),
+            throttled,
             metrics: Arc::new(registry),
             https: https_addr.map(|addr| config.reached_at(addr)),
             roll,
@@ -232,11 +234,16 @@ async fn open_book(store: &Arc<dyn Store>) -> Result<Book, ServeError> {
 
 /// The owner's token is in a file, unless `init` made one that is nowhere but with its holder; so
 /// whoever revokes the last one, or lost it, finds a new one there after a start.
-fn open_gate(identity: &Identity, book: Book, core: CoreHandle) -> Result<Gate, ServeError> {
+fn open_gate(
+    identity: &Identity,
+    book: Book,
+    core: CoreHandle,
+    rates: RateLimits,
+) -> Result<Gate, ServeError> {
     let has_owner = book.has_owner(clock::unix_ms()) && !identity.has_owner_token();
     let owner = if has_owner { None } else { Some(identity.owner_token()?) };
     let local = identity.local_token()?;
-    Ok(Gate::new(book, identity.token_key.clone(), owner, local, core))
+    Ok(Gate::new(book, identity.token_key.clone(), owner, local, core, rates))
 }
 
 async fn join(what: &str, task: JoinHandle<()>) {

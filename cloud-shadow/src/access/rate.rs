@@ -30,6 +30,13 @@ impl Rate {
         Self { per_second: at_least_one(per_second), burst: at_least_one(burst) }
     }
 
+    /// So many KiB of bodies in a second, and eight times that at once, but no less than the
+    /// largest body.
+    pub fn of_bodies(kib_per_second: NonZeroU32) -> Self {
+        let per_second = kib_per_second.get().saturating_mul(1024);
+        Self::new(per_second, per_second.saturating_mul(8).max(LARGEST_BODY))
+    }
+
     /// How long it takes until so many more may be asked for, in nanoseconds.
     fn nanos(self, count: u64) -> u64 {
         count.saturating_mul(SECOND) / u64::from(self.per_second.get())
@@ -51,7 +58,7 @@ impl Default for RateLimits {
     fn default() -> Self {
         Self {
             requests: Rate::new(2000, 10_000),
-            bytes: Rate::new(8 << 20, 64 << 20),
+            bytes: Rate::of_bodies(NonZeroU32::new(8192).unwrap_or(NonZeroU32::MIN)),
             strangers: Rate::new(500, 2000),
         }
     }
@@ -140,6 +147,7 @@ impl Limiter {
     }
 }
 
+const LARGEST_BODY: u32 = 1 << 20;
 const SECOND: u64 = 1_000_000_000;
 /// The most who are told apart.
 const ASKERS: usize = 16_384;
