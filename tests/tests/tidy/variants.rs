@@ -3,14 +3,21 @@
 
 use crate::{files, report, root};
 
-/// The lines that a patch expects next to each other, hunk by hunk.
-fn expected(patch: &str) -> Vec<Vec<&str>> {
-    let mut hunks: Vec<Vec<&str>> = Vec::new();
+/// What a hunk of a patch expects: a file, and lines that stand next to each other in it.
+type Hunk<'a> = (&'a str, Vec<&'a str>);
+
+fn hunks(patch: &str) -> Vec<Hunk<'_>> {
+    let (mut file, mut hunks): (_, Vec<Hunk<'_>>) = ("", Vec::new());
     for line in patch.lines() {
-        match (line.strip_prefix([' ', '-']), hunks.last_mut()) {
-            _ if line.starts_with("@@ ") => hunks.push(Vec::new()),
-            (Some(old), Some(hunk)) => hunk.push(old),
-            _ => {}
+        if let Some(next) = line.strip_prefix("--- a/") {
+            file = next;
+        } else if line.starts_with("@@ ") {
+            hunks.push((file, Vec::new()));
+        } else if let (Some(old), Some((of, lines))) =
+            (line.strip_prefix([' ', '-']), hunks.last_mut())
+            && *of == file
+        {
+            lines.push(old);
         }
     }
     hunks
@@ -18,14 +25,16 @@ fn expected(patch: &str) -> Vec<Vec<&str>> {
 
 /// Why a patch does not apply, if it does not.
 fn misfit(path: &str, patch: &str) -> Option<String> {
-    let target = patch.lines().find_map(|line| line.strip_prefix("--- a/"));
-    let Some(target) = target else { return Some(format!("{path} names no file")) };
-    let text = std::fs::read_to_string(root().join(target)).unwrap_or_default();
-    let lines: Vec<_> = text.lines().collect();
-    let hunks = expected(patch);
-    let is_there = |hunk: &Vec<&str>| lines.windows(hunk.len()).any(|window| window == hunk);
-    let fits = !hunks.is_empty() && hunks.iter().all(|hunk| !hunk.is_empty() && is_there(hunk));
-    (!fits).then(|| format!("{path} does not fit {target}"))
+    let hunks = hunks(patch);
+    if hunks.is_empty() {
+        return Some(format!("{path} changes nothing"));
+    }
+    let misfit = hunks.into_iter().find(|(file, wanted)| {
+        let text = std::fs::read_to_string(root().join(file)).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        wanted.is_empty() || !lines.windows(wanted.len()).any(|window| window == wanted)
+    });
+    misfit.map(|(file, _)| format!("{path} does not fit {file}"))
 }
 
 #[test]
