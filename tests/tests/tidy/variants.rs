@@ -32,7 +32,7 @@ fn misfit(path: &str, patch: &str) -> Option<String> {
     let misfit = hunks.into_iter().find(|(file, wanted)| {
         let text = std::fs::read_to_string(root().join(file)).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
-        wanted.is_empty() || !lines.windows(wanted.len()).any(|window| window == wanted)
+        wanted.is_empty() || !lines.windows(wanted.len()).any(|window| window == wanted.as_slice())
     });
     misfit.map(|(file, _)| format!("{path} does not fit {file}"))
 }
