@@ -15,6 +15,8 @@ mod enrolment;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod letting_in;
+#[cfg(test)]
 mod many;
 #[cfg(test)]
 mod past;
@@ -26,5 +28,9 @@ mod races;
 mod rogue;
 #[cfg(test)]
 mod site;
+#[cfg(test)]
+mod setup;
+#[cfg(test)]
+mod throttle;
 #[cfg(test)]
 mod watching;

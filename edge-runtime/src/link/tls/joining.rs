@@ -17,7 +17,7 @@ use super::{NamedVerifier, TlsError, certificates};
 use crate::link::clock::Clock;
 
 /// The name in every cloud's own certificate.
-pub const CLOUD: &str = "gnomon-cloud";
+const CLOUD: &str = "gnomon-cloud";
 
 /// The SHA-256 of an authority's certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
