@@ -70,6 +70,8 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
             return Err(ServerUrlError::Scheme { server: server.to_owned() });
         }
+        // The one TLS stack of the program; a second client finds it there, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let mut builder = reqwest::Client::builder();
         if let Some(ca) = ca {
             let roots = reqwest::Certificate::from_pem_bundle(ca).map_err(ServerUrlError::Ca)?;

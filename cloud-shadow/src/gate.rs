@@ -1,6 +1,7 @@
 //! Who calls, by the token that is shown; and the one way to change the book of tokens, so that it
 //! says in memory what the store says. Decides nothing: [`crate::access`] does.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex as Lock, PoisonError, RwLock, RwLockReadGuard};
@@ -40,6 +41,24 @@ struct Inner {
     limiter: Lock<Limiter>,
     /// Changes when a token is revoked.
     revoked: watch::Sender<()>,
+    /// How many streams each has open, and may have. A lock, held for one look.
+    streams: Lock<BTreeMap<Asker, usize>>,
+    most_streams: usize,
+}
+
+/// One of the streams that a caller has open, until this is dropped.
+#[derive(Debug)]
+pub struct Place(Option<(Gate, Asker)>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((gate, asker)) = self.0.take() else { return };
+        let mut streams = gate.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        match streams.get_mut(&asker) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) | None => drop(streams.remove(&asker)),
+        }
+    }
 }
 
 /// Somebody whose token was recognized.
@@ -100,6 +119,7 @@ impl Gate {
         local: AdminToken,
         core: CoreHandle,
         rates: RateLimits,
+        most_streams: usize,
     ) -> Self {
         Self(Arc::new(Inner {
             key,
@@ -112,6 +132,8 @@ impl Gate {
             clock: Clock::start(),
             limiter: Lock::new(Limiter::new(rates)),
             revoked: watch::Sender::new(()),
+            streams: Lock::default(),
+            most_streams,
         }))
     }
 
@@ -125,6 +147,18 @@ impl Gate {
     pub fn count_bytes(&self, asker: &Asker, bytes: usize) {
         let (now, bytes) = (self.0.clock.now().moment, u64::try_from(bytes).unwrap_or(u64::MAX));
         self.0.limiter.lock().unwrap_or_else(PoisonError::into_inner).spend(asker, now, bytes);
+    }
+
+    /// Counts a stream of somebody; `None`: it has as many as it may.
+    pub fn open_stream(&self, asker: Option<Asker>) -> Option<Place> {
+        let Some(asker) = asker else { return Some(Place(None)) };
+        let mut streams = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = streams.entry(asker.clone()).or_default();
+        if *count >= self.0.most_streams {
+            return None;
+        }
+        *count += 1;
+        Some(Place(Some((self.clone(), asker))))
     }
 
     /// Returns when a token is good for nothing any more: revoked, or out of date.

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-use crate::access::{Book, RateLimits};
+use crate::access::Book;
 use crate::aws::domain::{CERTIFICATES, ReadThingError, certificate_of};
 use crate::aws::{self, AccessKeys, AccessKeysError, ThingRoll};
 use crate::clock::{self, Clock};
@@ -153,7 +153,7 @@ impl Server {
         let things = tokio::spawn(asking);
         let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics));
         let stop = CancellationToken::new();
-        let gate = open_gate(&identity, book, core.handle(), config.rates)?;
+        let gate = open_gate(&identity, book, core.handle(), &config)?;
         let api = Api {
             core: core.handle(),
             gate,
@@ -238,12 +238,15 @@ fn open_gate(
     identity: &Identity,
     book: Book,
     core: CoreHandle,
-    rates: RateLimits,
+    config: &Config,
 ) -> Result<Gate, ServeError> {
     let has_owner = book.has_owner(clock::unix_ms()) && !identity.has_owner_token();
     let owner = if has_owner { None } else { Some(identity.owner_token()?) };
     let local = identity.local_token()?;
-    Ok(Gate::new(book, identity.token_key.clone(), owner, local, core, rates))
+    // No caller takes all the streams that there are.
+    let most_streams = (config.core.watchers / 10).max(1);
+    let key = identity.token_key.clone();
+    Ok(Gate::new(book, key, owner, local, core, config.rates, most_streams))
 }
 
 async fn join(what: &str, task: JoinHandle<()>) {

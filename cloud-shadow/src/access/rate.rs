@@ -46,7 +46,7 @@ impl Rate {
 /// What everyone may ask for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimits {
-    /// Requests of one token, one node or one access key.
+    /// Requests of one token or one access key.
     pub requests: Rate,
     /// Bytes of bodies of the same.
     pub bytes: Rate,
@@ -131,8 +131,13 @@ impl Limiter {
     /// Somebody makes a request.
     pub fn ask(&mut self, asker: &Asker, now: Moment) -> Result<(), TooMuch> {
         let RateLimits { requests, bytes, strangers } = self.limits;
-        if asker.is_stranger() {
-            return self.requests.take(asker, strangers, now, 1);
+        match asker {
+            Asker::Stranger(_) | Asker::Crowd => {
+                return self.requests.take(asker, strangers, now, 1);
+            }
+            // It has one reason to ask in months, and each time is remembered in the audit log.
+            Asker::Node(_) => return self.requests.take(asker, NODES, now, NODE_COST),
+            Asker::Token(_) | Asker::Key(_) => {}
         }
         // The bytes of the requests before, which were not known when those began.
         self.bytes.take(asker, bytes, now, 0)?;
@@ -148,6 +153,9 @@ impl Limiter {
 }
 
 const LARGEST_BODY: u32 = 1 << 20;
+/// A node may ask ten times at once, and then every half minute.
+const NODES: Rate = Rate::new(1, 300);
+const NODE_COST: u64 = 30;
 const SECOND: u64 = 1_000_000_000;
 /// The most who are told apart.
 const ASKERS: usize = 16_384;

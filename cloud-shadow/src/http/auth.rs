@@ -91,9 +91,14 @@ impl<S: Send + Sync> FromRequestParts<S> for Within {
     }
 }
 
-/// The token that the caller has shown; `None`: one that is not in the book.
+/// The token that the caller has shown.
 #[derive(Debug, Clone)]
-pub(super) struct Shown(pub(super) Option<String>);
+pub(super) struct Shown {
+    /// Its id; `None`: it is not in the book.
+    pub(super) token: Option<String>,
+    /// As whom it is counted, if at all.
+    pub(super) asker: Option<Asker>,
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for Shown {
     type Rejection = ApiError;
@@ -165,7 +170,7 @@ async fn admit(
     let Principal { author, grant, token, .. } = principal;
     request.extensions_mut().insert(Caller(author));
     request.extensions_mut().insert(Granted(grant));
-    request.extensions_mut().insert(Shown(token));
+    request.extensions_mut().insert(Shown { token, asker: asker.clone() });
     Ok(asker)
 }
 

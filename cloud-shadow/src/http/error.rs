@@ -115,6 +115,13 @@ impl ApiError {
         Self { retry_after_s: Some(wait_s), ..refused.with(detail) }
     }
 
+    /// The caller has as many streams open as it may.
+    pub(super) fn too_many_streams() -> Self {
+        let message = "this token has as many watch streams open as one may; close some, or name \
+                       several nodes in one";
+        Self::new(StatusCode::CONFLICT, "limit_reached", message)
+    }
+
     /// No resource has this path.
     pub(super) fn not_found(path: &str) -> Self {
         let path = brief(path);

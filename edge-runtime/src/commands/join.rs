@@ -36,7 +36,7 @@ pub(crate) struct JoinArgs {
     #[arg(long, env = "GNOMON_JOIN_NODE", value_name = "NAME")]
     node: Option<NodeName>,
     /// The authority that vouches for the cloud, in PEM, if not the one of the join token.
-    #[arg(long, env = "GNOMON_CA", value_name = "FILE", conflicts_with = "ca_sha256")]
+    #[arg(long, env = "GNOMON_CA", value_name = "FILE")]
     ca: Option<PathBuf>,
     /// The SHA-256 of the cloud's ca.pem, in hexadecimal, if no join token holds it.
     #[arg(long, value_name = "HEX")]
@@ -108,6 +108,9 @@ fn key(args: &JoinArgs, data: &Path) -> Result<NewKey> {
 
 /// How the cloud is known over TLS.
 fn trust(args: &JoinArgs) -> Result<Trust> {
+    if let Some(fingerprint) = args.ca_sha256 {
+        return Ok(Trust::Fingerprint(fingerprint));
+    }
     if let Some(file) = &args.ca {
         let pem = std::fs::read_to_string(file);
         return Ok(Trust::Authorities(pem.with_context(|| format!("reading {}", file.display()))?));
