@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, watch};
 
-use crate::access::{
-    ACCESS, Asker, Book, BookRefusal, Edit, Grant, Limiter, RateLimits, TooMuch,
-};
+use crate::access::{ACCESS, Asker, Book, BookRefusal, Edit, Grant, Limiter, RateLimits, TooMuch};
 use crate::clock::{self, Clock};
 use crate::core::{CoreHandle, Deed, Refusal};
 use crate::domain::Author;

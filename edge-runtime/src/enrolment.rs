@@ -197,7 +197,8 @@ mod tests {
         assert_eq!(url("https://cloud.example"), Ok("https://cloud.example:443".to_owned()));
         assert_eq!(url("http://10.0.0.1:7780/"), Ok("http://10.0.0.1:7780".to_owned()));
         assert_eq!(url("https://a:1/gnomon/"), Ok("https://a:1/gnomon".to_owned()));
-        for bad in ["", "cloud:1", "ftp://a", "https://", "http://a:x", "http://a/b c", "http://[::1]:1"]
+        for bad in
+            ["", "cloud:1", "ftp://a", "https://", "http://a:x", "http://a/b c", "http://[::1]:1"]
         {
             assert!(url(bad).is_err(), "{bad:?} was accepted");
         }
@@ -218,7 +219,8 @@ mod tests {
         };
         let waiting = r#"{"pending":"a1","key_sha256":"00","retry_after_s":9}"#;
         assert!(matches!(called(202, waiting), Ok(Reply::Waiting(Pending { .. }))));
-        let old = r#"{"node":"a","certificate_pem":"","ca_pem":"","mqtt":["h:1"],"server_name":"s"}"#;
+        let old =
+            r#"{"node":"a","certificate_pem":"","ca_pem":"","mqtt":["h:1"],"server_name":"s"}"#;
         let Ok(Reply::Enrolled(answer)) = called(201, old) else { panic!("it is an answer") };
         assert_eq!(answer.https, None, "a cloud of before HTTPS");
         let no = r#"{"error":{"code":"too_many_requests","message":"later"}}"#;

@@ -277,7 +277,8 @@ mod tests {
         let cut_after = |steps: usize| {
             old.save(dir.path()).unwrap();
             let text = format!("{}{}", new.key_pem, new.certificate_pem);
-            let writes = [(RENEWED, &text), (KEY, &new.key_pem), (CERTIFICATE, &new.certificate_pem)];
+            let writes =
+                [(RENEWED, &text), (KEY, &new.key_pem), (CERTIFICATE, &new.certificate_pem)];
             for (name, text) in writes.into_iter().take(steps) {
                 replace(dir.path(), &dir.path().join(name), text, 0o600).unwrap();
             }

@@ -135,7 +135,8 @@ fn about(id: &str, more: &Value) -> Value {
 }
 
 async fn tokens() -> Json<Value> {
-    let ci = about("ci-5f0c1e2a", &json!({"role": "publisher", "created_ms": 1, "last_used_ms": null}));
+    let ci =
+        about("ci-5f0c1e2a", &json!({"role": "publisher", "created_ms": 1, "last_used_ms": null}));
     let mut all = about("boss-00000001", &json!({"role": "admin", "expires_ms": 1}));
     all["tenant"] = Value::Null;
     all["labels"] = json!({});
@@ -194,7 +195,8 @@ async fn audit(uri: axum::http::Uri, State(content): State<Shared>) -> Response 
     let busy = &mut content.lock().unwrap().busy;
     if *busy > 0 {
         *busy -= 1;
-        let refusal = refuse(429, "too_many_requests", "this is more than one may ask for", &Value::Null);
+        let refusal =
+            refuse(429, "too_many_requests", "this is more than one may ask for", &Value::Null);
         return ([(header::RETRY_AFTER, "1")], refusal).into_response();
     }
     let (number, next) = if query.contains("before=2") { (1, Value::Null) } else { (2, json!(2)) };

@@ -171,13 +171,7 @@ struct Buckets {
 
 impl Buckets {
     /// Takes so many out of the bucket, if it has them.
-    fn take(
-        &mut self,
-        asker: &Asker,
-        rate: Rate,
-        now: Moment,
-        count: u64,
-    ) -> Result<(), TooMuch> {
+    fn take(&mut self, asker: &Asker, rate: Rate, now: Moment, count: u64) -> Result<(), TooMuch> {
         let now = nanos(now);
         let asker = self.told_apart(asker, now);
         let full_at = self.full_at.get(asker).copied().unwrap_or(now).max(now);
@@ -288,7 +282,10 @@ mod tests {
         assert!(limiter.ask(&known, at(0)).is_ok());
         for number in 0..200_000_u32 {
             let asker = Asker::stranger(IpAddr::V4(number.into()));
-            assert!(limiter.ask(&asker, at(0)).is_ok() || usize::try_from(number).unwrap() >= ASKERS - 1);
+            assert!(
+                limiter.ask(&asker, at(0)).is_ok()
+                    || usize::try_from(number).unwrap() >= ASKERS - 1
+            );
         }
         assert!(limiter.requests.full_at.len() <= ASKERS + 1);
         assert!(limiter.ask(&known, at(1000)).is_ok(), "it has its own bucket");

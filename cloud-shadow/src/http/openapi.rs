@@ -118,7 +118,10 @@ const REFUSALS: [(u16, &str); 14] = [
     (412, "A condition does not hold: `version_conflict`, `field_conflict`"),
     (413, "The body or the document is too large: `too_large`"),
     (415, "The body is not JSON: `unsupported_media_type`"),
-    (429, "The caller asks for too much; the header Retry-After says when not: `too_many_requests`"),
+    (
+        429,
+        "The caller asks for too much; the header Retry-After says when not: `too_many_requests`",
+    ),
     (431, "The headers are too large; without a body"),
     (500, "A fault: `store_failed`, `internal`"),
     (503, "The cloud is stopping: `stopping`"),

@@ -53,7 +53,8 @@ async fn every_route_is_for_its_role_and_those_above_and_for_nobody_without_a_to
         clients.insert(role, token(&cloud.api, &about).await.0);
     }
     for (method, path, needed) in described() {
-        let Some(needed) = needed else { continue };
+        // Over plain HTTP the metrics are open; letting_in.rs asks for them over HTTPS.
+        let Some(needed) = needed.filter(|_| path != "/metrics") else { continue };
         let path = named(&path, "nobody");
         let rank = |role: &str| ROLES.iter().position(|known| *known == role).unwrap();
         for (role, api) in &clients {
@@ -384,7 +385,8 @@ async fn a_tenant_reaches_no_thing_since_things_are_of_the_whole_cloud() {
         assert!(!response.text().await.unwrap().contains("umbra"), "{method} {path}");
     }
     let shadow = cloud.api.get(path).await;
-    assert_eq!((&shadow["version"], &shadow["state"]), (&json!(1), &body["state"]));
+    assert_eq!(shadow["version"], 1);
+    assert_eq!(shadow["state"]["desired"], body["state"]["desired"]);
     cloud.stop().await;
 }
 

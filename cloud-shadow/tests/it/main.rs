@@ -27,9 +27,9 @@ mod races;
 #[cfg(test)]
 mod rogue;
 #[cfg(test)]
-mod site;
-#[cfg(test)]
 mod setup;
+#[cfg(test)]
+mod site;
 #[cfg(test)]
 mod throttle;
 #[cfg(test)]

@@ -178,11 +178,14 @@ async fn enrol(args: &JoinArgs, csr_pem: &str) -> Result<Enrolled> {
                     say_waiting(&pending);
                     told = Some(pending);
                 }
-                let left = args.wait.map(|most| Duration::from_secs(most).checked_sub(began.elapsed()));
+                let left =
+                    args.wait.map(|most| Duration::from_secs(most).checked_sub(began.elapsed()));
                 match left {
                     None => pause,
                     Some(Some(left)) if !left.is_zero() => pause.min(left),
-                    Some(_) => bail!("nobody has let this node in yet; the same command goes on waiting"),
+                    Some(_) => {
+                        bail!("nobody has let this node in yet; the same command goes on waiting")
+                    }
                 }
             }
             Err(EnrolmentError::Refused { retry_after: Some(wait), message, .. })

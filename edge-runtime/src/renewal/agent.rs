@@ -73,7 +73,9 @@ impl Renewer {
     /// Renews again and again; never ends.
     pub async fn run(mut self) {
         let Some(mut renewal) = Renewal::of(&self.identity.certificate_pem) else {
-            tracing::error!("cert.pem cannot be read, so it is not renewed; join again with --force");
+            tracing::error!(
+                "cert.pem cannot be read, so it is not renewed; join again with --force"
+            );
             return std::future::pending().await;
         };
         let began = Instant::now();

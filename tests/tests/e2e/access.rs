@@ -139,7 +139,9 @@ fn an_operator_and_a_site_reach_a_new_cloud_over_https_only() {
     assert_eq!(denied.status.code(), Some(1));
     assert!(text(&denied).contains("operator"), "{}", text(&denied));
     let audit = cloud.json(&["audit"]).to_string();
-    for what in ["node.put", "node.join", "shadow.", "site-1/app/probe", "token.create", "forbidden"] {
+    for what in
+        ["node.put", "node.join", "shadow.", "site-1/app/probe", "token.create", "forbidden"]
+    {
         assert!(audit.contains(what), "{what}: {audit}");
     }
     cloud.said(&["delete", "app", "probe", "--node", "site-1"]);

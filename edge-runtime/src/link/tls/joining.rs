@@ -164,13 +164,8 @@ impl ServerCertVerifier for JoinVerifier {
         for name in &self.names {
             let (inner, clock) = (Arc::clone(&inner), Arc::clone(&self.clock));
             let verifier = NamedVerifier { inner, clock, name: name.clone() };
-            result = verifier.verify_server_cert(
-                end_entity,
-                intermediates,
-                address,
-                ocsp_response,
-                now,
-            );
+            result =
+                verifier.verify_server_cert(end_entity, intermediates, address, ocsp_response, now);
             if result.is_ok() {
                 break;
             }
