@@ -42,20 +42,22 @@ pub mod tls;
 mod tokens;
 mod watch;
 
-pub(crate) use auth::{bearer, may};
+pub(crate) use auth::{bearer, count, counted, may};
 pub(crate) use backup::BACKUP;
 pub use enroll::EnrolmentConfig;
 pub use error::ApiError;
 pub use openapi::description;
+pub(crate) use server::Peer;
 pub use server::{HttpConfig, serve};
 
-use self::auth::Permit::{self, Needs, OfANode, Open};
+use self::auth::Permit::{self, Needs, OfANode, Open, OpenHere};
 use self::auth::Permits;
 use crate::access::Action;
 use crate::aws::AccessKeys;
 use crate::core::CoreHandle;
 use crate::gate::Gate;
 use crate::identity::{Identity, Roll};
+use crate::metrics::Throttled;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -68,6 +70,8 @@ pub struct Api {
     pub identity: Arc<Identity>,
     /// With which keys clients of AWS sign.
     pub keys: Arc<AccessKeys>,
+    /// What counts requests that are too many.
+    pub throttled: Throttled,
     /// The metrics that are shown.
     pub metrics: Arc<Registry>,
     /// Where nodes reach the broker, as `host:port`.
@@ -115,7 +119,7 @@ const fn on(method: Method, permit: Permit, handler: MethodRouter<Api>) -> Opera
 fn routes() -> Vec<(&'static str, Vec<Operation>)> {
     use Action::{
         ApproveUnknown, CopyStore, ManageEnrolment, ManageNodes, ManageThings, ManageTokens, Read,
-        ReadAudit, ReadThings, WriteDesired, WriteTags,
+        ReadAudit, ReadMetrics, ReadThings, WriteDesired, WriteTags,
     };
     let (reads, deletes) = (Method::GET, Method::DELETE);
     let (puts, posts) = (Method::PUT, Method::POST);
@@ -145,7 +149,7 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
     vec![
         ("/healthz", open(get(health::alive))),
         ("/readyz", open(get(health::ready))),
-        ("/metrics", open(get(health::metrics))),
+        ("/metrics", vec![on(Method::GET, OpenHere(ReadMetrics), get(health::metrics))]),
         ("/openapi.json", open(get(openapi::document))),
         ("/v1/nodes", read(get(nodes::list))),
         ("/v1/nodes/{node}", node),

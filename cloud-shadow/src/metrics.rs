@@ -49,6 +49,23 @@ pub struct ReasonLabel {
     reason: &'static str,
 }
 
+/// Who was refused because it asked for too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CallerLabel {
+    caller: &'static str,
+}
+
+/// Counts requests that were too many; clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Throttled(Family<CallerLabel, Counter>);
+
+impl Throttled {
+    /// A request of such a caller was refused.
+    pub fn refused(&self, caller: &'static str) {
+        self.0.get_or_create(&CallerLabel { caller }).inc();
+    }
+}
+
 /// Everything that is counted.
 #[derive(Debug, Clone)]
 pub struct Metrics {
@@ -63,6 +80,7 @@ pub struct Metrics {
     online: Gauge,
     in_sync: Gauge,
     watchers: Gauge,
+    throttled: Throttled,
 }
 
 impl Default for Metrics {
@@ -78,6 +96,7 @@ impl Default for Metrics {
             online: Gauge::default(),
             in_sync: Gauge::default(),
             watchers: Gauge::default(),
+            throttled: Throttled::default(),
         }
     }
 }
@@ -102,6 +121,13 @@ impl Metrics {
         let text = "Nodes that are known to hold every desired document";
         registry.register("streams_in_sync", text, self.in_sync.clone());
         registry.register("watchers", "Open watch streams", self.watchers.clone());
+        let text = "Requests that were refused because their caller asked for too much";
+        registry.register("throttled_requests", text, self.throttled.0.clone());
+    }
+
+    /// What counts requests that were too many.
+    pub fn throttled(&self) -> Throttled {
+        self.throttled.clone()
     }
 
     /// A command was accepted.

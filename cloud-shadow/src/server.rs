@@ -10,6 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -25,7 +26,7 @@ use crate::config::{Advertise, Config};
 use crate::core::{self, Core, CoreHandle, CoreParts};
 use crate::gate::{self, Gate, OpenBookError};
 use crate::http::tls::{HttpsError, Shown};
-use crate::http::{self, Api};
+use crate::http::{self, Api, HttpConfig};
 use crate::identity::{Identity, IdentityError, Roll};
 use crate::metrics::Metrics;
 use crate::mqtt;
@@ -100,7 +101,12 @@ struct Https {
 
 impl Https {
     async fn open(config: &Config, identity: &Identity) -> Result<Option<Self>, ServeError> {
-        let Some(addr) = config.https else { return Ok(None) };
+        let Some(addr) = config.https else {
+            if config.advertise.is_some() {
+                tracing::warn!("without --https ADDR no node can renew its certificate");
+            }
+            return Ok(None);
+        };
         let shown = Arc::new(Shown::load(identity, config.https_files.clone())?);
         let tls = http::tls::config(identity, Arc::clone(&shown))?;
         let (listener, addr) = bind(addr).await?;
@@ -118,12 +124,7 @@ impl Server {
         let was_used = Identity::is_in(&config.data);
         let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
         let identity = Arc::new(identity);
-        let store_path = config.data.join(crate::backup::STORE);
-        if was_used && std::fs::metadata(&store_path).map_or(0, |file| file.len()) == 0 {
-            let path = store_path.display();
-            tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
-        }
-        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&store_path)?);
+        let store = open_store(&config, was_used)?;
         let clock = Clock::start();
         let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
         let book = open_book(&store).await?;
@@ -141,6 +142,7 @@ impl Server {
         let mut registry = Registry::default();
         let metrics = Metrics::default();
         metrics.register(&mut registry);
+        let throttled = metrics.throttled();
         broker.register(&mut registry);
 
         let (requests, thing_link) = aws::mqtt::attach(&broker, things);
@@ -152,12 +154,13 @@ impl Server {
         let things = tokio::spawn(asking);
         let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics));
         let stop = CancellationToken::new();
-        let gate = open_gate(&identity, book, core.handle())?;
+        let gate = open_gate(&identity, book, core.handle(), &config)?;
         let api = Api {
             core: core.handle(),
             gate,
             identity,
             keys: Arc::new(keys),
+            throttled,
             metrics: Arc::new(registry),
             https: https_addr.map(|addr| config.reached_at(addr)),
             roll,
@@ -165,18 +168,7 @@ impl Server {
             enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let (router, limits) = (http::router(api), config.http_limits);
-        let mut listeners = Vec::new();
-        if let Some(https) = https {
-            let watching = http::tls::watch(https.shown, CERTIFICATE_LOOK, stop.clone());
-            listeners.push(("the look at certificates", tokio::spawn(watching)));
-            let acceptor = Some(TlsAcceptor::from(https.tls));
-            let (router, stop) = (router.clone(), stop.clone());
-            let serving = http::serve(https.listener, acceptor, router, limits, stop);
-            listeners.push(("the HTTPS listener", tokio::spawn(serving)));
-        }
-        let serving = http::serve(listener, None, router, limits, stop.clone());
-        listeners.push(("the HTTP listener", tokio::spawn(serving)));
+        let listeners = listen(http::router(api), listener, https, config.http_limits, &stop);
         Ok(Self {
             http_addr,
             https_addr,
@@ -224,6 +216,36 @@ impl Server {
     }
 }
 
+fn open_store(config: &Config, was_used: bool) -> Result<Arc<dyn Store>, ServeError> {
+    let path = config.data.join(crate::backup::STORE);
+    if was_used && std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
+        let path = path.display();
+        tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
+    }
+    Ok(Arc::new(RedbStore::open(&path)?))
+}
+
+/// Serves the API at each of its addresses.
+fn listen(
+    router: Router,
+    http: TcpListener,
+    https: Option<Https>,
+    limits: HttpConfig,
+    stop: &CancellationToken,
+) -> Vec<(&'static str, JoinHandle<()>)> {
+    let mut listeners = Vec::new();
+    if let Some(https) = https {
+        let watching = http::tls::watch(https.shown, CERTIFICATE_LOOK, stop.clone());
+        listeners.push(("the look at certificates", tokio::spawn(watching)));
+        let acceptor = Some(TlsAcceptor::from(https.tls));
+        let serving = http::serve(https.listener, acceptor, router.clone(), limits, stop.clone());
+        listeners.push(("the HTTPS listener", tokio::spawn(serving)));
+    }
+    let serving = http::serve(http, None, router, limits, stop.clone());
+    listeners.push(("the HTTP listener", tokio::spawn(serving)));
+    listeners
+}
+
 async fn open_book(store: &Arc<dyn Store>) -> Result<Book, ServeError> {
     let store = Arc::clone(store);
     let read = tokio::task::spawn_blocking(move || gate::read_book(&*store)).await;
@@ -232,11 +254,19 @@ async fn open_book(store: &Arc<dyn Store>) -> Result<Book, ServeError> {
 
 /// The owner's token is in a file, unless `init` made one that is nowhere but with its holder; so
 /// whoever revokes the last one, or lost it, finds a new one there after a start.
-fn open_gate(identity: &Identity, book: Book, core: CoreHandle) -> Result<Gate, ServeError> {
+fn open_gate(
+    identity: &Identity,
+    book: Book,
+    core: CoreHandle,
+    config: &Config,
+) -> Result<Gate, ServeError> {
     let has_owner = book.has_owner(clock::unix_ms()) && !identity.has_owner_token();
     let owner = if has_owner { None } else { Some(identity.owner_token()?) };
     let local = identity.local_token()?;
-    Ok(Gate::new(book, identity.token_key.clone(), owner, local, core))
+    // No caller takes all the streams that there are.
+    let most_streams = (config.core.watchers / 10).max(1);
+    let key = identity.token_key.clone();
+    Ok(Gate::new(book, key, owner, local, core, config.rates, most_streams))
 }
 
 async fn join(what: &str, task: JoinHandle<()>) {

@@ -158,6 +158,8 @@ fn settings(wanted: &Wanted, dir: &str) -> String {
             Some("https") => text(&wanted.https),
             Some("mqtt") => text(&wanted.mqtt),
             Some("names") => format!("[{names}]"),
+            // There is no such file yet.
+            Some("access_keys") => return format!("# {line}"),
             Some("advertise") => match &advertise {
                 Some(advertise) => advertise.clone(),
                 None => return format!("# {line}"),

@@ -15,6 +15,8 @@ mod enrolment;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod letting_in;
+#[cfg(test)]
 mod many;
 #[cfg(test)]
 mod past;
@@ -25,6 +27,10 @@ mod races;
 #[cfg(test)]
 mod rogue;
 #[cfg(test)]
+mod setup;
+#[cfg(test)]
 mod site;
+#[cfg(test)]
+mod throttle;
 #[cfg(test)]
 mod watching;

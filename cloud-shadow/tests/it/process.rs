@@ -26,7 +26,7 @@ pub(crate) fn start(data: &Path) -> (Child, Value) {
     wait_ready(&mut serve(data, &[]))
 }
 
-fn wait_ready(command: &mut Command) -> (Child, Value) {
+pub(crate) fn wait_ready(command: &mut Command) -> (Child, Value) {
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
