@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Deserialize;
 
+use crate::health::HealthConfig;
+use crate::traces::TracesConfig;
+
 mod advertise;
 #[cfg(test)]
 mod tests;
@@ -80,6 +83,10 @@ struct File {
     audit: FileAudit,
     #[serde(default)]
     aws: FileAws,
+    #[serde(default)]
+    health: FileHealth,
+    #[serde(default)]
+    traces: FileTraces,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -130,6 +137,20 @@ struct FileAws {
     shadows_per_thing: Option<NonZeroUsize>,
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileHealth {
+    min_free_mib: Option<u32>,
+    certificate_notice_days: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTraces {
+    endpoint: Option<String>,
+    ratio: Option<f64>,
+}
+
 /// Everything that is configured.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -159,6 +180,10 @@ pub struct Config {
     pub enrolment: crate::http::EnrolmentConfig,
     /// The broker's part.
     pub broker: gnomon_broker::Limits,
+    /// When the cloud is not well.
+    pub health: HealthConfig,
+    /// Where traces go.
+    pub traces: TracesConfig,
 }
 
 /// A certificate with its chain, and its key, in PEM.
@@ -203,6 +228,14 @@ pub enum ConfigError {
     /// One of two files is missing.
     #[error("tls_certificate and tls_key belong together: give both or neither")]
     HalfTls,
+    /// No collector is there.
+    #[error(
+        "traces.endpoint is {0:?}; it is the address of a collector, as in http://127.0.0.1:4318"
+    )]
+    TracesEndpoint(Box<str>),
+    /// No part of the traces.
+    #[error("traces.ratio is {0}; it is the part of the traces that is recorded, from 0 to 1")]
+    TracesRatio(f64),
     /// Nothing says where the data goes.
     #[error("say where the data goes: --data DIR, GNOMON_CLOUD_DATA, or `data` in the file")]
     NoData,
@@ -270,6 +303,8 @@ impl Config {
             http_limits: crate::http::HttpConfig::default(),
             enrolment: crate::http::EnrolmentConfig::default(),
             broker: site_limits(),
+            health: file.health.read(),
+            traces: file.traces.read()?,
         };
         file.limits.apply(&mut config);
         file.sync.apply(&mut config.core.domain);
@@ -302,6 +337,33 @@ impl FileLimits {
         set(&mut config.core.watch_queue, self.watch_queue);
         set(&mut config.http_limits.connections, self.http_connections);
         set(&mut config.broker.connections, self.mqtt_connections);
+    }
+}
+
+impl FileHealth {
+    fn read(self) -> HealthConfig {
+        let default = HealthConfig::default();
+        HealthConfig {
+            min_free: self.min_free_mib.map_or(default.min_free, |mib| u64::from(mib) << 20),
+            certificate_notice: self
+                .certificate_notice_days
+                .map_or(default.certificate_notice, |days| DAY * days),
+        }
+    }
+}
+
+impl FileTraces {
+    fn read(self) -> Result<TracesConfig, ConfigError> {
+        let Self { endpoint, ratio } = self;
+        let is_url = |text: &String| text.starts_with("http://") || text.starts_with("https://");
+        if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !is_url(endpoint)) {
+            return Err(ConfigError::TracesEndpoint(endpoint.as_str().into()));
+        }
+        let ratio = ratio.unwrap_or(TracesConfig::default().ratio);
+        if !(0.0..=1.0).contains(&ratio) {
+            return Err(ConfigError::TracesRatio(ratio));
+        }
+        Ok(TracesConfig { endpoint, ratio })
     }
 }
 

@@ -22,6 +22,8 @@ mod error;
 mod health;
 mod history;
 mod joins;
+mod lag;
+mod measure;
 mod nodes;
 mod openapi;
 mod path;
@@ -47,7 +49,7 @@ pub(crate) use backup::BACKUP;
 pub use enroll::EnrolmentConfig;
 pub use error::ApiError;
 pub use openapi::description;
-pub use server::{HttpConfig, serve};
+pub use server::{HttpConfig, Serving, serve};
 
 use self::auth::Permit::{self, Needs, OfANode, Open};
 use self::auth::Permits;
@@ -55,7 +57,9 @@ use crate::access::Action;
 use crate::aws::AccessKeys;
 use crate::core::CoreHandle;
 use crate::gate::Gate;
+use crate::health::Health;
 use crate::identity::{Identity, Roll};
+use crate::metrics::Metrics;
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -69,7 +73,11 @@ pub struct Api {
     /// With which keys clients of AWS sign.
     pub keys: Arc<AccessKeys>,
     /// The metrics that are shown.
-    pub metrics: Arc<Registry>,
+    pub registry: Arc<Registry>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// How the cloud is.
+    pub health: Health,
     /// Where nodes reach the broker, as `host:port`.
     pub mqtt: Arc<[String]>,
     /// Where nodes reach the API over HTTPS, as `host:port`.
@@ -85,7 +93,7 @@ pub struct Api {
 /// The whole API.
 pub fn router(api: Api) -> Router {
     let routes = routes();
-    let permits = Permits::of(&routes);
+    let (permits, metrics) = (Permits::of(&routes), api.metrics.api.clone());
     let route = |router: Router<Api>, (path, operations): (&str, Vec<Operation>)| {
         let handlers = operations.into_iter().map(|operation| operation.handler);
         router.route(path, handlers.fold(MethodRouter::new(), MethodRouter::merge))
@@ -98,6 +106,7 @@ pub fn router(api: Api) -> Router {
         .layer(middleware::from_fn_with_state((api.clone(), permits), auth::guard))
         .with_state(api.clone())
         .merge(crate::aws::rest::router(api))
+        .layer(middleware::from_fn_with_state(metrics, measure::measure))
 }
 
 /// A method of a path, who may call it, and what answers. There is no other way to make a route.
@@ -162,6 +171,7 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
         ("/v1/batch", post(WriteDesired, routing::post(batch::write))),
         ("/v1/search", read(get(search::search))),
         ("/v1/apps", read(get(apps::list))),
+        ("/v1/lag", read(get(lag::list))),
         ("/v1/watch", read(get(watch::watch))),
         ("/v1/tokens", tokens),
         ("/v1/tokens/{id}", take(ManageTokens, delete(api_tokens::revoke))),

@@ -12,6 +12,7 @@ use crate::aws::domain::{
     Done, Effect, Needs, Order, Origin, ReadThingError, Rejected, Things, rejected,
 };
 use crate::domain::Now;
+use crate::metrics::Direction;
 use crate::store::{Op, Store, StoreError};
 use gnomon_schemas::topic::{Response, ThingTopic};
 
@@ -98,7 +99,11 @@ impl Rounds {
 
     fn carry(&self, effect: Effect) {
         match effect {
-            Effect::Publish(topic, body) => self.parts.link.publish_thing(&topic, body),
+            Effect::Publish(topic, body) => {
+                let (operation, bytes) = (Some(topic.operation), body.len());
+                self.parts.metrics.thing_message(Direction::Sent, operation, bytes);
+                self.parts.link.publish_thing(&topic, body);
+            }
             Effect::Admit(thing, serials) => self.parts.link.admit_thing(&thing, &serials),
         }
     }
