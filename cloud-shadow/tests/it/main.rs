@@ -17,6 +17,8 @@ mod hostile;
 #[cfg(test)]
 mod many;
 #[cfg(test)]
+mod observing;
+#[cfg(test)]
 mod past;
 #[cfg(test)]
 mod process;
@@ -26,5 +28,7 @@ mod races;
 mod rogue;
 #[cfg(test)]
 mod site;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod watching;

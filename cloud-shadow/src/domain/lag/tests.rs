@@ -65,7 +65,7 @@ fn those_that_wait_longest_come_first_and_those_that_are_deleted_never() {
 fn after_a_restart_what_was_desired_since_the_node_was_last_heard_of_is_missing() {
     let mut first = domain(Limits::default());
     let store = MemoryStore::new();
-    let mut run = |domain: &mut Domain, command, now| {
+    let run = |domain: &mut Domain, command, now| {
         for effect in domain.handle(command, now).unwrap().effects {
             if let Effect::Persist(ops) = effect {
                 store.commit(&ops).unwrap();
