@@ -236,10 +236,14 @@ fn systemd_is_told_of_readiness_of_life_and_of_the_end() {
     let socket = dir.path().join("notify");
     let notify = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
     notify.set_read_timeout(Some(crate::bench::DEADLINE)).unwrap();
-    let mut command = serve(&dir.path().join("data"), &[]);
+    // As systemd does it: the pid of the program itself is in the environment.
+    let script = "export WATCHDOG_PID=$$; exec \"$0\" serve \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_gnomon-cloud"), "--data"]);
+    command.arg(dir.path().join("data")).args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
     command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "300000");
-    let (mut child, _) = wait_ready(command.env_remove("WATCHDOG_PID"));
-    let mut next = || {
+    let (mut child, _) = wait_ready(command.stdout(Stdio::piped()));
+    let next = || {
         let mut buffer = [0; 1024];
         let len = notify.recv(&mut buffer).unwrap();
         String::from_utf8_lossy(&buffer[..len]).trim().to_owned()

@@ -100,7 +100,8 @@ fn start(data: &std::path::Path, environment: &[(&str, &str)]) -> (Child, Value)
     wait_ready(&mut command)
 }
 
-#[tokio::test]
+// The collector answers while the test waits for the program's end.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_write_is_one_trace_with_that_of_the_caller_from_the_request_to_the_commit() {
     let (collector, dir) = (Collector::start(StatusCode::OK).await, tempfile::tempdir().unwrap());
     let environment = [("OTEL_EXPORTER_OTLP_ENDPOINT", &*collector.url)];
@@ -142,7 +143,8 @@ async fn a_write_is_one_trace_with_that_of_the_caller_from_the_request_to_the_co
     assert!(services.iter().all(|service| service == "gnomon-cloud"), "{services:?}");
 }
 
-#[tokio::test]
+// The collector answers while the test waits for the program's end.
+#[tokio::test(flavor = "multi_thread")]
 async fn who_decides_that_a_trace_is_not_recorded_gets_none() {
     let (collector, dir) = (Collector::start(StatusCode::OK).await, tempfile::tempdir().unwrap());
     let file = dir.path().join("cloud.toml");
@@ -161,7 +163,8 @@ async fn who_decides_that_a_trace_is_not_recorded_gets_none() {
     assert_eq!(names, ["GET /v1/nodes/{node}"], "only what the caller wanted recorded");
 }
 
-#[tokio::test]
+// The collector answers while the test waits for the program's end.
+#[tokio::test(flavor = "multi_thread")]
 async fn a_collector_that_is_away_or_refuses_costs_traces_and_nothing_else() {
     let refusing = Collector::start(StatusCode::FORBIDDEN).await;
     for url in ["http://127.0.0.1:9", &*refusing.url] {
@@ -180,7 +183,8 @@ async fn a_collector_that_is_away_or_refuses_costs_traces_and_nothing_else() {
     }
 }
 
-#[tokio::test]
+// The collector answers while the test waits for the program's end.
+#[tokio::test(flavor = "multi_thread")]
 async fn without_a_collector_nothing_is_sent() {
     let (collector, dir) = (Collector::start(StatusCode::OK).await, tempfile::tempdir().unwrap());
     let url = &*collector.url;
