@@ -9,7 +9,7 @@ use super::audit::Deed;
 use super::handle::{CoreHandle, Input, Refusal};
 use super::round::Rounds;
 use crate::aws::domain::{
-    Done, Effect, Needs, Order, Origin, ReadThingError, Rejected, Things, rejected,
+    Done, Effect, Needs, Order, Origin, Rejected, Things, rejected,
 };
 use crate::domain::Now;
 use crate::metrics::Direction;
@@ -23,8 +23,6 @@ pub(super) type Asked = (Order, Option<ThingReply>);
 enum ReadThingsError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Row(#[from] ReadThingError),
     #[error("reading things ended by a panic")]
     Panicked(#[from] tokio::task::JoinError),
 }
@@ -63,6 +61,10 @@ impl Rounds {
                 return Weighed { asked: orders.into_iter().map(|asked| (asked, None)).collect() };
             }
         };
+        for error in things.unreadable() {
+            let error: &dyn std::error::Error = error;
+            tracing::error!(error, "a row of a thing is damaged; what needs it was refused");
+        }
         let decide = |asked: Asked| {
             let done = things.handle(&asked.0, now.unix_ms / 1000, self.limits);
             (asked, Some(done))

@@ -49,6 +49,10 @@ impl Default for HttpConfig {
     }
 }
 
+/// The most bytes of a head, and so of what a client can have waiting here: room for a query that
+/// names as many nodes as one may.
+const HEAD: usize = 128 * 1024;
+
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
 pub(super) struct Peer {
@@ -169,6 +173,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.head_timeout)
+        .max_buf_size(HEAD)
         // Who has said all and only listens is answered, too.
         .half_close(true)
         .serve_connection(stream, service);

@@ -13,6 +13,8 @@ mod durability;
 #[cfg(test)]
 mod enrolment;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod many;
@@ -25,9 +27,13 @@ mod process;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod rogue;
 #[cfg(test)]
 mod site;
+#[cfg(test)]
+mod things;
 #[cfg(test)]
 mod traces;
 #[cfg(test)]
