@@ -48,6 +48,7 @@ mod tests;
 
 pub use allowance::Limits;
 pub use budget::Budgets;
+pub(crate) use images::owned_images;
 pub use input::{Effect, Input, StepFailure, Ticket};
 
 use allowance::Allowance;

@@ -162,6 +162,16 @@ impl Orchestrator {
         }
     }
 
+    /// Removes the named volumes of an app, or of all apps of this node, which nothing else does;
+    /// gives back how many. Those of a Kubernetes are its operator's.
+    pub async fn remove_volumes(&self, app: Option<&AppName>) -> Result<usize, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.remove_volumes(app).await?),
+            Self::Process(process) => Ok(process.remove_volumes(app).await?),
+            Self::K3s(_) | Self::Fake(_) => Ok(0),
+        }
+    }
+
     /// Does one step. A step that is already done succeeds.
     pub async fn apply(&self, step: &Step) -> Result<(), OrchestratorError> {
         match self {

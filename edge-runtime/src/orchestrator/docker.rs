@@ -14,12 +14,13 @@ mod lifecycle;
 mod login;
 mod network;
 mod observe;
+mod volumes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_schemas::id::NodeName;
+use gnomon_schemas::id::{AppName, NodeName};
 use gnomon_schemas::node::{Credentials, NodeSettings};
 use tokio::sync::watch;
 
@@ -143,6 +144,11 @@ impl Docker {
     /// Removes an image, unless a container uses it or its name means another one by now.
     pub async fn clear_image(&self, image: &str, id: &str) -> Result<Cleared, DockerError> {
         clear::clear(self, image, id).await
+    }
+
+    /// Removes the volumes of an app, or of all apps of this node; gives back how many.
+    pub async fn remove_volumes(&self, app: Option<&AppName>) -> Result<usize, DockerError> {
+        volumes::remove(self, app).await
     }
 
     /// Does one step.

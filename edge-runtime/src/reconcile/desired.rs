@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gnomon_schemas::app::{AppSpec, Revision};
+use gnomon_schemas::app::{AppSpec, Port, Revision};
 use gnomon_schemas::document::Document;
 use gnomon_schemas::id::{AppName, ServiceName};
 use gnomon_schemas::version::Version;
@@ -39,6 +39,8 @@ pub(super) struct Facts {
     pub(super) digests: BTreeMap<ServiceName, Revision>,
     /// The services, each after those that it depends on.
     pub(super) order: Vec<ServiceName>,
+    /// The fixed ports of the node that its services ask for.
+    pub(super) ports: Vec<(ServiceName, Port)>,
 }
 
 impl Desired {
@@ -120,6 +122,12 @@ impl Facts {
                 .map(|(name, it)| (name.clone(), it.digest(spec)))
                 .collect(),
             order: spec.start_order().into_iter().cloned().collect(),
+            ports: spec
+                .services
+                .iter()
+                .flat_map(|(name, it)| it.ports.iter().map(|port| (name.clone(), *port)))
+                .filter(|(_, port)| port.host.is_some())
+                .collect(),
         }
     }
 }

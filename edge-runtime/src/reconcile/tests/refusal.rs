@@ -43,3 +43,34 @@ fn an_orchestrator_without_images_is_never_asked_to_pull() {
     start shop/web.0 (i1)
     ");
 }
+
+const WEB: &str = r#"{"web": {"image": "w", "restart": "always", "ports": [{"container": 80, "host": 8080}]}}"#;
+const ELSEWHERE: &str = r#"{"web": {"image": "w", "restart": "always", "ports": [{"container": 80, "host": 8080, "host_ip": "127.0.0.1", "protocol": "udp"}]}}"#;
+
+#[test]
+fn a_port_of_another_app_is_refused_before_anything_is_touched() {
+    let mut site = Site::new();
+    site.want("b", 1, WEB);
+    site.want("c", 1, ELSEWHERE);
+    site.converge();
+    site.want("a", 1, WEB);
+    assert_snapshot!(site.plan(), @"");
+    site.desired.remove(&app("b"));
+    site.converge();
+    assert_snapshot!(site.plan(), @"");
+}
+
+#[test]
+fn the_app_that_has_a_port_keeps_it() {
+    let mut site = Site::new();
+    site.want("a", 1, r#"{"web": {"image": "w", "restart": "always"}}"#);
+    site.want("b", 1, WEB);
+    site.converge();
+    site.want("a", 2, WEB);
+    site.want("b", 2, &WEB.replace("\"w\"", "\"w:2\""));
+    site.converge();
+    let plan = site.plan();
+    assert!(plan.steps.is_empty(), "what runs of it stays: {plan}");
+    let reason = plan.report[&app("a")].reason.clone().unwrap();
+    assert_eq!(reason, "service web asks for port 8080/tcp of the node, which app b has");
+}
