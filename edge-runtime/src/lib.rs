@@ -13,6 +13,7 @@ pub mod reconcile;
 pub mod run;
 pub mod settings;
 pub mod store;
+pub mod uninstall;
 pub mod update;
 
 /// An error with all its causes, for a log line or a person.

@@ -126,7 +126,7 @@ impl Orchestrator {
     pub fn configure(&self, settings: NodeSettings) {
         match self {
             Self::Docker(docker) => docker.configure(settings),
-            Self::Process(_) => {}
+            Self::Process(_) | Self::K3s(_) => {}
             Self::Fake(fake) => fake.configure(settings),
         }
     }
@@ -139,7 +139,7 @@ impl Orchestrator {
     ) -> Result<Option<String>, OrchestratorError> {
         match self {
             Self::Docker(docker) => Ok(docker.pull(image).await?),
-            Self::Process(_) => Ok(None),
+            Self::Process(_) | Self::K3s(_) => Ok(None),
             Self::Fake(fake) => Ok(fake.pull(app, image)?),
         }
     }
@@ -148,7 +148,7 @@ impl Orchestrator {
     pub async fn survey_images(&self) -> Result<ImageSurvey, OrchestratorError> {
         match self {
             Self::Docker(docker) => Ok(docker.survey_images().await?),
-            Self::Process(_) => Ok(ImageSurvey::default()),
+            Self::Process(_) | Self::K3s(_) => Ok(ImageSurvey::default()),
             Self::Fake(fake) => Ok(fake.survey_images()?),
         }
     }
@@ -157,7 +157,7 @@ impl Orchestrator {
     pub async fn clear_image(&self, image: &str, id: &str) -> Result<Cleared, OrchestratorError> {
         match self {
             Self::Docker(docker) => Ok(docker.clear_image(image, id).await?),
-            Self::Process(_) => Ok(Cleared::Gone),
+            Self::Process(_) | Self::K3s(_) => Ok(Cleared::Gone),
             Self::Fake(fake) => Ok(fake.clear_image(image, id)?),
         }
     }

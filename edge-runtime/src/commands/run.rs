@@ -25,7 +25,7 @@ use rand::rngs::StdRng;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
-mod choose;
+pub(super) mod choose;
 mod service;
 
 /// The most that the updater tells before it is heard.
@@ -99,10 +99,7 @@ pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Opt
     let identity = Identity::load(data)?;
     let _lock = DataLock::take(data)?;
     let orchestrator = choose::orchestrator(settings, &identity.node).await?;
-    let store = StoreHandle::spawn(Box::new(SledStore::new(SledConfig {
-        min_free_bytes: settings.min_free_bytes,
-        ..SledConfig::new(data.join("store").join(identity.node.as_str()))
-    })))?;
+    let store = StoreHandle::spawn(store(settings, &identity))?;
     let release = started.version().map(ToOwned::to_owned);
     let line = serde_json::json!({
         "ready": true, "node": identity.node, "orchestrator": orchestrator.kind(),
@@ -145,6 +142,14 @@ pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Opt
     };
     run(parts, data, ready, stop).await.context("listening for local requests")?;
     Ok(next)
+}
+
+/// The node's durable memory.
+pub(super) fn store(settings: &Settings, identity: &Identity) -> Box<SledStore> {
+    Box::new(SledStore::new(SledConfig {
+        min_free_bytes: settings.min_free_bytes,
+        ..SledConfig::new(settings.data.join("store").join(identity.node.as_str()))
+    }))
 }
 
 fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -> Core {

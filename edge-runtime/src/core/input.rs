@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gnomon_schemas::id::AppName;
 use gnomon_schemas::node::NodeSettings;
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::wire::Message;
@@ -166,6 +167,13 @@ pub enum Effect {
         command: Vec<String>,
         /// How long it may take.
         timeout: Duration,
+    },
+    /// Remove the named volumes of an app, and answer a local request with what became of it.
+    RemoveVolumes {
+        /// The request.
+        ticket: Ticket,
+        /// The app.
+        app: AppName,
     },
     /// Answer a local request with what these slots wrote.
     Logs {

@@ -43,6 +43,9 @@ impl Core {
             self.effects.push_back(Effect::Exec { ticket, slot, command, timeout });
             return Ok(());
         }
+        if let Request::RemoveVolumes { app } = order {
+            return self.remove_volumes(ticket, app);
+        }
         if self.machines.is_none() {
             let why = self.gate.trouble().map_or("it is being read", |trouble| &trouble.reason);
             let message = format!("the store takes no changes at the moment: {why}");
@@ -62,9 +65,23 @@ impl Core {
             | Request::Logs { .. }
             | Request::Shadow { .. }
             | Request::Diag
+            | Request::RemoveVolumes { .. }
             | Request::Exec { .. } => return Err(invalid("this is a question and no order")),
         };
         self.ledger.answer_when_durable(ticket, Response::Done(told));
+        Ok(())
+    }
+
+    /// Only of an app that is known not to be desired, and of which nothing runs.
+    fn remove_volumes(&mut self, ticket: Ticket, app: AppName) -> Result<(), Refusal> {
+        if !self.settled {
+            let message = "what is desired is not known yet; the volumes may be needed";
+            return Err(Refusal::new(RefusalCode::Unavailable, message));
+        }
+        if self.desired.apps.contains_key(&app) || self.statuses.contains_key(&app) {
+            return Err(conflict(format!("`{app}` is still desired, or not gone yet")));
+        }
+        self.effects.push_back(Effect::RemoveVolumes { ticket, app });
         Ok(())
     }
 

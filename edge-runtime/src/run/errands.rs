@@ -126,6 +126,18 @@ pub(super) async fn logs(
     drop(answer.send(Response::Logs(logs)));
 }
 
+/// Removes the volumes of an app.
+pub(super) async fn remove_volumes(
+    orchestrator: Orchestrator,
+    app: AppName,
+    answer: oneshot::Sender<Response>,
+) {
+    drop(answer.send(match orchestrator.remove_volumes(Some(&app)).await {
+        Ok(removed) => Response::Done(format!("removed volumes of `{app}`: {removed}")),
+        Err(error) => Response::Refused(Refusal::new(RefusalCode::Failed, explain(&error))),
+    }));
+}
+
 /// Runs a command where a copy of a service runs.
 pub(super) async fn exec(
     orchestrator: Orchestrator,

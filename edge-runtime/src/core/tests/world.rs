@@ -365,6 +365,7 @@ impl World {
             Effect::Exec { slot, command, .. } => {
                 self.log.push(format!("exec {slot} {}", command.join(" ")));
             }
+            Effect::RemoveVolumes { app, .. } => self.log.push(format!("remove volumes of {app}")),
             Effect::Logs { slots, .. } => self.log.push(format!("logs {}", slots.len())),
         }
     }
