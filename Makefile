@@ -7,7 +7,7 @@ ORCHESTRATOR ?= auto
 export RUST_BACKTRACE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test sim pair mutants explore fuzz bench fmt lint doc deny ci clean
+.PHONY: help setup build demo test sim pair mutants explore fuzz bench powercut deb fmt lint doc deny ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +44,13 @@ fuzz: ## fuzz every decoder, SECONDS each (needs nightly and cargo-fuzz)
 	sh fuzz/run.sh $(or $(SECONDS),60)
 
 bench: ## measure, with peers in the same run: make bench BENCH=sync; results in target/bench
-	$(CARGO) bench --locked --package gnomon-tests --bench $(or $(BENCH),sync)
+	$(CARGO) bench --locked $(if $(filter edge,$(BENCH)),--profile dev) --package gnomon-tests --bench $(or $(BENCH),sync)
+
+powercut: build ## cut the power of a site in a box, ROUNDS times: make powercut ROUNDS=100
+	ROUNDS=$(or $(ROUNDS),10) $(CARGO) test --locked --package gnomon-tests --test e2e powercut -- --nocapture
+
+deb: ## the Debian package of the site agent, in target/deb
+	@sh deploy/edge/deb.sh
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -84,6 +84,11 @@ pub enum Request {
         /// The app.
         app: AppName,
     },
+    /// Fetch the images of an app now, whatever the time of the day.
+    Pull {
+        /// The app.
+        app: AppName,
+    },
     /// Remove the named volumes of an app that is not desired any more.
     RemoveVolumes {
         /// The app.

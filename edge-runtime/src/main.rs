@@ -40,6 +40,7 @@ enum Command {
     Apply(apply::ApplyArgs),
     Report(orders::ReportArgs),
     Diag(diag::DiagArgs),
+    Pull(orders::PullArgs),
     RemoveVolumes(orders::RemoveVolumesArgs),
     Uninstall(uninstall::UninstallArgs),
 }
@@ -108,6 +109,7 @@ async fn execute_local(command: &Command) -> Result<ExitCode> {
         Command::Apply(args) => apply::execute(args).await,
         Command::Report(args) => orders::report(args).await,
         Command::Diag(args) => diag::execute(args).await,
+        Command::Pull(args) => orders::pull(args).await,
         Command::RemoveVolumes(args) => orders::remove_volumes(args).await,
         Command::Uninstall(args) => uninstall::execute(args).await,
     };

@@ -131,14 +131,16 @@ impl Orchestrator {
         }
     }
 
-    /// Makes sure that an image is here for an app; its id if it had to be fetched.
+    /// Makes sure that an image is here for an app; its id if it had to be fetched. `came` hears
+    /// in steps how many percent of it are here.
     pub async fn pull(
         &self,
         app: &AppName,
         image: &str,
+        came: &(dyn Fn(u8) + Send + Sync),
     ) -> Result<Option<String>, OrchestratorError> {
         match self {
-            Self::Docker(docker) => Ok(docker.pull(image).await?),
+            Self::Docker(docker) => Ok(docker.pull(image, came).await?),
             Self::Process(_) | Self::K3s(_) => Ok(None),
             Self::Fake(fake) => Ok(fake.pull(app, image)?),
         }

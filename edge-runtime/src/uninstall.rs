@@ -19,7 +19,7 @@ use crate::store::Contents;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// The names in the data directory that are the agent's, but for the lock, which goes last.
-const OWN: [&str; 13] = [
+const OWN: [&str; 14] = [
     "identity.json",
     "key.pem",
     "cert.pem",
@@ -33,6 +33,7 @@ const OWN: [&str; 13] = [
     "orchestrator",
     "agent.sock",
     "uninstall",
+    "uninstall.toml",
 ];
 const OWN_FOLDERS: [&str; 4] = ["store", "docker", "process", "update"];
 const LOCK: &str = "agent.lock";

@@ -29,6 +29,7 @@ impl Core {
             | Request::Apply { .. }
             | Request::Discard { .. }
             | Request::RemoveVolumes { .. }
+            | Request::Pull { .. }
             | Request::Report { .. }) => match self.on_order(now, ticket, order) {
                 Ok(()) => return,
                 Err(refusal) => Err(refusal),

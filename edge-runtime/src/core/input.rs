@@ -76,6 +76,13 @@ pub enum Input {
         /// Whether it is here; no if that could not be told.
         is_here: bool,
     },
+    /// A part of the image of a [`Step::Pull`] has come; told in steps, and it may get lost.
+    Pulling {
+        /// The image.
+        image: String,
+        /// How much of it is here.
+        percent: u8,
+    },
     /// The image of a [`Step::Pull`] was not here and was fetched; told before the step's end.
     Fetched {
         /// The image.

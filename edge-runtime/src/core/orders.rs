@@ -58,6 +58,7 @@ impl Core {
                 let slots = self.slots_of(&app, service.as_ref())?;
                 self.restart(now, slots)
             }
+            Request::Pull { app } => self.pull_now(&app)?,
             Request::Apply { app, spec } => self.apply_here(&app, &spec)?,
             Request::Discard { app } => self.discard(&app)?,
             Request::Report { key, value } => self.report_value(now, &key, value)?,
@@ -117,6 +118,15 @@ impl Core {
         self.attempts.ask_again(app, now);
         let again = if bad { "; the revision that was rolled back is tried again" } else { "" };
         Ok(format!("`{app}` follows what is desired{again}"))
+    }
+
+    fn pull_now(&mut self, app: &AppName) -> Result<String, Refusal> {
+        if !self.pulls.are_for(app) {
+            return Err(conflict(format!("no image of `{app}` is to be fetched")));
+        }
+        self.pulls.hurry(app.clone());
+        self.fetch();
+        Ok(format!("the images of `{app}` are fetched now, whatever the time of the day"))
     }
 
     fn restart(&mut self, now: Moment, slots: Vec<Slot>) -> String {

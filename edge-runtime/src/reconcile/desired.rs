@@ -18,6 +18,9 @@ pub struct Desired {
     /// The last specs of apps that are not desired any more, for the order and the grace with
     /// which they stop. After a restart they are unknown: then all stop at once.
     leaving: BTreeMap<AppName, Arc<AppSpec>>,
+    /// The turn in which each app asked for its fixed ports of the node.
+    turns: BTreeMap<AppName, u64>,
+    next_turn: u64,
 }
 
 /// One app that should run; made by [`Desired::insert`].
@@ -52,11 +55,25 @@ impl Desired {
     /// Takes what should run as an app.
     pub fn put(&mut self, app: AppName, wanted: DesiredApp) {
         self.leaving.remove(&app);
+        let before = self.apps.get(&app).map_or(&[][..], |before| &before.facts.ports);
+        let had_them = wanted.facts.ports.iter().any(|(_, port)| {
+            before.iter().any(|(_, before)| before.collides(port))
+        });
+        if !had_them {
+            self.turns.insert(app.clone(), self.next_turn);
+            self.next_turn = self.next_turn.saturating_add(1);
+        }
         self.apps.insert(app, wanted);
+    }
+
+    /// The lower, the earlier the app asked for its ports.
+    pub(super) fn turn(&self, app: &AppName) -> u64 {
+        self.turns.get(app).copied().unwrap_or(u64::MAX)
     }
 
     /// The app's shadow was deleted: what runs of it shall go.
     pub fn remove(&mut self, app: &AppName) {
+        self.turns.remove(app);
         if let Some(DesiredApp { spec: Ok(spec), .. }) = self.apps.remove(app) {
             self.leaving.insert(app.clone(), spec);
         }

@@ -1,5 +1,5 @@
 //! Rule: a fixed port of the node belongs to one app: to the one that is there with it, else to the
-//! first by name. An app that asks for one of another app is refused before anything is touched,
+//! first that asked. An app that asks for one of another app is refused before anything is touched,
 //! until the port is free. Tests: `a_port_of_another_app_is_refused_before_anything_is_touched`,
 //! `the_app_that_has_a_port_keeps_it`.
 
@@ -32,7 +32,7 @@ impl<'a> Ports<'a> {
         }
         asking.sort_by_key(|(app, wanted)| {
             let own = instances.get(app).map_or(&[][..], Vec::as_slice);
-            (rank(wanted, own), *app)
+            (rank(wanted, own), desired.turn(app), *app)
         });
         let mut taken = Taken::new();
         let mut refused = BTreeMap::new();

@@ -54,7 +54,10 @@ pub(super) async fn pull(
     image: String,
     results: mpsc::Sender<Input>,
 ) {
-    let outcome = match AssertUnwindSafe(orchestrator.pull(&app, &image)).catch_unwind().await {
+    // One that is not taken is followed by another, or by the end.
+    let came = |percent| drop(results.try_send(Input::Pulling { image: image.clone(), percent }));
+    let pull = AssertUnwindSafe(orchestrator.pull(&app, &image, &came)).catch_unwind().await;
+    let outcome = match pull {
         Ok(Ok(Some(id))) => {
             drop(results.send(Input::Fetched { image: image.clone(), id }).await);
             Ok(())

@@ -9,5 +9,8 @@ mod autonomy;
 mod crashes;
 mod demo;
 mod docker;
+mod package;
+mod powercut;
 mod refusals;
+mod service;
 mod update;
