@@ -43,11 +43,13 @@ explore: ## visit every state of a small world
 fuzz: ## fuzz every decoder, SECONDS each (needs nightly and cargo-fuzz)
 	sh fuzz/run.sh $(or $(SECONDS),60)
 
-bench: ## measure, with peers in the same run: make bench BENCH=sync; results in target/bench
-	$(CARGO) bench --locked $(if $(filter edge,$(BENCH)),--profile dev) --package gnomon-tests --bench $(or $(BENCH),sync)
+bench: ## measure, with peers in the same run: make bench, or BENCH=broker|shadow|sync|edge alone; results in target/bench
+	@for bench in $(or $(BENCH),sync broker shadow edge); do \
+	profile=; if [ $$bench = edge ]; then profile="--profile dev"; fi; \
+	$(CARGO) bench --locked $$profile --package gnomon-tests --bench $$bench || exit 1; done
 
 powercut: build ## cut the power of a site in a box, ROUNDS times: make powercut ROUNDS=100
-	ROUNDS=$(or $(ROUNDS),10) $(CARGO) test --locked --package gnomon-tests --test e2e powercut -- --nocapture
+	ROUNDS=$(or $(ROUNDS),10) $(CARGO) test --locked --package gnomon-tests --test e2e power_cuts -- --nocapture
 
 deb: ## the Debian package of the site agent, in target/deb
 	@sh deploy/edge/deb.sh
