@@ -59,7 +59,7 @@ impl Desired {
         let had_them = wanted.facts.ports.iter().any(|(_, port)| {
             before.iter().any(|(_, before)| before.collides(port))
         });
-        if !had_them {
+        if !had_them && !wanted.facts.ports.is_empty() {
             self.turns.insert(app.clone(), self.next_turn);
             self.next_turn = self.next_turn.saturating_add(1);
         }

@@ -11,7 +11,7 @@ use super::desired::{Desired, DesiredApp};
 use super::memory::Memory;
 use super::model::{Instance, Observed, Slot};
 use super::plan::{AppPlan, Plan};
-use super::ports::Ports;
+use super::share::Shares;
 use super::verdict::{Standing, Verdict};
 use super::view::{App, Copy, Service};
 use super::{create, keep, preflight, report, retire, update};
@@ -30,7 +30,7 @@ pub fn plan(
     for instance in observed.instances.values() {
         instances.entry(&instance.slot.app).or_default().push(instance);
     }
-    let ports = Ports::share_out(desired, &instances);
+    let shares = Shares::share_out(desired, &instances);
     let apps: BTreeSet<_> = desired.apps.keys().chain(observed.apps()).collect();
     let mut plan = Plan::default();
     for app in apps {
@@ -38,7 +38,7 @@ pub fn plan(
         let leftover = observed.app_resources.contains(app);
         let part = match desired.apps.get(app) {
             Some(wanted) => {
-                let refusal = ports.refusal(app);
+                let refusal = shares.refusal(app);
                 plan_wanted(app, wanted, instances, memory, (capabilities, refusal))
             }
             None => retire::leaving(app, desired.leaving(app), instances, leftover, memory),

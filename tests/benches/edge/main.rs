@@ -2,7 +2,7 @@
 //! Docker daemon and a real cloud beside it. Writes target/bench/edge.json and, unless short,
 //! docs/performance.md. Run: make bench BENCH=edge; with `GNOMON_BENCH=short`, in two minutes.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks")]
+#![expect(clippy::print_stderr, reason = "a benchmark talks")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod idle;
@@ -10,6 +10,7 @@ mod idle;
 mod machine;
 mod repair;
 #[path = "../common/report.rs"]
+#[expect(dead_code, reason = "the other benchmarks need the rest")]
 mod report;
 mod stage;
 
@@ -38,7 +39,7 @@ fn main() -> anyhow::Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
     let Some(folder) = std::env::var_os(PROGRAMS) else { return again(&root) };
     let program = PathBuf::from(folder).join("gnomon-edge");
-    let is_short = std::env::var("GNOMON_BENCH").is_ok_and(|mode| mode == "short");
+    let is_short = report::is_short();
     let size = if is_short {
         Size { idle: Duration::from_secs(40), rounds: 1 }
     } else {
@@ -63,16 +64,7 @@ fn main() -> anyhow::Result<()> {
         facts.insert(name.to_owned(), fact.into());
     }
     let report = Report { bench: "edge", peer: "peer", rows, facts, is_short };
-    let out = root.join("target/bench");
-    std::fs::create_dir_all(&out)?;
-    let json = serde_json::to_string_pretty(&report.json())?;
-    std::fs::write(out.join("edge.json"), json).context("writing the report")?;
-    println!("{}", report.table());
-    println!("report: target/bench/edge.json");
-    if !is_short {
-        report.write_page(&root.join("docs/performance.md"))?;
-    }
-    Ok(())
+    report.publish(&root, !is_short)
 }
 
 /// Builds what is measured and what it needs, and begins again with it.
@@ -85,7 +77,7 @@ fn again(root: &Path) -> anyhow::Result<()> {
     }
     let program = output(Command::new("sh").arg("deploy/edge/build.sh").current_dir(root))?;
     let program = root.join(program.trim());
-    let folder = program.parent().context("a program lies in a folder")?;
+    let folder = program.parent().context("a program lies in a folder")?.to_path_buf();
     let this = std::env::current_exe()?;
     let error = Command::new(this).args(std::env::args_os().skip(1)).env(PROGRAMS, folder).exec();
     Err(error).context("beginning again")

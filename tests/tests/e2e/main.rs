@@ -9,6 +9,7 @@ mod autonomy;
 mod crashes;
 mod demo;
 mod docker;
+mod hostile;
 mod package;
 mod powercut;
 mod refusals;

@@ -1,4 +1,8 @@
-//! Rule: a fixed port of the node belongs to one app: to the one that is there with it, else to the
+//! What apps have to share. Rules: a node runs no more than so many apps; those that are there stay,
+//! then comes the first by name, and the others are refused. Test:
+//! `of_too_many_apps_those_that_run_stay_and_the_others_are_refused`.
+//!
+//! A fixed port of the node belongs to one app: to the one that is there with it, else to the
 //! first that asked. An app that asks for one of another app is refused before anything is touched,
 //! until the port is free. Tests: `a_port_of_another_app_is_refused_before_anything_is_touched`,
 //! `the_app_that_has_a_port_keeps_it`.
@@ -7,35 +11,53 @@ use std::collections::BTreeMap;
 
 use gnomon_schemas::app::{Port, Protocol};
 use gnomon_schemas::id::AppName;
+use gnomon_schemas::limits::APPS_PER_NODE;
 
 use super::desired::{Desired, DesiredApp};
 use super::model::Instance;
 
-/// Which app has which port of the node.
+/// Which apps do not get what they ask for.
 #[derive(Debug, Default)]
-pub(super) struct Ports<'a> {
+pub(super) struct Shares<'a> {
     refused: BTreeMap<&'a AppName, String>,
 }
 
 /// The apps that have a port of this number, each with what it asked for.
 type Taken<'a> = BTreeMap<(Option<u16>, Protocol), Vec<(&'a AppName, Port)>>;
 
-impl<'a> Ports<'a> {
+impl<'a> Shares<'a> {
     pub(super) fn share_out(
         desired: &'a Desired,
         instances: &BTreeMap<&AppName, Vec<&Instance>>,
     ) -> Self {
-        let asking = desired.apps.iter().filter(|(_, wanted)| !wanted.facts().ports.is_empty());
-        let mut asking: Vec<_> = asking.collect();
-        if asking.len() < 2 {
-            return Self::default();
+        let mut shares = Self::default();
+        shares.count(desired, instances);
+        shares.give_ports(desired, instances);
+        shares
+    }
+
+    fn count(&mut self, desired: &'a Desired, instances: &BTreeMap<&AppName, Vec<&Instance>>) {
+        if desired.apps.len() <= APPS_PER_NODE {
+            return;
         }
+        let mut apps: Vec<_> = desired.apps.keys().collect();
+        apps.sort_by_key(|app| (!instances.contains_key(app), *app));
+        for app in apps.into_iter().skip(APPS_PER_NODE) {
+            let all = desired.apps.len();
+            let why = format!("a node runs at most {APPS_PER_NODE} apps, and {all} are desired");
+            self.refused.insert(app, why);
+        }
+    }
+
+    fn give_ports(&mut self, desired: &'a Desired, instances: &BTreeMap<&AppName, Vec<&Instance>>) {
+        let asking = desired.apps.iter().filter(|(_, wanted)| !wanted.facts().ports.is_empty());
+        let mut asking: Vec<_> =
+            asking.filter(|(app, _)| !self.refused.contains_key(app)).collect();
         asking.sort_by_key(|(app, wanted)| {
             let own = instances.get(app).map_or(&[][..], Vec::as_slice);
             (rank(wanted, own), desired.turn(app), *app)
         });
         let mut taken = Taken::new();
-        let mut refused = BTreeMap::new();
         for (app, wanted) in asking {
             let ports = wanted.facts().ports.iter();
             let clash = ports.clone().find_map(|(service, port)| {
@@ -50,17 +72,16 @@ impl<'a> Ports<'a> {
                 ))
             });
             if let Some(why) = clash {
-                refused.insert(app, why);
+                self.refused.insert(app, why);
                 continue;
             }
             for (_, port) in ports {
                 taken.entry(key(port)).or_default().push((app, *port));
             }
         }
-        Self { refused }
     }
 
-    /// Why an app cannot have its ports.
+    /// Why an app does not get what it asks for.
     pub(super) fn refusal(&self, app: &AppName) -> Option<&str> {
         self.refused.get(app).map(String::as_str)
     }
