@@ -27,8 +27,12 @@ impl Authenticator for Anyone {
     }
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.event_interval(gnomon_broker::EVENT_INTERVAL).enable_all().build()?.block_on(serve())
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
     let mut addrs = std::env::args().skip(1).map(|text| text.parse::<SocketAddr>());
     let addr = addrs.next().unwrap_or_else(|| Ok(([127, 0, 0, 1], 1883).into()))?;
     let all: &[&str] = &["#"];
