@@ -117,7 +117,8 @@ impl Orchestrator {
     pub async fn has_image(&self, image: &str) -> Result<bool, OrchestratorError> {
         match self {
             Self::Docker(docker) => Ok(docker.has_image(image).await?),
-            Self::Process(_) | Self::K3s(_) => Ok(true),
+            Self::Process(_) => Ok(true),
+            Self::K3s(k3s) => Ok(k3s.has_image(image).await?),
             Self::Fake(fake) => Ok(fake.has_image(image)?),
         }
     }
@@ -127,6 +128,7 @@ impl Orchestrator {
         match self {
             Self::Docker(docker) => docker.configure(settings),
             Self::Process(_) => {}
+            Self::K3s(k3s) => k3s.configure(settings),
             Self::Fake(fake) => fake.configure(settings),
         }
     }
@@ -140,15 +142,17 @@ impl Orchestrator {
         match self {
             Self::Docker(docker) => Ok(docker.pull(image).await?),
             Self::Process(_) => Ok(None),
+            Self::K3s(k3s) => k3s.pull(image).await.map(|()| None).map_err(Into::into),
             Self::Fake(fake) => Ok(fake.pull(app, image)?),
         }
     }
 
-    /// Every image on this node, whoever brought it; none where nothing has to be fetched.
+    /// Every image on this node, whoever brought it; none where nothing has to be fetched, or where
+    /// somebody else, such as the kubelet, removes what nothing needs.
     pub async fn survey_images(&self) -> Result<ImageSurvey, OrchestratorError> {
         match self {
             Self::Docker(docker) => Ok(docker.survey_images().await?),
-            Self::Process(_) => Ok(ImageSurvey::default()),
+            Self::Process(_) | Self::K3s(_) => Ok(ImageSurvey::default()),
             Self::Fake(fake) => Ok(fake.survey_images()?),
         }
     }
@@ -157,7 +161,7 @@ impl Orchestrator {
     pub async fn clear_image(&self, image: &str, id: &str) -> Result<Cleared, OrchestratorError> {
         match self {
             Self::Docker(docker) => Ok(docker.clear_image(image, id).await?),
-            Self::Process(_) => Ok(Cleared::Gone),
+            Self::Process(_) | Self::K3s(_) => Ok(Cleared::Gone),
             Self::Fake(fake) => Ok(fake.clear_image(image, id)?),
         }
     }

@@ -4,6 +4,7 @@
 
 mod cache;
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +37,8 @@ impl Mirror {
         let (cache, hinter) = (Arc::new(watch::Sender::new(Cache::default())), Hinter::new());
         let follow = |kind| {
             let (k3s, cache, hinter) = (k3s.clone(), Arc::clone(&cache), hinter.clone());
-            let task = tokio::spawn(async move { follow(&k3s, kind, &cache, &hinter).await });
-            task.abort_handle()
+            let follower = Follower { k3s, kind, cache, hinter, was_clear: false };
+            tokio::spawn(follower.follow()).abort_handle()
         };
         let tasks = Kind::ALL.into_iter().map(follow).collect();
         Self { cache, hinter, tasks }
@@ -110,84 +111,82 @@ impl Drop for Mirror {
     }
 }
 
-async fn follow(k3s: &K3s, kind: Kind, cache: &watch::Sender<Cache>, hinter: &Hinter) {
-    let mut pauses = DefaultBackoff::default();
-    loop {
-        let mut was_clear = false;
-        let Err(error) = read(k3s, kind, cache, hinter, &mut was_clear).await;
-        if was_clear {
-            pauses = DefaultBackoff::default();
+/// The watch of one kind.
+struct Follower {
+    k3s: K3s,
+    kind: Kind,
+    cache: Arc<watch::Sender<Cache>>,
+    hinter: Hinter,
+    /// Whether the list succeeded since the last pause.
+    was_clear: bool,
+}
+
+impl Follower {
+    async fn follow(mut self) {
+        let mut pauses = DefaultBackoff::default();
+        loop {
+            let Err(error) = self.read().await;
+            if std::mem::take(&mut self.was_clear) {
+                pauses = DefaultBackoff::default();
+            }
+            tracing::debug!(%error, kind = self.kind.name(), "a watch broke");
+            if error.code() == Some(401) {
+                self.k3s.forget_client().await;
+            }
+            let (error, mut is_news) = (Arc::new(error), false);
+            self.cache.send_modify(|cache| is_news = cache.broke(self.kind, error));
+            if is_news {
+                self.hinter.hint();
+            }
+            tokio::time::sleep(pauses.next().unwrap_or(ANSWER)).await;
         }
-        tracing::debug!(%error, kind = kind.name(), "a watch broke");
-        if error.code() == Some(401) {
-            k3s.forget_client().await;
+    }
+
+    async fn read(&mut self) -> Result<Infallible, K3sError> {
+        let resource: ApiResource = api::resource(self.kind.api_version(), self.kind.name());
+        let (client, namespace) = (self.k3s.client().await?, &self.k3s.settings.namespace);
+        let config = Config::default().labels(&names::of_node(&self.k3s.settings.node));
+        if self.kind.is_by_name() {
+            type Names = Api<PartialObjectMeta<DynamicObject>>;
+            let api = Names::namespaced_with(client, namespace, &resource);
+            self.take_each(watcher::watcher(api, config)).await
+        } else {
+            let api = Api::<DynamicObject>::namespaced_with(client, namespace, &resource);
+            self.take_each(watcher::watcher(api, config)).await
         }
-        let error = Arc::new(error);
-        let mut is_news = false;
-        cache.send_modify(|cache| is_news = cache.broke(kind, Arc::clone(&error)));
+    }
+
+    async fn take_each<T: Serialize>(
+        &mut self,
+        events: impl Stream<Item = Result<Event<T>, watcher::Error>>,
+    ) -> Result<Infallible, K3sError> {
+        let mut events = pin!(events);
+        loop {
+            match events.next().await {
+                Some(Ok(event)) => self.take(event),
+                Some(Err(error)) => return Err(failure(self.kind, error)),
+                None => {
+                    return Err(K3sError::Slow { doing: format!("watch {}s", self.kind.name()) });
+                }
+            }
+        }
+    }
+
+    fn take<T: Serialize>(&mut self, event: Event<T>) {
+        let kind = self.kind;
+        let seen = |it: T| drift::seen(kind, serde_json::to_value(it).unwrap_or_default());
+        let is_news = !matches!(event, Event::Init | Event::InitApply(_));
+        self.was_clear |= matches!(event, Event::InitDone);
+        self.cache.send_modify(|cache| match event {
+            Event::Init => cache.list_begins(kind),
+            Event::InitApply(it) => cache.listed(kind, seen(it)),
+            Event::InitDone => cache.list_ends(kind),
+            Event::Apply(it) => cache.changed(kind, seen(it)),
+            Event::Delete(it) => cache.deleted(kind, &seen(it)),
+        });
         if is_news {
-            hinter.hint();
+            self.hinter.hint();
         }
-        tokio::time::sleep(pauses.next().unwrap_or(ANSWER)).await;
-    }
-}
-
-async fn read(
-    k3s: &K3s,
-    kind: Kind,
-    cache: &watch::Sender<Cache>,
-    hinter: &Hinter,
-    was_clear: &mut bool,
-) -> Result<std::convert::Infallible, K3sError> {
-    let resource: ApiResource = api::resource(kind.api_version(), kind.name());
-    let (client, namespace) = (k3s.client().await?, &k3s.settings.namespace);
-    let config = Config::default().labels(&names::of_node(&k3s.settings.node));
-    let take = |event| {
-        *was_clear |= matches!(event, Event::InitDone);
-        take(kind, cache, hinter, event);
-    };
-    if kind.is_by_name() {
-        type Names = Api<PartialObjectMeta<DynamicObject>>;
-        let api = Names::namespaced_with(client, namespace, &resource);
-        each(kind, watcher::watcher(api, config), take).await
-    } else {
-        let api = Api::<DynamicObject>::namespaced_with(client, namespace, &resource);
-        each(kind, watcher::watcher(api, config), take).await
-    }
-}
-
-async fn each<T: Serialize>(
-    kind: Kind,
-    events: impl Stream<Item = Result<Event<T>, watcher::Error>>,
-    mut take: impl FnMut(Event<T>),
-) -> Result<std::convert::Infallible, K3sError> {
-    let mut events = pin!(events);
-    loop {
-        match events.next().await {
-            Some(Ok(event)) => take(event),
-            Some(Err(error)) => return Err(failure(kind, error)),
-            None => return Err(K3sError::Slow { doing: format!("watch {}s", kind.name()) }),
-        }
-    }
-}
-
-fn take<T: Serialize>(
-    kind: Kind,
-    cache: &watch::Sender<Cache>,
-    hinter: &Hinter,
-    event: Event<T>,
-) {
-    let seen = |it: T| drift::seen(kind, serde_json::to_value(it).unwrap_or_default());
-    let is_news = !matches!(event, Event::Init | Event::InitApply(_));
-    cache.send_modify(|cache| match event {
-        Event::Init => cache.list_begins(kind),
-        Event::InitApply(it) => cache.listed(kind, seen(it)),
-        Event::InitDone => cache.list_ends(kind),
-        Event::Apply(it) => cache.changed(kind, seen(it)),
-        Event::Delete(it) => cache.deleted(kind, &seen(it)),
-    });
-    if is_news {
-        hinter.hint();
     }
 }
 

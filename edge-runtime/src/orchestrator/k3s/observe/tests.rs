@@ -28,7 +28,7 @@ fn seen(kind: Workload, asked: Option<&str>, status: Option<Value>) -> InstanceS
         })
         .into_iter()
         .collect();
-    instance(&node, kind, &object, &pods, NOW).unwrap().state
+    instance(&node, kind, &object, pods.into_iter().map(std::sync::Arc::new), NOW).unwrap().state
 }
 
 fn container(state: &Value, ready: bool) -> Option<Value> {
