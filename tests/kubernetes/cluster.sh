@@ -140,7 +140,8 @@ boot() {
     until curl -ksf "https://127.0.0.1:$api/readyz" >/dev/null; do sleep 0.1; done
     "$program" kube-controller-manager --kubeconfig "$dir/admin.kubeconfig" --secure-port 0 --leader-elect=false \
         --service-account-private-key-file "$pki/accounts.key" --root-ca-file "$pki/ca.crt" \
-        --use-service-account-credentials >"$dir/log/kube-controller-manager" 2>&1 &
+        --use-service-account-credentials --enable-hostpath-provisioner \
+        >"$dir/log/kube-controller-manager" 2>&1 &
     "$program" kube-scheduler --kubeconfig "$dir/admin.kubeconfig" --secure-port 0 --leader-elect=false \
         >"$dir/log/kube-scheduler" 2>&1 &
     "$program" kubelet --config "$dir/kubelet.yaml" --kubeconfig "$dir/node.kubeconfig" --node-ip "$node_ip" \
@@ -186,10 +187,17 @@ start() {
         sleep 0.2
         waited=$((waited + 1))
     done
-    curl -sf --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" \
-        -H 'Content-Type: application/json' -d '{"metadata":{"name":"gnomon"}}' -o /dev/null \
-        "https://127.0.0.1:$api/api/v1/namespaces" || fail "cannot make the namespace; see $dir/log"
+    make api/v1/namespaces '{"metadata":{"name":"gnomon"}}'
+    # Volumes are folders below /tmp/hostpath_pv.
+    make apis/storage.k8s.io/v1/storageclasses '{"metadata":{"name":"folders",
+        "annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"kubernetes.io/host-path"}'
     echo "KUBECONFIG=$dir/admin.kubeconfig"
+}
+
+make() {
+    curl -sf --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" -o /dev/null \
+        -H 'Content-Type: application/json' -d "$2" "https://127.0.0.1:$api/$1" ||
+        fail "cannot make $1; see $dir/log"
 }
 
 # The node is ready, and the taint that it has before that is gone.

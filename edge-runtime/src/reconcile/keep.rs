@@ -21,7 +21,8 @@ use super::view::{App, Service};
 pub(super) const RESTART_IS_DUE: &str = "the back-off of a restart is over";
 
 pub(super) fn judge(app: &App<'_>, service: &Service<'_>, slot: &Slot, it: &Instance) -> Verdict {
-    if let Some(what) = it.altered.as_ref().filter(|_| it.state != InstanceState::Stuck) {
+    let is_ours = it.service_digest == service.digest && it.state != InstanceState::Stuck;
+    if let Some(what) = it.altered.as_ref().filter(|_| is_ours) {
         let step = Step::Create { slot: slot.clone(), spec: Arc::clone(app.spec) };
         let news = Verdict::new(Standing::Moving, ServiceState::Starting)
             .because(format!("{what}; setting it right"));

@@ -15,6 +15,8 @@ mod process;
 mod real;
 mod registry;
 
+use kubernetes::drift;
+
 /// Runs cases on benches: `module: Bench::made_by()`.
 macro_rules! run {
     ($on:ident, $bench:expr, [$($module:ident :: $case:ident),+ $(,)?]) => {
@@ -105,6 +107,12 @@ run!(
         kubernetes::a_service_that_is_kept_alive_is_started_again_after_its_end,
         kubernetes::health_is_reported_by_a_probe_of_whole_seconds,
         kubernetes::a_job_that_ended_runs_again,
+        drift::a_service_with_everything_is_as_it_was_applied,
+        drift::a_field_of_ours_that_was_edited_is_set_right_and_others_are_not,
+        drift::what_a_workload_needs_is_made_again_without_a_restart,
+        drift::an_evicted_pod_and_a_deleted_workload_come_back,
+        kubernetes::an_image_is_fetched_before_anything_is_stopped_for_it,
+        kubernetes::credentials_are_there_before_the_pod_that_needs_them,
         kubernetes::an_image_that_is_nowhere_is_a_failure_with_a_reason,
         kubernetes::what_asks_for_the_impossible_is_refused_and_nothing_is_made,
     ]

@@ -2,6 +2,8 @@
 //! app leaves. The workload is made first, without a pod; what belongs to it names it as its owner,
 //! so that it goes with it also when the agent is not there.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use gnomon_schemas::app::AppSpec;
@@ -9,9 +11,9 @@ use gnomon_schemas::id::AppName;
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
 
-use super::mirror::Kind;
+use super::mirror::{Cache, Kind};
 use super::names::Workload;
-use super::{K3s, K3sError, drift, names, objects, registries};
+use super::{K3s, K3sError, WORK, drift, names, objects, registries};
 use crate::reconcile::model::Slot;
 
 pub(super) async fn create(k3s: &K3s, slot: &Slot, app: &AppSpec) -> Result<(), K3sError> {
@@ -32,6 +34,7 @@ pub(super) async fn create(k3s: &K3s, slot: &Slot, app: &AppSpec) -> Result<(), 
         take_over(kind, &mut objects.workload, there)?;
     }
     registries::write(k3s).await?;
+    prune(k3s, slot, app).await?;
     for shared in &objects.shared {
         put(k3s, shared).await?;
     }
@@ -46,6 +49,28 @@ pub(super) async fn create(k3s: &K3s, slot: &Slot, app: &AppSpec) -> Result<(), 
         put(k3s, &file).await?;
     }
     Ok(())
+}
+
+/// Removes the names in the cluster of services that the app has not or that do not listen any
+/// more. It comes before what is made, so that it is done again if it was broken off.
+async fn prune(k3s: &K3s, slot: &Slot, app: &AppSpec) -> Result<(), K3sError> {
+    let node = &k3s.settings.node;
+    let listens = app.services.iter().filter(|(_, service)| !service.ports.is_empty());
+    let wanted: BTreeSet<_> = listens
+        .map(|(service, _)| names::address(node, &Slot { service: service.clone(), ..slot.clone() }))
+        .collect();
+    let mut left = services(k3s, &slot.app).await?;
+    left.retain(|name| !wanted.contains(name));
+    remove_services(k3s, &left).await
+}
+
+/// The names in the cluster of an app's services.
+async fn services(k3s: &K3s, app: &AppName) -> Result<Vec<String>, K3sError> {
+    let node = &k3s.settings.node;
+    let cache = k3s.mirror().look().await?;
+    let own = cache.all(Kind::Service).filter(|it| names::read_app(node, it).as_ref() == Some(app));
+    let name = |it: &Arc<Value>| it.pointer("/metadata/name")?.as_str().map(ToOwned::to_owned);
+    Ok(own.filter_map(name).collect())
 }
 
 /// Of what is ours already, all that was ours is taken back.
@@ -98,17 +123,15 @@ fn next_mend(noted: Option<&str>, now: u64) -> Option<String> {
 
 /// Removes the names of an app's services in the cluster; its volumes stay.
 pub(super) async fn remove_app(k3s: &K3s, app: &AppName) -> Result<(), K3sError> {
-    let node = &k3s.settings.node;
-    let left: Vec<String> = {
-        let cache = k3s.mirror().look().await?;
-        let own = cache.all(Kind::Service).filter(|it| names::read_app(node, it).as_ref() == Some(app));
-        own.filter_map(|it| it.pointer("/metadata/name")?.as_str().map(ToOwned::to_owned)).collect()
-    };
-    for name in left {
-        k3s.delete("v1", "Service", &name, &DeleteParams::default()).await?;
-        k3s.mirror().until(super::WORK, |cache| {
-            cache.get(Kind::Service, &name).is_none().then_some(())
-        }).await?;
+    let left = services(k3s, app).await?;
+    remove_services(k3s, &left).await
+}
+
+async fn remove_services(k3s: &K3s, names: &[String]) -> Result<(), K3sError> {
+    for name in names {
+        k3s.delete("v1", "Service", name, &DeleteParams::default()).await?;
+        let is_gone = |cache: &Cache| cache.get(Kind::Service, name).is_none().then_some(());
+        k3s.mirror().until(WORK, is_gone).await?;
     }
     Ok(())
 }

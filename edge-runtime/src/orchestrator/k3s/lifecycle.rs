@@ -21,7 +21,7 @@ pub(super) async fn observe(k3s: &K3s) -> Result<Observed, K3sError> {
         instance.altered = instance.altered.or_else(|| missing(&cache, object));
         Some(instance)
     };
-    let of = |kind: Workload| cache.all(kind.followed()).filter_map(move |it| Some((kind, it)));
+    let of = |kind: Workload| cache.all(kind.followed()).map(move |it| (kind, it));
     let workloads = of(Workload::Deployment).chain(of(Workload::Job));
     let instances = workloads.filter_map(|(kind, object)| read(kind, object));
     let instances = instances.map(|it: Instance| (it.id.clone(), it)).collect();
