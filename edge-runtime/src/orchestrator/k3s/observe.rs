@@ -54,6 +54,10 @@ fn state(kind: Workload, object: &Value, pod: Option<&Value>, unix_ms: i64) -> I
         return InstanceState::Stuck;
     }
     let asked = names::annotation(object, names::ASKED);
+    if asked.is_none() {
+        // A pod that is there is one of a workload of the same name that was deleted.
+        return InstanceState::Created;
+    }
     if asked == Some("started") && stalled(kind, object, pod, unix_ms).is_some() {
         // It is started again, and says why it does not start.
         return InstanceState::Created;
@@ -62,7 +66,6 @@ fn state(kind: Workload, object: &Value, pod: Option<&Value>, unix_ms: i64) -> I
         return of_pod(pod, unix_ms);
     }
     match asked {
-        None => InstanceState::Created,
         Some(asked) if asked.starts_with("stopped") => {
             let code = asked.split_once(' ').and_then(|(_, code)| code.parse().ok());
             InstanceState::Exited { code: code.unwrap_or(STOPPED) }
@@ -74,7 +77,7 @@ fn state(kind: Workload, object: &Value, pod: Option<&Value>, unix_ms: i64) -> I
         Some(_) if object.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0) => {
             InstanceState::Exited { code: STOPPED }
         }
-        Some(_) => InstanceState::Running(Health::Starting),
+        Some(_) | None => InstanceState::Running(Health::Starting),
     }
 }
 

@@ -182,8 +182,9 @@ fn what_somebody_altered_is_set_right() {
     site.round();
     assert_snapshot!(site.plan(), @"
     nothing to do
-    shop v1 is degraded: web: setting it right failed: somebody changes it again and again; retrying
-      web waiting 1/1: setting it right failed: somebody changes it again and again; retrying
+    shop v1 is degraded: web: setting it right failed once: somebody changes it again and again; retrying
+      web waiting 1/1: setting it right failed once: somebody changes it again and again; retrying
+    wake at 1.000s: a failed step may be tried again
     ");
     site.pass(1);
     assert_snapshot!(site.trace(), @"create shop/web.0");

@@ -39,6 +39,9 @@ fn container(state: &Value, ready: bool) -> Option<Value> {
 fn what_was_asked_speaks_where_there_is_no_pod() {
     let state = |asked| seen(Workload::Job, asked, None);
     assert_eq!(state(None), InstanceState::Created);
+    let left = container(&json!({ "running": {} }), true);
+    let seen = seen(Workload::Deployment, None, left);
+    assert_eq!(seen, InstanceState::Created, "the pod is of an earlier one of this name");
     assert_eq!(state(Some("started")), InstanceState::Running(Health::Starting));
     assert_eq!(state(Some("stopped")), InstanceState::Exited { code: 143 });
 }
