@@ -57,11 +57,25 @@ pub(crate) async fn pod_of(id: &InstanceId) -> DynamicObject {
 }
 
 pub(crate) async fn find_pod(id: &InstanceId) -> Option<DynamicObject> {
+    pods_of(id).await.pop()
+}
+
+pub(crate) async fn pods_of(id: &InstanceId) -> Vec<DynamicObject> {
     let (_, name) = id.0.split_once('/').unwrap();
     let own = ListParams::default().labels(&format!("io.gnomon/instance={name}"));
     let mut found = objects("v1", "Pod").await.list(&own).await.unwrap().items;
     found.retain(|pod| pod.metadata.deletion_timestamp.is_none());
-    found.pop()
+    found
+}
+
+/// What the cluster shows of an instance and its pod to those who may not read secrets.
+pub(crate) async fn shown(id: &InstanceId) -> String {
+    let (kind, name) = id.0.split_once('/').unwrap();
+    let (api_version, kind) =
+        if kind == "job" { ("batch/v1", "Job") } else { ("apps/v1", "Deployment") };
+    let workload = objects(api_version, kind).await.get(name).await.unwrap();
+    let config = objects("v1", "ConfigMap").await.get(name).await.unwrap();
+    serde_json::to_string(&[workload, config, pod_of(id).await]).unwrap()
 }
 
 /// Kills the first process of an instance's pod, which runs on this machine.

@@ -80,8 +80,8 @@ everywhere!(on_fake, crate::bench::Bench::fake(), []);
 really!(on_process, crate::bench::Bench::process());
 really!(on_docker, crate::bench::Bench::docker());
 
-// Not among them: what needs checks faster than a second, what keeps files of a container from one run to the next, which no pod does, and
-// what looks at the exit code of a service that was stopped, which goes with its pod.
+// Not among them: what needs checks faster than a second, or another signal than SIGTERM; what keeps files of a container from one run to the
+// next, which no pod does; and what looks behind links of a node that may be another machine.
 run!(
     on_k3s,
     crate::bench::Bench::k3s(),
@@ -100,6 +100,10 @@ run!(
         everywhere::an_app_beyond_the_capabilities_is_refused,
         everywhere::removing_an_app_leaves_nothing_but_volumes,
         real::command_environment_configs_and_secrets_reach_the_instance,
+        real::files_have_their_modes_and_cannot_be_told_from_labels,
+        real::a_volume_outlives_its_app,
+        real::a_polite_service_stops_by_its_signal,
+        real::a_stubborn_service_is_killed_after_its_grace,
         real::a_start_period_keeps_a_slow_service_from_being_unhealthy,
         real::the_last_lines_of_a_log_are_shown,
         real::a_command_runs_where_the_instance_runs_and_its_end_is_told,

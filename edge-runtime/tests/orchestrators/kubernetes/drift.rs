@@ -120,6 +120,11 @@ pub(crate) async fn what_a_workload_needs_is_made_again_without_a_restart(bench:
     until_altered(bench, &web, Some("spec.replicas was changed by somebody")).await;
     bench.apply(Step::Create { slot: web.clone(), spec }).await;
     until_altered(bench, &web, None).await;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while super::pods_of(&made.id).await.len() > 1 {
+        assert!(Instant::now() < deadline, "the second pod goes");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     assert_eq!(pod_of(&made.id).await.metadata.uid, uid, "all the while it ran");
 }
 
