@@ -11,6 +11,7 @@ mod crashes;
 mod demo;
 mod docker;
 mod hostile;
+mod k3s;
 mod package;
 mod powercut;
 mod refusals;
