@@ -76,11 +76,6 @@ impl Site {
         self.orchestrator.extend(args.iter().map(ToString::to_string));
     }
 
-    /// The agent's process id.
-    pub fn pid(&self) -> i32 {
-        self.program.as_ref().unwrap().pid()
-    }
-
     /// The name of the file that the agent's process runs.
     pub fn program_file(&self) -> String {
         let pid = self.program.as_ref().unwrap().pid();

@@ -101,6 +101,10 @@ fn a_site_that_moves_from_docker_to_k3s_by_one_setting_reports_the_same() {
     site.start();
     eventually(&format!("the same on k3s: {}", site.tail()), PATIENCE, || {
         let now = reported(&cloud, &node);
-        if cluster.writes() > 0 && now == on_docker { Ok(()) } else { Err((now, on_docker.clone())) }
+        if cluster.writes() > 0 && now == on_docker {
+            Ok(())
+        } else {
+            Err((now, on_docker.clone()))
+        }
     });
 }

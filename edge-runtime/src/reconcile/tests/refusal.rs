@@ -46,7 +46,8 @@ fn an_orchestrator_without_images_is_never_asked_to_pull() {
     ");
 }
 
-const WEB: &str = r#"{"web": {"image": "w", "restart": "always", "ports": [{"container": 80, "host": 8080}]}}"#;
+const WEB: &str =
+    r#"{"web": {"image": "w", "restart": "always", "ports": [{"container": 80, "host": 8080}]}}"#;
 const ELSEWHERE: &str = r#"{"web": {"image": "w", "restart": "always", "ports": [{"container": 80, "host": 8080, "host_ip": "127.0.0.1", "protocol": "udp"}]}}"#;
 
 #[test]
