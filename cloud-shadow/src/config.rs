@@ -8,6 +8,8 @@ use clap::Args;
 use serde::Deserialize;
 
 use crate::access::{Rate, RateLimits};
+use crate::health::HealthConfig;
+use crate::traces::TracesConfig;
 
 mod advertise;
 #[cfg(test)]
@@ -82,6 +84,10 @@ struct File {
     audit: FileAudit,
     #[serde(default)]
     aws: FileAws,
+    #[serde(default)]
+    health: FileHealth,
+    #[serde(default)]
+    traces: FileTraces,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -153,6 +159,20 @@ struct FileAws {
     shadows_per_thing: Option<NonZeroUsize>,
 }
 
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileHealth {
+    min_free_mib: Option<u32>,
+    certificate_notice_days: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTraces {
+    endpoint: Option<String>,
+    ratio: Option<f64>,
+}
+
 /// Everything that is configured.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -184,6 +204,10 @@ pub struct Config {
     pub rates: RateLimits,
     /// The broker's part.
     pub broker: gnomon_broker::Limits,
+    /// When the cloud is not well.
+    pub health: HealthConfig,
+    /// Where traces go.
+    pub traces: TracesConfig,
 }
 
 /// A certificate with its chain, and its key, in PEM.
@@ -228,6 +252,14 @@ pub enum ConfigError {
     /// One of two files is missing.
     #[error("tls_certificate and tls_key belong together: give both or neither")]
     HalfTls,
+    /// No collector is there.
+    #[error(
+        "traces.endpoint is {0:?}; it is the address of a collector, as in http://127.0.0.1:4318"
+    )]
+    TracesEndpoint(Box<str>),
+    /// No part of the traces.
+    #[error("traces.ratio is {0}; it is the part of the traces that is recorded, from 0 to 1")]
+    TracesRatio(f64),
     /// Nothing says where the data goes.
     #[error("say where the data goes: --data DIR, GNOMON_CLOUD_DATA, or `data` in the file")]
     NoData,
@@ -296,6 +328,8 @@ impl Config {
             enrolment: crate::http::EnrolmentConfig::default(),
             rates: RateLimits::default(),
             broker: site_limits(),
+            health: file.health.read(),
+            traces: file.traces.read()?,
         };
         file.limits.apply(&mut config);
         file.sync.apply(&mut config.core.domain);
@@ -337,6 +371,33 @@ impl FileLimits {
         if let Some(kib) = self.body_kib_per_second {
             *bytes = Rate::of_bodies(kib);
         }
+    }
+}
+
+impl FileHealth {
+    fn read(self) -> HealthConfig {
+        let default = HealthConfig::default();
+        HealthConfig {
+            min_free: self.min_free_mib.map_or(default.min_free, |mib| u64::from(mib) << 20),
+            certificate_notice: self
+                .certificate_notice_days
+                .map_or(default.certificate_notice, |days| DAY * days),
+        }
+    }
+}
+
+impl FileTraces {
+    fn read(self) -> Result<TracesConfig, ConfigError> {
+        let Self { endpoint, ratio } = self;
+        let is_url = |text: &String| text.starts_with("http://") || text.starts_with("https://");
+        if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !is_url(endpoint)) {
+            return Err(ConfigError::TracesEndpoint(endpoint.as_str().into()));
+        }
+        let ratio = ratio.unwrap_or(TracesConfig::default().ratio);
+        if !(0.0..=1.0).contains(&ratio) {
+            return Err(ConfigError::TracesRatio(ratio));
+        }
+        Ok(TracesConfig { endpoint, ratio })
     }
 }
 

@@ -22,6 +22,8 @@ mod error;
 mod health;
 mod history;
 mod joins;
+mod lag;
+mod measure;
 mod nodes;
 mod openapi;
 mod path;
@@ -48,7 +50,7 @@ pub use enroll::EnrolmentConfig;
 pub use error::ApiError;
 pub use openapi::description;
 pub(crate) use server::Peer;
-pub use server::{HttpConfig, serve};
+pub use server::{HttpConfig, Serving, serve};
 
 use self::auth::Permit::{self, Needs, OfANode, Open, OpenHere};
 use self::auth::Permits;
@@ -56,8 +58,9 @@ use crate::access::Action;
 use crate::aws::AccessKeys;
 use crate::core::CoreHandle;
 use crate::gate::Gate;
+use crate::health::Health;
 use crate::identity::{Identity, Roll};
-use crate::metrics::Throttled;
+use crate::metrics::{Metrics, Throttled};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -73,7 +76,11 @@ pub struct Api {
     /// What counts requests that are too many.
     pub throttled: Throttled,
     /// The metrics that are shown.
-    pub metrics: Arc<Registry>,
+    pub registry: Arc<Registry>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// How the cloud is.
+    pub health: Health,
     /// Where nodes reach the broker, as `host:port`.
     pub mqtt: Arc<[String]>,
     /// Where nodes reach the API over HTTPS, as `host:port`.
@@ -89,7 +96,7 @@ pub struct Api {
 /// The whole API.
 pub fn router(api: Api) -> Router {
     let routes = routes();
-    let permits = Permits::of(&routes);
+    let (permits, metrics) = (Permits::of(&routes), api.metrics.api.clone());
     let route = |router: Router<Api>, (path, operations): (&str, Vec<Operation>)| {
         let handlers = operations.into_iter().map(|operation| operation.handler);
         router.route(path, handlers.fold(MethodRouter::new(), MethodRouter::merge))
@@ -102,6 +109,7 @@ pub fn router(api: Api) -> Router {
         .layer(middleware::from_fn_with_state((api.clone(), permits), auth::guard))
         .with_state(api.clone())
         .merge(crate::aws::rest::router(api))
+        .layer(middleware::from_fn_with_state(metrics, measure::measure))
 }
 
 /// A method of a path, who may call it, and what answers. There is no other way to make a route.
@@ -166,6 +174,7 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
         ("/v1/batch", post(WriteDesired, routing::post(batch::write))),
         ("/v1/search", read(get(search::search))),
         ("/v1/apps", read(get(apps::list))),
+        ("/v1/lag", read(get(lag::list))),
         ("/v1/watch", read(get(watch::watch))),
         ("/v1/tokens", tokens),
         ("/v1/tokens/{id}", take(ManageTokens, delete(api_tokens::revoke))),

@@ -10,7 +10,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
@@ -25,8 +24,9 @@ use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
 use crate::core::{self, Core, CoreHandle, CoreParts};
 use crate::gate::{self, Gate, OpenBookError};
+use crate::health::{Health, Outcomes, Subjects};
 use crate::http::tls::{HttpsError, Shown};
-use crate::http::{self, Api, HttpConfig};
+use crate::http::{self, Api, Serving};
 use crate::identity::{Identity, IdentityError, Roll};
 use crate::metrics::Metrics;
 use crate::mqtt;
@@ -39,13 +39,17 @@ pub struct Server {
     mqtt_addr: SocketAddr,
     core: Core,
     broker: Broker,
+    health: Health,
     /// What takes in the broker's events, of nodes and of things.
     tasks: [JoinHandle<()>; 2],
-    listeners: Vec<(&'static str, JoinHandle<()>)>,
+    listeners: Vec<Task>,
     stop: CancellationToken,
     /// Held as long as the data folder is ours.
     _lock: DataLock,
 }
+
+/// A task that ends when the cloud is stopped, and what it is.
+type Task = (&'static str, JoinHandle<()>);
 
 /// Why the cloud did not start.
 #[derive(Debug, thiserror::Error)]
@@ -124,7 +128,7 @@ impl Server {
         let was_used = Identity::is_in(&config.data);
         let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
         let identity = Arc::new(identity);
-        let store = open_store(&config, was_used)?;
+        let (store, outcomes) = open_store(&config, was_used)?;
         let clock = Clock::start();
         let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
         let book = open_book(&store).await?;
@@ -139,8 +143,7 @@ impl Server {
         let keys = AccessKeys::load(config.access_keys.as_deref())?;
         let broker = start_broker(&config, &identity, roll.clone(), things.clone()).await?;
         let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
-        let mut registry = Registry::default();
-        let metrics = Metrics::default();
+        let (metrics, mut registry) = (Metrics::default(), Registry::default());
         metrics.register(&mut registry);
         let throttled = metrics.throttled();
         broker.register(&mut registry);
@@ -152,34 +155,61 @@ impl Server {
         let core = Core::start(domain, parts, config.core);
         let asking = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
         let things = tokio::spawn(asking);
-        let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics));
+        let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics.clone()));
         let stop = CancellationToken::new();
         let gate = open_gate(&identity, book, core.handle(), &config)?;
+        let subjects = Subjects {
+            core: core.handle(),
+            outcomes,
+            data: config.data.clone(),
+            broker: broker.listeners(),
+            identity: Arc::clone(&identity),
+            shown: https.as_ref().map(|https| Arc::clone(&https.shown)),
+            metrics: metrics.health.clone(),
+        };
+        let health = Health::new(subjects, config.health);
         let api = Api {
             core: core.handle(),
             gate,
             identity,
             keys: Arc::new(keys),
             throttled,
-            metrics: Arc::new(registry),
+            registry: Arc::new(registry),
+            metrics: metrics.clone(),
+            health: health.clone(),
             https: https_addr.map(|addr| config.reached_at(addr)),
             roll,
             mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
             enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let listeners = listen(http::router(api), listener, https, config.http_limits, &stop);
+        let serving = Serving {
+            tls: None,
+            router: http::router(api),
+            config: config.http_limits,
+            metrics: metrics.api,
+            stop: stop.clone(),
+        };
+        let watching = tokio::spawn(health.clone().watch(stop.clone()));
+        let mut listeners = listen(listener, https, serving);
+        listeners.push(("the look at the cloud's health", watching));
         Ok(Self {
             http_addr,
             https_addr,
             mqtt_addr,
             core,
             broker,
+            health,
             tasks: [intake, things],
             listeners,
             stop,
             _lock: lock,
         })
+    }
+
+    /// How the cloud is.
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// Where the HTTP API listens.
@@ -216,34 +246,26 @@ impl Server {
     }
 }
 
-fn open_store(config: &Config, was_used: bool) -> Result<Arc<dyn Store>, ServeError> {
+fn open_store(config: &Config, was_used: bool) -> Result<(Arc<dyn Store>, Outcomes), ServeError> {
     let path = config.data.join(crate::backup::STORE);
     if was_used && std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
         let path = path.display();
         tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
     }
-    Ok(Arc::new(RedbStore::open(&path)?))
+    Ok(Outcomes::watch(Arc::new(RedbStore::open(&path)?)))
 }
 
-/// Serves the API at each of its addresses.
-fn listen(
-    router: Router,
-    http: TcpListener,
-    https: Option<Https>,
-    limits: HttpConfig,
-    stop: &CancellationToken,
-) -> Vec<(&'static str, JoinHandle<()>)> {
-    let mut listeners = Vec::new();
+/// Serves the API, with TLS where that is wanted, until it is stopped.
+fn listen(listener: TcpListener, https: Option<Https>, serving: Serving) -> Vec<Task> {
+    let mut tasks = Vec::new();
     if let Some(https) = https {
-        let watching = http::tls::watch(https.shown, CERTIFICATE_LOOK, stop.clone());
-        listeners.push(("the look at certificates", tokio::spawn(watching)));
-        let acceptor = Some(TlsAcceptor::from(https.tls));
-        let serving = http::serve(https.listener, acceptor, router.clone(), limits, stop.clone());
-        listeners.push(("the HTTPS listener", tokio::spawn(serving)));
+        let watching = http::tls::watch(https.shown, CERTIFICATE_LOOK, serving.stop.clone());
+        tasks.push(("the look at certificates", tokio::spawn(watching)));
+        let serving = Serving { tls: Some(TlsAcceptor::from(https.tls)), ..serving.clone() };
+        tasks.push(("the HTTPS listener", tokio::spawn(http::serve(https.listener, serving))));
     }
-    let serving = http::serve(http, None, router, limits, stop.clone());
-    listeners.push(("the HTTP listener", tokio::spawn(serving)));
-    listeners
+    tasks.push(("the HTTP listener", tokio::spawn(http::serve(listener, serving))));
+    tasks
 }
 
 async fn open_book(store: &Arc<dyn Store>) -> Result<Book, ServeError> {

@@ -22,6 +22,9 @@ use crate::core::Deed;
 use crate::domain::Author;
 use crate::http::{self, Api, Peer, bearer, body, counted, may};
 
+#[cfg(test)]
+mod laws;
+
 /// The most bytes of a body; what is larger is not read.
 const BODY: usize = 128 * 1024;
 /// How many names a page has.

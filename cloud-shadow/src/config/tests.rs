@@ -24,6 +24,8 @@ fn the_example_loads_and_shows_every_option() {
         enrolment,
         audit,
         aws,
+        health,
+        traces,
     } = file.clone();
     assert!(data.is_some() && http.is_some() && mqtt.is_some() && names.is_some());
     assert!(https.is_some() && insecure_http.is_some());
@@ -63,7 +65,24 @@ fn the_example_loads_and_shows_every_option() {
     assert!(versions.is_some() && days.is_some());
     let FileAws { access_keys, document_bytes, shadows_per_thing } = aws;
     assert!(access_keys.is_some() && document_bytes.is_some() && shadows_per_thing.is_some());
+    let FileHealth { min_free_mib, certificate_notice_days } = health;
+    assert!(min_free_mib.is_some() && certificate_notice_days.is_some());
+    let FileTraces { endpoint, ratio } = traces;
+    assert!(endpoint.is_some() && ratio.is_some());
     Config::merge(ServeArgs::default(), file).unwrap();
+}
+
+#[test]
+fn traces_need_a_collector_and_a_part() {
+    let load = |text: &str| {
+        let file = toml::from_str(&format!("data = \"/a\"\n[traces]\n{text}")).unwrap();
+        Config::merge(ServeArgs::default(), file)
+    };
+    assert_eq!(load("ratio = 0.5").unwrap().traces, TracesConfig { endpoint: None, ratio: 0.5 });
+    for bad in ["endpoint = \"collector:4318\"", "ratio = 1.1", "ratio = -0.1", "ratio = nan"] {
+        let error = load(bad).unwrap_err().to_string();
+        assert!(error.starts_with("traces."), "{bad}: {error}");
+    }
 }
 
 #[test]
@@ -75,6 +94,7 @@ fn the_example_shows_the_defaults() {
     default.advertise.clone_from(&example.advertise);
     default.https = example.https;
     default.access_keys.clone_from(&example.access_keys);
+    default.traces.endpoint.clone_from(&example.traces.endpoint);
     assert_eq!(format!("{example:?}"), format!("{default:?}"));
 }
 

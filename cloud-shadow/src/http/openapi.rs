@@ -16,8 +16,8 @@ use utoipa::{Modify, OpenApi};
 use super::auth::Permit;
 use super::error::ErrorJson;
 use super::{
-    api_tokens, apps, audit, backup, batch, enroll, health, history, joins, nodes, pending, renew,
-    revoke, search, sessions, shadows, shape, tags, things, tokens, watch,
+    api_tokens, apps, audit, backup, batch, enroll, health, history, joins, lag, nodes, pending,
+    renew, revoke, search, sessions, shadows, shape, tags, things, tokens, watch,
 };
 
 #[cfg(test)]
@@ -34,7 +34,7 @@ mod tests;
         shadows::list, shadows::read, shadows::put, shadows::patch, shadows::delete,
         history::list, history::read, history::diff, history::roll_back,
         batch::write, search::search, tags::put,
-        backup::read, apps::list, watch::watch,
+        backup::read, apps::list, lag::list, watch::watch,
         api_tokens::list, api_tokens::create, api_tokens::revoke,
         joins::list, joins::create, joins::revoke, audit::list,
         pending::list, pending::approve, pending::deny, renew::renew, revoke::revoke,
