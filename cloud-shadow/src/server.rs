@@ -23,6 +23,7 @@ use crate::aws::{self, AccessKeys, AccessKeysError, ThingRoll};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
 use crate::core::{self, Core, CoreHandle, CoreParts};
+use crate::domain::Domain;
 use crate::gate::{self, Gate, OpenBookError};
 use crate::health::{Health, Outcomes, Subjects};
 use crate::http::tls::{HttpsError, Shown};
@@ -118,36 +119,77 @@ impl Https {
     }
 }
 
+/// What is there before anything is served.
+struct Ground {
+    lock: DataLock,
+    identity: Arc<Identity>,
+    store: Arc<dyn Store>,
+    outcomes: Outcomes,
+    clock: Clock,
+    domain: Domain,
+    book: Book,
+    roll: Roll,
+    things: ThingRoll,
+}
+
+impl Ground {
+    async fn open(config: &Config) -> Result<Self, ServeError> {
+        let lock = DataLock::take(&config.data)?;
+        let was_used = Identity::is_in(&config.data);
+        let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
+        let identity = Arc::new(identity);
+        let (store, outcomes) = open_store(config, was_used)?;
+        let clock = Clock::start();
+        let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
+        let book = open_book(&store).await?;
+        let roll = Roll::default();
+        domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
+        let things = read_things(&*store)?;
+        Ok(Self { lock, identity, store, outcomes, clock, domain, book, roll, things })
+    }
+}
+
+/// Everything that listens.
+struct Ports {
+    listener: TcpListener,
+    http_addr: SocketAddr,
+    https: Option<Https>,
+    broker: Broker,
+    mqtt_addr: SocketAddr,
+}
+
+impl Ports {
+    async fn open(config: &Config, ground: &Ground) -> Result<Self, ServeError> {
+        let (listener, http_addr) = bind(config.http).await?;
+        let https = Https::open(config, &ground.identity).await?;
+        ground.lock.announce(http_addr)?;
+        let (roll, things) = (ground.roll.clone(), ground.things.clone());
+        let broker = start_broker(config, &ground.identity, roll, things).await?;
+        let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
+        Ok(Self { listener, http_addr, https, broker, mqtt_addr })
+    }
+}
+
+fn counters(broker: &Broker) -> (Metrics, Registry) {
+    let (metrics, mut registry) = (Metrics::default(), Registry::default());
+    metrics.register(&mut registry);
+    broker.register(&mut registry);
+    (metrics, registry)
+}
+
 /// How long clients of the broker may take to go.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Server {
     /// Makes what is missing in the data folder, reads the rest, and opens the ports.
     pub async fn start(config: Config) -> Result<Self, ServeError> {
-        let lock = DataLock::take(&config.data)?;
-        let was_used = Identity::is_in(&config.data);
-        let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
-        let identity = Arc::new(identity);
-        let (store, outcomes) = open_store(&config, was_used)?;
-        let clock = Clock::start();
-        let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
-        let book = open_book(&store).await?;
-
-        let (listener, http_addr) = bind(config.http).await?;
-        let https = Https::open(&config, &identity).await?;
-        let https_addr = https.as_ref().map(|https| https.addr);
-        lock.announce(http_addr)?;
-        let roll = Roll::default();
-        domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
-        let things = read_things(&*store)?;
+        let ground = Ground::open(&config).await?;
+        let Ports { listener, http_addr, https, broker, mqtt_addr } =
+            Ports::open(&config, &ground).await?;
+        let Ground { lock, identity, store, outcomes, clock, domain, book, roll, things } = ground;
+        let https_at = https.as_ref().map(|https| https.addr);
         let keys = AccessKeys::load(config.access_keys.as_deref())?;
-        let broker = start_broker(&config, &identity, roll.clone(), things.clone()).await?;
-        let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
-        let (metrics, mut registry) = (Metrics::default(), Registry::default());
-        metrics.register(&mut registry);
-        let throttled = metrics.throttled();
-        broker.register(&mut registry);
-
+        let (metrics, registry) = counters(&broker);
         let (requests, thing_link) = aws::mqtt::attach(&broker, things);
         let (attachment, link) = mqtt::attach(&broker, roll.clone(), Arc::clone(&thing_link));
         let parts =
@@ -157,45 +199,40 @@ impl Server {
         let things = tokio::spawn(asking);
         let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics.clone()));
         let stop = CancellationToken::new();
-        let gate = open_gate(&identity, book, core.handle(), &config)?;
-        let subjects = Subjects {
-            core: core.handle(),
-            outcomes,
-            data: config.data.clone(),
-            broker: broker.listeners(),
-            identity: Arc::clone(&identity),
-            shown: https.as_ref().map(|https| Arc::clone(&https.shown)),
-            metrics: metrics.health.clone(),
-        };
-        let health = Health::new(subjects, config.health);
+        let health = Health::new(
+            Subjects {
+                core: core.handle(),
+                outcomes,
+                data: config.data.clone(),
+                broker: broker.listeners(),
+                identity: Arc::clone(&identity),
+                shown: https.as_ref().map(|https| Arc::clone(&https.shown)),
+                metrics: metrics.health.clone(),
+            },
+            config.health,
+        );
         let api = Api {
             core: core.handle(),
-            gate,
+            gate: open_gate(&identity, book, core.handle(), &config)?,
             identity,
             keys: Arc::new(keys),
-            throttled,
+            throttled: metrics.throttled(),
             registry: Arc::new(registry),
             metrics: metrics.clone(),
             health: health.clone(),
-            https: https_addr.map(|addr| config.reached_at(addr)),
+            https: https_at.map(|addr| config.reached_at(addr)),
             roll,
             mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
             enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let serving = Serving {
-            tls: None,
-            router: http::router(api),
-            config: config.http_limits,
-            metrics: metrics.api,
-            stop: stop.clone(),
-        };
-        let watching = tokio::spawn(health.clone().watch(stop.clone()));
+        let router = http::router(api);
+        let serving = Serving::plain(router, config.http_limits, metrics.api, stop.clone());
         let mut listeners = listen(listener, https, serving);
-        listeners.push(("the look at the cloud's health", watching));
+        listeners.push(("the look at health", tokio::spawn(health.clone().watch(stop.clone()))));
         Ok(Self {
             http_addr,
-            https_addr,
+            https_addr: https_at,
             mqtt_addr,
             core,
             broker,

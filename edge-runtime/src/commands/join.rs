@@ -201,8 +201,8 @@ async fn enrol(args: &JoinArgs, csr_pem: &str) -> Result<Enrolled> {
 }
 
 fn say_waiting(pending: &Pending) {
-    let Pending { pending, key_sha256, .. } = pending;
+    let Pending { id, key_sha256, .. } = pending;
     super::talk(&format!(
-        "waiting for an operator: gnomon node approve {pending}\nthis node's key has the SHA-256 {key_sha256}\n"
+        "waiting for an operator: gnomon node approve {id}\nthis node's key has the SHA-256 {key_sha256}\n"
     ));
 }

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gnomon_schemas::hex;
 use gnomon_schemas::id::NodeName;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
@@ -110,6 +111,5 @@ fn digest(at: &Path) -> anyhow::Result<(String, u64)> {
     let mut bytes = Vec::new();
     let read = File::open(at).and_then(|mut file| file.read_to_end(&mut bytes));
     let size = read.with_context(|| format!("reading {}", at.display()))?;
-    let hex = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((hex, u64::try_from(size)?))
+    Ok((hex::of(&Sha256::digest(&bytes)), u64::try_from(size)?))
 }
