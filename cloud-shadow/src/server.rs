@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig};
+use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig, Listeners};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -23,6 +23,7 @@ use crate::aws::{self, AccessKeys, AccessKeysError, ThingRoll};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
 use crate::core::{self, Core, CoreHandle, CoreParts};
+use crate::domain::Domain;
 use crate::gate::{self, Gate, OpenBookError};
 use crate::health::{Health, Outcomes, Subjects};
 use crate::http::tls::{HttpsError, Shown};
@@ -120,19 +121,7 @@ impl Server {
     /// Makes what is missing in the data folder, reads the rest, and opens the ports.
     pub async fn start(config: Config) -> Result<Self, ServeError> {
         let lock = DataLock::take(&config.data)?;
-        let was_used = Identity::is_in(&config.data);
-        let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
-        let identity = Arc::new(identity);
-        let store_path = config.data.join(crate::backup::STORE);
-        if was_used && std::fs::metadata(&store_path).map_or(0, |file| file.len()) == 0 {
-            let path = store_path.display();
-            tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
-        }
-        let (store, outcomes) = Outcomes::watch(Arc::new(RedbStore::open(&store_path)?));
-        let clock = Clock::start();
-        let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
-        let book = open_book(&store).await?;
-
+        let Opened { identity, store, outcomes, clock, domain, book } = open(&config).await?;
         let (listener, http_addr) = bind(config.http).await?;
         let https = Https::open(&config, &identity).await?;
         let https_addr = https.as_ref().map(|https| https.addr);
@@ -143,35 +132,26 @@ impl Server {
         let keys = AccessKeys::load(config.access_keys.as_deref())?;
         let broker = start_broker(&config, &identity, roll.clone(), things.clone()).await?;
         let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
-        let (metrics, mut registry) = (Metrics::default(), Registry::default());
-        metrics.register(&mut registry);
-        broker.register(&mut registry);
-
+        let metrics = Metrics::default();
+        let registry = Arc::new(register(&metrics, &broker));
         let (requests, thing_link) = aws::mqtt::attach(&broker, things);
         let (attachment, link) = mqtt::attach(&broker, roll.clone(), Arc::clone(&thing_link));
         let parts =
             CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
         let core = Core::start(domain, parts, config.core);
-        let asking = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
-        let things = tokio::spawn(asking);
-        let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics.clone()));
+        let things = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
+        let intake = mqtt::run(attachment, link, core.handle(), metrics.clone());
+        let tasks = [tokio::spawn(intake), tokio::spawn(things)];
         let stop = CancellationToken::new();
-        let subjects = Subjects {
-            core: core.handle(),
-            outcomes,
-            data: config.data.clone(),
-            broker: broker.listeners(),
-            identity: Arc::clone(&identity),
-            shown: https.as_ref().map(|https| Arc::clone(&https.shown)),
-            metrics: metrics.health.clone(),
-        };
-        let health = Health::new(subjects, config.health);
+        let shown = https.as_ref().map(|https| Arc::clone(&https.shown));
+        let seen = (broker.listeners(), shown);
+        let health = look_at(&config, &core, outcomes, seen, &identity, &metrics);
         let api = Api {
             core: core.handle(),
             gate: open_gate(&identity, book, core.handle())?,
             identity,
             keys: Arc::new(keys),
-            registry: Arc::new(registry),
+            registry,
             metrics: metrics.clone(),
             health: health.clone(),
             https: https_addr.map(|addr| config.reached_at(addr)),
@@ -197,7 +177,7 @@ impl Server {
             core,
             broker,
             health,
-            tasks: [intake, things],
+            tasks,
             listeners,
             stop,
             _lock: lock,
@@ -241,6 +221,54 @@ impl Server {
         }
         self.core.stop().await;
     }
+}
+
+/// What the data folder holds.
+struct Opened {
+    identity: Arc<Identity>,
+    store: Arc<dyn Store>,
+    outcomes: Outcomes,
+    clock: Clock,
+    domain: Domain,
+    book: Book,
+}
+
+/// Makes what is missing in the data folder, and reads the rest.
+async fn open(config: &Config) -> Result<Opened, ServeError> {
+    let was_used = Identity::is_in(&config.data);
+    let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
+    let identity = Arc::new(identity);
+    let store_path = config.data.join(crate::backup::STORE);
+    if was_used && std::fs::metadata(&store_path).map_or(0, |file| file.len()) == 0 {
+        let path = store_path.display();
+        tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
+    }
+    let (store, outcomes) = Outcomes::watch(Arc::new(RedbStore::open(&store_path)?));
+    let clock = Clock::start();
+    let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
+    let book = open_book(&store).await?;
+    Ok(Opened { identity, store, outcomes, clock, domain, book })
+}
+
+fn register(metrics: &Metrics, broker: &Broker) -> Registry {
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    broker.register(&mut registry);
+    registry
+}
+
+fn look_at(
+    config: &Config,
+    core: &Core,
+    outcomes: Outcomes,
+    (broker, shown): (Listeners, Option<Arc<Shown>>),
+    identity: &Arc<Identity>,
+    metrics: &Metrics,
+) -> Health {
+    let (core, data) = (core.handle(), config.data.clone());
+    let (identity, metrics) = (Arc::clone(identity), metrics.health.clone());
+    let subjects = Subjects { core, outcomes, data, broker, identity, shown, metrics };
+    Health::new(subjects, config.health)
 }
 
 /// Serves the API, with TLS where that is wanted, until it is stopped.
