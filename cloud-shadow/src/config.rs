@@ -1,12 +1,13 @@
 //! The configuration: a TOML file, then the environment, then flags; the later wins.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Deserialize;
 
+use crate::access::{Rate, RateLimits};
 use crate::health::HealthConfig;
 use crate::traces::TracesConfig;
 
@@ -97,6 +98,11 @@ struct FileLimits {
     watchers: Option<NonZeroUsize>,
     watch_queue: Option<NonZeroUsize>,
     http_connections: Option<NonZeroUsize>,
+    requests_per_second: Option<NonZeroU32>,
+    requests_at_once: Option<NonZeroU32>,
+    body_kib_per_second: Option<NonZeroU32>,
+    strangers_per_second: Option<NonZeroU32>,
+    strangers_at_once: Option<NonZeroU32>,
     mqtt_connections: Option<NonZeroUsize>,
 }
 
@@ -111,22 +117,38 @@ struct FileSync {
 #[serde(deny_unknown_fields)]
 struct FileHistory {
     versions: Option<NonZeroUsize>,
-    days: Option<std::num::NonZeroU32>,
+    days: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileEnrolment {
-    certificate_days: Option<std::num::NonZeroU32>,
+    certificate_days: Option<Days>,
     approve_unknown: Option<bool>,
     pending: Option<NonZeroUsize>,
+}
+
+/// A time in days, at least ten seconds; a part of a day is one, too.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "f64")]
+struct Days(std::time::Duration);
+
+impl TryFrom<f64> for Days {
+    type Error = &'static str;
+
+    fn try_from(days: f64) -> Result<Self, &'static str> {
+        let least = std::time::Duration::from_secs(10);
+        let life = std::time::Duration::try_from_secs_f64(days * DAY.as_secs_f64()).ok();
+        let life = life.filter(|life| (least..=DAY * 36_500).contains(life));
+        life.map(Self).ok_or("it must be a number of days, at least ten seconds of one")
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileAudit {
     entries: Option<NonZeroUsize>,
-    days: Option<std::num::NonZeroU32>,
+    days: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -178,6 +200,8 @@ pub struct Config {
     pub http_limits: crate::http::HttpConfig,
     /// How nodes join.
     pub enrolment: crate::http::EnrolmentConfig,
+    /// How much one caller may ask for.
+    pub rates: RateLimits,
     /// The broker's part.
     pub broker: gnomon_broker::Limits,
     /// When the cloud is not well.
@@ -302,6 +326,7 @@ impl Config {
             core: crate::core::CoreConfig::default(),
             http_limits: crate::http::HttpConfig::default(),
             enrolment: crate::http::EnrolmentConfig::default(),
+            rates: RateLimits::default(),
             broker: site_limits(),
             health: file.health.read(),
             traces: file.traces.read()?,
@@ -337,6 +362,15 @@ impl FileLimits {
         set(&mut config.core.watch_queue, self.watch_queue);
         set(&mut config.http_limits.connections, self.http_connections);
         set(&mut config.broker.connections, self.mqtt_connections);
+        let set = |to: &mut NonZeroU32, from: Option<NonZeroU32>| *to = from.unwrap_or(*to);
+        let RateLimits { requests, bytes, strangers } = &mut config.rates;
+        set(&mut requests.per_second, self.requests_per_second);
+        set(&mut requests.burst, self.requests_at_once);
+        set(&mut strangers.per_second, self.strangers_per_second);
+        set(&mut strangers.burst, self.strangers_at_once);
+        if let Some(kib) = self.body_kib_per_second {
+            *bytes = Rate::of_bodies(kib);
+        }
     }
 }
 
@@ -404,7 +438,7 @@ impl FileHistory {
 impl FileEnrolment {
     fn apply(self, config: &mut crate::http::EnrolmentConfig) {
         if let Some(days) = self.certificate_days {
-            config.certificate_life = DAY * days.get();
+            config.certificate_life = days.0;
         }
         config.approve_unknown = self.approve_unknown.unwrap_or(config.approve_unknown);
         config.pending = self.pending.map_or(config.pending, NonZeroUsize::get);

@@ -44,14 +44,15 @@ pub mod tls;
 mod tokens;
 mod watch;
 
-pub(crate) use auth::{bearer, may};
+pub(crate) use auth::{bearer, count, counted, may};
 pub(crate) use backup::BACKUP;
 pub use enroll::EnrolmentConfig;
 pub use error::ApiError;
 pub use openapi::description;
+pub(crate) use server::Peer;
 pub use server::{HttpConfig, Serving, serve};
 
-use self::auth::Permit::{self, Needs, OfANode, Open};
+use self::auth::Permit::{self, Needs, OfANode, Open, OpenHere};
 use self::auth::Permits;
 use crate::access::Action;
 use crate::aws::AccessKeys;
@@ -59,7 +60,7 @@ use crate::core::CoreHandle;
 use crate::gate::Gate;
 use crate::health::Health;
 use crate::identity::{Identity, Roll};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Throttled};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -72,6 +73,8 @@ pub struct Api {
     pub identity: Arc<Identity>,
     /// With which keys clients of AWS sign.
     pub keys: Arc<AccessKeys>,
+    /// What counts requests that are too many.
+    pub throttled: Throttled,
     /// The metrics that are shown.
     pub registry: Arc<Registry>,
     /// What is counted.
@@ -124,7 +127,7 @@ const fn on(method: Method, permit: Permit, handler: MethodRouter<Api>) -> Opera
 fn routes() -> Vec<(&'static str, Vec<Operation>)> {
     use Action::{
         ApproveUnknown, CopyStore, ManageEnrolment, ManageNodes, ManageThings, ManageTokens, Read,
-        ReadAudit, ReadThings, WriteDesired, WriteTags,
+        ReadAudit, ReadMetrics, ReadThings, WriteDesired, WriteTags,
     };
     let (reads, deletes) = (Method::GET, Method::DELETE);
     let (puts, posts) = (Method::PUT, Method::POST);
@@ -154,7 +157,7 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
     vec![
         ("/healthz", open(get(health::alive))),
         ("/readyz", open(get(health::ready))),
-        ("/metrics", open(get(health::metrics))),
+        ("/metrics", vec![on(Method::GET, OpenHere(ReadMetrics), get(health::metrics))]),
         ("/openapi.json", open(get(openapi::document))),
         ("/v1/nodes", read(get(nodes::list))),
         ("/v1/nodes/{node}", node),

@@ -17,7 +17,7 @@ mod labels;
 #[cfg(test)]
 mod tests;
 
-pub use api::{ApiMetrics, OpenConnection, Traffic};
+pub use api::{ApiMetrics, OpenConnection, Throttled, Traffic};
 pub use health::HealthMetrics;
 pub use labels::{Direction, Stage};
 use labels::{CodeLabel, LongerLabel, MessageLabels, ReasonLabel, StageLabel, ThingLabels};

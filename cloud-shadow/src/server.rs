@@ -106,7 +106,12 @@ struct Https {
 
 impl Https {
     async fn open(config: &Config, identity: &Identity) -> Result<Option<Self>, ServeError> {
-        let Some(addr) = config.https else { return Ok(None) };
+        let Some(addr) = config.https else {
+            if config.advertise.is_some() {
+                tracing::warn!("without --https ADDR no node can renew its certificate");
+            }
+            return Ok(None);
+        };
         let shown = Arc::new(Shown::load(identity, config.https_files.clone())?);
         let tls = http::tls::config(identity, Arc::clone(&shown))?;
         let (listener, addr) = bind(addr).await?;
@@ -148,9 +153,10 @@ impl Server {
         let health = look_at(&config, &core, outcomes, seen, &identity, &metrics);
         let api = Api {
             core: core.handle(),
-            gate: open_gate(&identity, book, core.handle())?,
+            gate: open_gate(&identity, book, core.handle(), &config)?,
             identity,
             keys: Arc::new(keys),
+            throttled: metrics.api.throttled(),
             registry,
             metrics: metrics.clone(),
             health: health.clone(),
@@ -292,11 +298,19 @@ async fn open_book(store: &Arc<dyn Store>) -> Result<Book, ServeError> {
 
 /// The owner's token is in a file, unless `init` made one that is nowhere but with its holder; so
 /// whoever revokes the last one, or lost it, finds a new one there after a start.
-fn open_gate(identity: &Identity, book: Book, core: CoreHandle) -> Result<Gate, ServeError> {
+fn open_gate(
+    identity: &Identity,
+    book: Book,
+    core: CoreHandle,
+    config: &Config,
+) -> Result<Gate, ServeError> {
     let has_owner = book.has_owner(clock::unix_ms()) && !identity.has_owner_token();
     let owner = if has_owner { None } else { Some(identity.owner_token()?) };
     let local = identity.local_token()?;
-    Ok(Gate::new(book, identity.token_key.clone(), owner, local, core))
+    // No caller takes all the streams that there are.
+    let most_streams = (config.core.watchers / 10).max(1);
+    let key = identity.token_key.clone();
+    Ok(Gate::new(book, key, owner, local, core, config.rates, most_streams))
 }
 
 async fn join(what: &str, task: JoinHandle<()>) {

@@ -44,6 +44,15 @@ impl Site {
         site
     }
 
+    /// Starts the agent of a folder that has joined already; its apps are host processes.
+    pub fn joined(data: &Path) -> Self {
+        let name = data.file_name().unwrap().to_string_lossy().into_owned();
+        let orchestrator = ["--orchestrator", "process"].map(str::to_owned).to_vec();
+        let mut site = Self { name, data: data.to_path_buf(), orchestrator, program: None };
+        site.start();
+        site
+    }
+
     /// Arguments for the next starts.
     pub fn add_args(&mut self, args: &[&str]) {
         self.orchestrator.extend(args.iter().map(ToString::to_string));
@@ -59,7 +68,7 @@ impl Site {
     /// Waits until the agent has ended by itself.
     pub fn ended(&mut self) {
         let mut program = self.program.take().unwrap();
-        eventually("an end of the agent", Duration::from_secs(60), || {
+        eventually("an end of the agent", Duration::from_mins(1), || {
             if program.has_ended() { Ok(()) } else { Err(program.tail()) }
         });
     }

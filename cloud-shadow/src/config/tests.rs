@@ -43,7 +43,20 @@ fn the_example_loads_and_shows_every_option() {
         watch_queue,
         http_connections,
         mqtt_connections,
+        requests_per_second,
+        requests_at_once,
+        body_kib_per_second,
+        strangers_per_second,
+        strangers_at_once,
     } = limits;
+    let rates = [
+        requests_per_second,
+        requests_at_once,
+        body_kib_per_second,
+        strangers_per_second,
+        strangers_at_once,
+    ];
+    assert!(rates.iter().all(Option::is_some));
     let all = [nodes, shadows_per_node, watchers, watch_queue, http_connections, mqtt_connections];
     assert!(all.iter().all(Option::is_some));
     let FileSync { window, max_batch_bytes } = sync;
@@ -114,6 +127,11 @@ fn a_misspelt_option_is_an_error_that_names_it() {
     let error = toml::from_str::<File>("htpp = \"127.0.0.1:1\"").unwrap_err();
     assert!(error.to_string().contains("htpp"), "{error}");
     assert!(toml::from_str::<File>("[limits]\nnodes = 0").is_err());
+    for days in ["0", "-1", "0.0001", "1e9", "nan"] {
+        let text = format!("[enrolment]\ncertificate_days = {days}");
+        assert!(toml::from_str::<File>(&text).is_err(), "{days}");
+    }
+    assert!(toml::from_str::<File>("[enrolment]\ncertificate_days = 0.5").is_ok());
     assert!(toml::from_str::<File>("advertise = \"cloud\"").is_err());
 }
 

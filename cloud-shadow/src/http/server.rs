@@ -55,9 +55,11 @@ const HEAD: usize = 128 * 1024;
 
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// Where it is.
-    pub(super) addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
+    /// Whether nobody on the way can read along.
+    pub(super) is_tls: bool,
     /// The certificate of the cloud's authority that it showed.
     pub(super) certificate: Option<Arc<CertificateSubject>>,
 }
@@ -145,7 +147,7 @@ async fn welcome(stream: TcpStream, addr: SocketAddr, serving: Serving) {
     let stream = Patient::new(stream, config.write_timeout, metrics.traffic());
     let router = TowerToHyperService::new(router);
     let Some(tls) = tls else {
-        let service = Service { router, peer: Peer { addr, certificate: None } };
+        let service = Service { router, peer: Peer { addr, is_tls: false, certificate: None } };
         return converse(stream, service, config, stop).await;
     };
     let shaking = tokio::time::timeout(config.head_timeout, tls.accept(stream));
@@ -159,7 +161,7 @@ async fn welcome(stream: TcpStream, addr: SocketAddr, serving: Serving) {
     };
     let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let subject = leaf.and_then(|leaf| CertificateSubject::from_der(leaf).ok());
-    let peer = Peer { addr, certificate: subject.map(Arc::new) };
+    let peer = Peer { addr, is_tls: true, certificate: subject.map(Arc::new) };
     converse(stream, Service { router, peer }, config, stop).await;
 }
 

@@ -146,8 +146,8 @@ impl Authority {
         let request = CertificateSigningRequestParams::from_pem(request_pem)
             .map_err(AuthorityError::Request)?;
         let mut params = parameters(name, now + life);
-        // A day of grace, for two clouds whose clocks differ.
-        params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(DAY);
+        // Up to a day of grace, for two clouds whose clocks differ.
+        params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(DAY.min(life / 10));
         params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];

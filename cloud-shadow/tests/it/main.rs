@@ -17,6 +17,8 @@ mod floods;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod letting_in;
+#[cfg(test)]
 mod many;
 #[cfg(test)]
 mod observing;
@@ -31,9 +33,13 @@ mod requests;
 #[cfg(test)]
 mod rogue;
 #[cfg(test)]
+mod setup;
+#[cfg(test)]
 mod site;
 #[cfg(test)]
 mod things;
+#[cfg(test)]
+mod throttle;
 #[cfg(test)]
 mod traces;
 #[cfg(test)]

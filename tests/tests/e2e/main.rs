@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 #![expect(clippy::indexing_slicing, reason = "JSON in tests")]
 
+mod access;
 mod app;
 mod autonomy;
 mod crashes;
