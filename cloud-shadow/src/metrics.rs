@@ -19,8 +19,8 @@ mod tests;
 
 pub use api::{ApiMetrics, OpenConnection, Throttled, Traffic};
 pub use health::HealthMetrics;
-pub use labels::{Direction, Stage};
 use labels::{CodeLabel, LongerLabel, MessageLabels, ReasonLabel, StageLabel, ThingLabels};
+pub use labels::{Direction, Stage};
 
 type Times = Family<StageLabel, Histogram, fn() -> Histogram>;
 
@@ -53,15 +53,8 @@ pub struct Metrics {
 }
 
 /// How long a node may be behind: for each, the nodes beyond it are counted.
-const LAGS: [(&str, u64); 7] = [
-    ("0s", 0),
-    ("1s", 1),
-    ("10s", 10),
-    ("1m", 60),
-    ("10m", 600),
-    ("1h", 3600),
-    ("1d", 24 * 3600),
-];
+const LAGS: [(&str, u64); 7] =
+    [("0s", 0), ("1s", 1), ("10s", 10), ("1m", 60), ("10m", 600), ("1h", 3600), ("1d", 24 * 3600)];
 
 /// From 50 microseconds to 1.6 seconds.
 fn stage_times() -> Histogram {
@@ -182,12 +175,7 @@ impl Metrics {
     }
 
     /// A message of a thing went this way; without an operation, it was about nothing.
-    pub fn thing_message(
-        &self,
-        direction: Direction,
-        operation: Option<Operation>,
-        bytes: usize,
-    ) {
+    pub fn thing_message(&self, direction: Direction, operation: Option<Operation>, bytes: usize) {
         let purpose = operation.map_or("unknown", Operation::as_str);
         let labels = ThingLabels { direction: direction.label(), purpose };
         self.thing_messages.get_or_create(&labels).inc();

@@ -166,13 +166,9 @@ impl Server {
             enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let serving = Serving {
-            tls: None,
-            router: http::router(api),
-            config: config.http_limits,
-            metrics: metrics.api,
-            stop: stop.clone(),
-        };
+        let (router, config) = (http::router(api), config.http_limits);
+        let serving =
+            Serving { tls: None, router, config, metrics: metrics.api, stop: stop.clone() };
         let watching = tokio::spawn(health.clone().watch(stop.clone()));
         let mut listeners = listen(listener, https, serving);
         listeners.push(("the look at the cloud's health", watching));

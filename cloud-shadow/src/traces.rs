@@ -148,8 +148,7 @@ impl Client {
     }
 }
 
-type Sending<'a> =
-    Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
+type Sending<'a> = Pin<Box<dyn Future<Output = Result<Response<Bytes>, HttpError>> + Send + 'a>>;
 
 impl HttpClient for Client {
     fn send_bytes<'life0, 'async_trait>(

@@ -15,6 +15,7 @@ pub mod renewal;
 pub mod run;
 pub mod settings;
 pub mod store;
+pub mod uninstall;
 pub mod update;
 
 /// An error with all its causes, for a log line or a person.

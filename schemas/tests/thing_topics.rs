@@ -7,7 +7,8 @@ use proptest::prelude::*;
 
 fn id() -> impl Strategy<Value = ShadowId> {
     // Words of the topics themselves are legal names.
-    let words = || prop::sample::select(vec!["shadow", "name", "get", "update", "delete", "accepted"]);
+    let words =
+        || prop::sample::select(vec!["shadow", "name", "get", "update", "delete", "accepted"]);
     let thing = prop_oneof!["[a-zA-Z0-9:_-]{1,128}", words().prop_map(str::to_owned)];
     let shadow = prop_oneof!["[$a-zA-Z0-9:_-]{1,64}", words().prop_map(str::to_owned)];
     (thing, prop::option::of(shadow)).prop_map(|(thing, shadow)| ShadowId {
@@ -20,11 +21,8 @@ fn topic() -> impl Strategy<Value = ThingTopic> {
     let operations = vec![Operation::Get, Operation::Update, Operation::Delete];
     let responses =
         vec![Response::Accepted, Response::Rejected, Response::Delta, Response::Documents];
-    let parts = (
-        id(),
-        prop::sample::select(operations),
-        prop::option::of(prop::sample::select(responses)),
-    );
+    let parts =
+        (id(), prop::sample::select(operations), prop::option::of(prop::sample::select(responses)));
     parts.prop_map(|(id, operation, response)| {
         let only_updates = matches!(response, Some(Response::Delta | Response::Documents));
         let operation = if only_updates { Operation::Update } else { operation };
@@ -34,7 +32,8 @@ fn topic() -> impl Strategy<Value = ThingTopic> {
 
 /// Whether a filter with `+` matches a topic, level by level.
 fn matches(filter: &str, topic: &str) -> bool {
-    let (filter, topic): (Vec<_>, Vec<_>) = (filter.split('/').collect(), topic.split('/').collect());
+    let (filter, topic): (Vec<_>, Vec<_>) =
+        (filter.split('/').collect(), topic.split('/').collect());
     let fits = |(wanted, level): (&&str, &&str)| *wanted == "+" || wanted == level;
     filter.len() == topic.len() && filter.iter().zip(&topic).all(fits)
 }

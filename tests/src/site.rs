@@ -31,6 +31,24 @@ impl Site {
         Self::join_with(cloud, folder, name, &orchestrator)
     }
 
+    /// The same with workloads of the cluster that a kubeconfig names.
+    pub fn join_k3s(cloud: &Cloud, folder: &Path, name: &str, kubeconfig: &str) -> Self {
+        let config = folder.join(format!("{name}.toml"));
+        std::fs::write(&config, format!("kubeconfig = {kubeconfig:?}\n")).unwrap();
+        let orchestrator = ["--orchestrator", "k3s", "--config", &config.to_string_lossy()];
+        Self::join_with(cloud, folder, name, &orchestrator)
+    }
+
+    /// The arguments for the next starts, in place of those so far.
+    pub fn set_args(&mut self, args: &[&str]) {
+        self.orchestrator = args.iter().map(ToString::to_string).collect();
+    }
+
+    /// The agent's process id.
+    pub fn pid(&self) -> i32 {
+        self.program.as_ref().unwrap().pid()
+    }
+
     fn join_with(cloud: &Cloud, folder: &Path, name: &str, orchestrator: &[&str]) -> Self {
         let data = folder.join(name);
         let token = cloud.api.join_token(name);

@@ -10,7 +10,8 @@ use gnomon_broker::{
 };
 use gnomon_schemas::id::DeviceName;
 use gnomon_schemas::topic::{
-    FROM_ALL_THINGS, Operation, ParseThingTopicError, Response, THING_PUBLISHES, THING_SUBSCRIBES, ThingTopic,
+    FROM_ALL_THINGS, Operation, ParseThingTopicError, Response, THING_PUBLISHES, THING_SUBSCRIBES,
+    ThingTopic,
 };
 
 use super::ThingRoll;

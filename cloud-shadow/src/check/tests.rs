@@ -123,7 +123,9 @@ fn every_row_of_a_thing_that_is_damaged_is_named() {
 
 #[test]
 fn a_thing_that_counts_wrongly_is_named() {
-    for (key, value) in [("aws/t/pump-7", "3"), ("aws/t/pump-8", "1"), ("aws/s/pump-9/", "{\"v\":1}")] {
+    for (key, value) in
+        [("aws/t/pump-7", "3"), ("aws/t/pump-8", "1"), ("aws/s/pump-9/", "{\"v\":1}")]
+    {
         let store = store_with_thing();
         store.commit(&[Op::Put { key: key.into(), value: value.into() }]).unwrap();
         let report = checked(&store).unwrap();

@@ -8,9 +8,7 @@ use tokio::sync::oneshot;
 use super::audit::Deed;
 use super::handle::{CoreHandle, Input, Refusal};
 use super::round::Rounds;
-use crate::aws::domain::{
-    Done, Effect, Needs, Order, Origin, Rejected, Things, rejected,
-};
+use crate::aws::domain::{Done, Effect, Needs, Order, Origin, Rejected, Things, rejected};
 use crate::domain::Now;
 use crate::metrics::Direction;
 use crate::store::{Op, Store, StoreError};

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
 
+use super::Domain;
 use super::command::Now;
 use super::node::Node;
-use super::Domain;
 use crate::rows::{Presence, ShadowRecord};
 
 #[cfg(test)]

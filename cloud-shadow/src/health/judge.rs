@@ -148,8 +148,10 @@ pub fn judge(facts: &Facts, config: &HealthConfig) -> Report {
         Some(free) if free >= config.min_free => {}
         Some(free) => {
             let (free, least) = (free >> 20, config.min_free >> 20);
-            let message = format!("{free} MiB are free on the disk of the data folder, less than \
-                the {least} MiB of health.min_free_mib; free space or make the disk larger");
+            let message = format!(
+                "{free} MiB are free on the disk of the data folder, less than \
+                the {least} MiB of health.min_free_mib; free space or make the disk larger"
+            );
             find(Check::Disk, "disk_low", message);
         }
         None => {

@@ -16,8 +16,8 @@ use utoipa::{Modify, OpenApi};
 use super::auth::Permit;
 use super::error::ErrorJson;
 use super::{
-    api_tokens, apps, audit, backup, batch, enroll, health, history, joins, lag, nodes, pending, renew,
-    revoke, search, sessions, shadows, shape, tags, things, tokens, watch,
+    api_tokens, apps, audit, backup, batch, enroll, health, history, joins, lag, nodes, pending,
+    renew, revoke, search, sessions, shadows, shape, tags, things, tokens, watch,
 };
 
 #[cfg(test)]

@@ -137,7 +137,9 @@ async fn a_head_that_has_no_end_is_cut_off() {
 async fn two_lengths_or_a_length_and_chunks_are_no_way_to_hide_a_request() {
     let cloud = Cloud::with_node().await;
     let token = &cloud.api.token;
-    let hidden = format!("DELETE /v1/nodes/site-1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let hidden = format!(
+        "DELETE /v1/nodes/site-1 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\r\n"
+    );
     let outer = |lengths: &str, body: &str| {
         format!("POST /v1/enroll HTTP/1.1\r\nHost: x\r\n{lengths}\r\n{body}{hidden}")
     };
@@ -172,9 +174,14 @@ async fn hundreds_of_large_bodies_and_heads_at_once_take_little_memory() {
         let (begin, addr) = (std::sync::Arc::clone(&begin), addr(&api));
         clients.spawn(async move {
             let mut stream = TcpStream::connect(addr).await.unwrap();
-            let bytes = if n % 4 == 0 { format!("GET /{}", "a".repeat(120_000)) } else { begin.to_string() };
+            let bytes = if n % 4 == 0 {
+                format!("GET /{}", "a".repeat(120_000))
+            } else {
+                begin.to_string()
+            };
             // Most have to wait for their turn; what fits into the sockets is sent.
-            let sending = tokio::time::timeout(Duration::from_secs(5), stream.write_all(bytes.as_bytes()));
+            let sending =
+                tokio::time::timeout(Duration::from_secs(5), stream.write_all(bytes.as_bytes()));
             drop(sending.await);
             stream
         });
@@ -185,7 +192,8 @@ async fn hundreds_of_large_bodies_and_heads_at_once_take_little_memory() {
         held.push(stream.unwrap());
         peak = peak.max(resident(&child));
     }
-    let written = api.patch("/v1/nodes/site-1/shadows/device/d", &serde_json::json!({ "a": 1 })).await;
+    let written =
+        api.patch("/v1/nodes/site-1/shadows/device/d", &serde_json::json!({ "a": 1 })).await;
     assert!(written.status().is_success(), "a small write has to wait for none of them");
     peak = peak.max(resident(&child));
     // 64 bodies of 1 MiB, and heads and beginnings of the others: without a bound it were 300 MiB.

@@ -52,8 +52,14 @@ async fn a_write_is_counted_at_every_stage_that_it_goes_through() {
         ("gnomon_cloud_commands_total{code=\"version_conflict\"}".to_owned(), 1.0),
         ("gnomon_cloud_stage_seconds_count{stage=\"commit\"}".to_owned(), 1.0),
         ("gnomon_cloud_commit_commands_sum".to_owned(), 1.0),
-        (format!("gnomon_cloud_http_requests_total{{method=\"PATCH\",{route},status=\"201\"}}"), 1.0),
-        (format!("gnomon_cloud_http_requests_total{{method=\"PATCH\",{route},status=\"412\"}}"), 1.0),
+        (
+            format!("gnomon_cloud_http_requests_total{{method=\"PATCH\",{route},status=\"201\"}}"),
+            1.0,
+        ),
+        (
+            format!("gnomon_cloud_http_requests_total{{method=\"PATCH\",{route},status=\"412\"}}"),
+            1.0,
+        ),
         (format!("gnomon_cloud_http_request_seconds_count{{{route}}}"), 2.0),
         (
             "gnomon_cloud_http_requests_total{method=\"other\",route=\"none\",status=\"404\"}"
@@ -101,7 +107,8 @@ async fn who_waits_for_something_desired_is_named_until_it_has_it() {
     reaches(&cloud.api, "gnomon_cloud_nodes_behind{longer_than=\"0s\"}", 1.0).await;
     reaches(&cloud.api, "gnomon_cloud_sync_lag_seconds_count", 1.0).await;
     let text = metrics(&cloud.api).await;
-    let sent = "gnomon_cloud_message_bytes_total{direction=\"sent\",kind=\"batch\",stream=\"desired\"}";
+    let sent =
+        "gnomon_cloud_message_bytes_total{direction=\"sent\",kind=\"batch\",stream=\"desired\"}";
     assert!(value(&text, sent) > 0.0, "{text}");
     let cloud = cloud.restart().await;
     assert_eq!(cloud.api.get("/v1/lag").await["nodes"][0]["node"], "site-2", "it still waits");
@@ -149,8 +156,12 @@ async fn a_disk_that_fills_and_a_certificate_that_runs_out_are_reasons_and_no_en
     .await;
     let ready = cloud.api.get("/readyz").await;
     assert_eq!((&ready["ready"], &ready["status"]), (&json!(true), &json!("degraded")));
-    let codes: BTreeSet<_> =
-        ready["reasons"].as_array().unwrap().iter().map(|it| it["code"].as_str().unwrap()).collect();
+    let codes: BTreeSet<_> = ready["reasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| it["code"].as_str().unwrap())
+        .collect();
     assert_eq!(codes, BTreeSet::from(["certificate_expires", "disk_low"]));
     let message = ready["reasons"].to_string();
     assert!(message.contains("in 5 days") && message.contains("tls_certificate"), "{message}");

@@ -62,8 +62,25 @@ fn path() -> impl Strategy<Value = String> {
 
 fn query() -> impl Strategy<Value = String> {
     let names = [
-        "limit", "pointer", "half", "before", "after", "version", "at_ms", "from", "to", "label",
-        "where", "tag", "node", "metadata", "acks", "name", "pageSize", "nextToken", "strange",
+        "limit",
+        "pointer",
+        "half",
+        "before",
+        "after",
+        "version",
+        "at_ms",
+        "from",
+        "to",
+        "label",
+        "where",
+        "tag",
+        "node",
+        "metadata",
+        "acks",
+        "name",
+        "pageSize",
+        "nextToken",
+        "strange",
     ];
     let value = prop_oneof![
         "[0-9]{1,25}",
@@ -83,8 +100,15 @@ fn query() -> impl Strategy<Value = String> {
 
 fn headers() -> impl Strategy<Value = Vec<(&'static str, Vec<u8>)>> {
     let name = prop::sample::select(vec![
-        "if-match", "if-none-match", "if-field", "content-type", "traceparent", "range",
-        "x-amz-date", "expect", "accept",
+        "if-match",
+        "if-none-match",
+        "if-field",
+        "content-type",
+        "traceparent",
+        "range",
+        "x-amz-date",
+        "expect",
+        "accept",
     ]);
     let value = prop_oneof![
         Just(b"\"1\"".to_vec()),
@@ -110,9 +134,27 @@ fn json_value() -> impl Strategy<Value = Value> {
     ];
     let key = prop_oneof![
         prop::sample::select(vec![
-            "labels", "writes", "node", "key", "patch", "put", "delete", "version", "tags", "ttl_s",
-            "token", "csr_pem", "name", "role", "state", "desired", "reported", "if_version",
-            "conditions", "uses", "clientToken",
+            "labels",
+            "writes",
+            "node",
+            "key",
+            "patch",
+            "put",
+            "delete",
+            "version",
+            "tags",
+            "ttl_s",
+            "token",
+            "csr_pem",
+            "name",
+            "role",
+            "state",
+            "desired",
+            "reported",
+            "if_version",
+            "conditions",
+            "uses",
+            "clientToken",
         ])
         .prop_map(str::to_owned),
         ".{0,8}",
@@ -143,7 +185,13 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
 
 fn shot() -> impl Strategy<Value = Shot> {
     let parts = (prop::sample::select(METHODS.to_vec()), path(), query(), headers(), body());
-    parts.prop_map(|(method, path, query, headers, body)| Shot { method, path, query, headers, body })
+    parts.prop_map(|(method, path, query, headers, body)| Shot {
+        method,
+        path,
+        query,
+        headers,
+        body,
+    })
 }
 
 /// Fires, and says what is wrong with the answer.

@@ -26,7 +26,7 @@ use rand::rngs::StdRng;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
-mod choose;
+pub(super) mod choose;
 mod service;
 
 /// The most that the updater tells before it is heard.
@@ -106,10 +106,7 @@ pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Opt
     Identity::settle(data)?;
     let (secure, memory) = Secure::open(settings, &identity)?;
     let orchestrator = choose::orchestrator(settings, &identity.node).await?;
-    let store = StoreHandle::spawn(Box::new(SledStore::new(SledConfig {
-        min_free_bytes: settings.min_free_bytes,
-        ..SledConfig::new(data.join("store").join(identity.node.as_str()))
-    })))?;
+    let store = StoreHandle::spawn(store(settings, &identity))?;
     let release = started.version().map(ToOwned::to_owned);
     let line = serde_json::json!({
         "ready": true, "node": identity.node, "orchestrator": orchestrator.kind(),
@@ -154,6 +151,14 @@ pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Opt
     let ended = run(parts, data, ready, stop).await.context("listening for local requests");
     renewing.abort();
     ended.map(|()| next)
+}
+
+/// The node's durable memory.
+pub(super) fn store(settings: &Settings, identity: &Identity) -> Box<SledStore> {
+    Box::new(SledStore::new(SledConfig {
+        min_free_bytes: settings.min_free_bytes,
+        ..SledConfig::new(settings.data.join("store").join(identity.node.as_str()))
+    }))
 }
 
 fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -> Core {

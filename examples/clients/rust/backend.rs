@@ -94,8 +94,7 @@ fn read(text: &str) -> Result<Option<Event>> {
 async fn main() -> Result<()> {
     drop(rustls::crypto::ring::default_provider().install_default());
     let node = std::env::args().nth(1).context("usage: backend NODE")?;
-    let (cloud, shadow) =
-        (Cloud::from_env()?, format!("/v1/nodes/{node}/shadows/device/pump-7"));
+    let (cloud, shadow) = (Cloud::from_env()?, format!("/v1/nodes/{node}/shadows/device/pump-7"));
     let made = cloud.call(Method::PUT, &format!("/v1/nodes/{node}"));
     let made = made.json(&json!({ "labels": { "region": "north" } })).send().await?;
     println!("node: {}", made.status().as_u16());

@@ -82,7 +82,8 @@ fn dashboards_and_alerts_ask_for_metrics_that_there_are() {
     for (path, text) in asking.iter().filter(|(path, _)| !path.ends_with("compose.yaml")) {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let words = text.split(|c| !is_word(c));
-        let names = words.filter(|w| w.starts_with("gnomon_cloud_") || w.starts_with("gnomon_broker_"));
+        let names =
+            words.filter(|w| w.starts_with("gnomon_cloud_") || w.starts_with("gnomon_broker_"));
         for name in names {
             seen += 1;
             if !registered.contains(base(name)) {

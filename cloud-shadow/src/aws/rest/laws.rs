@@ -22,8 +22,8 @@ proptest! {
     #[test]
     fn a_name_is_the_same_however_it_is_encoded(
         name in "[a-zA-Z0-9:_-]{1,128}",
-        coded in prop::collection::vec(any::<bool>(), 128),
-        upper in any::<bool>(),
+        coded in prop::collection::vec(prop::bool::ANY, 128),
+        upper in prop::bool::ANY,
     ) {
         let thing = thing_in(&encoded(&name, &coded, upper)).unwrap();
         prop_assert_eq!(thing.as_str(), name);
@@ -42,7 +42,7 @@ proptest! {
     #[test]
     fn a_parameter_is_found_among_others(
         value in "[$a-zA-Z0-9:_-]{1,64}",
-        coded in prop::collection::vec(any::<bool>(), 64),
+        coded in prop::collection::vec(prop::bool::ANY, 64),
         before in "([a-z]{1,5}=[a-z%]{0,5}&)?",
         after in "(&[a-z]{1,5}(=[a-z]{0,5})?)?",
     ) {
