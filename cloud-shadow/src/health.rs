@@ -147,8 +147,9 @@ impl Health {
         let is_fresh = outcomes.last().is_none() && outcomes.age() < UNTRIED;
         if !is_fresh {
             let nothing = Op::Delete { key: NOTHING.to_vec() };
-            // What becomes of it, the store's outcomes say.
-            drop(self.0.subjects.core.keep(vec![nothing], None).await);
+            let trying = self.0.subjects.core.keep(vec![nothing], None);
+            // What becomes of it, the store's outcomes say; a core that hangs, the report does.
+            drop(tokio::time::timeout(PATIENCE, trying).await);
         }
     }
 

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig};
+use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig, Listeners};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -119,125 +119,67 @@ impl Https {
     }
 }
 
-/// What is there before anything is served.
-struct Ground {
-    lock: DataLock,
-    identity: Arc<Identity>,
-    store: Arc<dyn Store>,
-    outcomes: Outcomes,
-    clock: Clock,
-    domain: Domain,
-    book: Book,
-    roll: Roll,
-    things: ThingRoll,
-}
-
-impl Ground {
-    async fn open(config: &Config) -> Result<Self, ServeError> {
-        let lock = DataLock::take(&config.data)?;
-        let was_used = Identity::is_in(&config.data);
-        let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
-        let identity = Arc::new(identity);
-        let (store, outcomes) = open_store(config, was_used)?;
-        let clock = Clock::start();
-        let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
-        let book = open_book(&store).await?;
-        let roll = Roll::default();
-        domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
-        let things = read_things(&*store)?;
-        Ok(Self { lock, identity, store, outcomes, clock, domain, book, roll, things })
-    }
-}
-
-/// Everything that listens.
-struct Ports {
-    listener: TcpListener,
-    http_addr: SocketAddr,
-    https: Option<Https>,
-    broker: Broker,
-    mqtt_addr: SocketAddr,
-}
-
-impl Ports {
-    async fn open(config: &Config, ground: &Ground) -> Result<Self, ServeError> {
-        let (listener, http_addr) = bind(config.http).await?;
-        let https = Https::open(config, &ground.identity).await?;
-        ground.lock.announce(http_addr)?;
-        let (roll, things) = (ground.roll.clone(), ground.things.clone());
-        let broker = start_broker(config, &ground.identity, roll, things).await?;
-        let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
-        Ok(Self { listener, http_addr, https, broker, mqtt_addr })
-    }
-}
-
-fn counters(broker: &Broker) -> (Metrics, Registry) {
-    let (metrics, mut registry) = (Metrics::default(), Registry::default());
-    metrics.register(&mut registry);
-    broker.register(&mut registry);
-    (metrics, registry)
-}
-
 /// How long clients of the broker may take to go.
 const GRACE: Duration = Duration::from_secs(5);
 
 impl Server {
     /// Makes what is missing in the data folder, reads the rest, and opens the ports.
     pub async fn start(config: Config) -> Result<Self, ServeError> {
-        let ground = Ground::open(&config).await?;
-        let Ports { listener, http_addr, https, broker, mqtt_addr } =
-            Ports::open(&config, &ground).await?;
-        let Ground { lock, identity, store, outcomes, clock, domain, book, roll, things } = ground;
-        let https_at = https.as_ref().map(|https| https.addr);
+        let lock = DataLock::take(&config.data)?;
+        let Opened { identity, store, outcomes, clock, domain, book } = open(&config).await?;
+        let (listener, http_addr) = bind(config.http).await?;
+        let https = Https::open(&config, &identity).await?;
+        let https_addr = https.as_ref().map(|https| https.addr);
+        lock.announce(http_addr)?;
+        let roll = Roll::default();
+        domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
+        let things = read_things(&*store)?;
         let keys = AccessKeys::load(config.access_keys.as_deref())?;
-        let (metrics, registry) = counters(&broker);
+        let broker = start_broker(&config, &identity, roll.clone(), things.clone()).await?;
+        let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
+        let metrics = Metrics::default();
+        let registry = Arc::new(register(&metrics, &broker));
         let (requests, thing_link) = aws::mqtt::attach(&broker, things);
         let (attachment, link) = mqtt::attach(&broker, roll.clone(), Arc::clone(&thing_link));
         let parts =
             CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
         let core = Core::start(domain, parts, config.core);
-        let asking = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
-        let things = tokio::spawn(asking);
-        let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics.clone()));
+        let things = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
+        let intake = mqtt::run(attachment, link, core.handle(), metrics.clone());
+        let tasks = [tokio::spawn(intake), tokio::spawn(things)];
         let stop = CancellationToken::new();
-        let health = Health::new(
-            Subjects {
-                core: core.handle(),
-                outcomes,
-                data: config.data.clone(),
-                broker: broker.listeners(),
-                identity: Arc::clone(&identity),
-                shown: https.as_ref().map(|https| Arc::clone(&https.shown)),
-                metrics: metrics.health.clone(),
-            },
-            config.health,
-        );
+        let shown = https.as_ref().map(|https| Arc::clone(&https.shown));
+        let seen = (broker.listeners(), shown);
+        let health = look_at(&config, &core, outcomes, seen, &identity, &metrics);
         let api = Api {
             core: core.handle(),
             gate: open_gate(&identity, book, core.handle(), &config)?,
             identity,
             keys: Arc::new(keys),
-            throttled: metrics.throttled(),
-            registry: Arc::new(registry),
+            throttled: metrics.api.throttled(),
+            registry,
             metrics: metrics.clone(),
             health: health.clone(),
-            https: https_at.map(|addr| config.reached_at(addr)),
+            https: https_addr.map(|addr| config.reached_at(addr)),
             roll,
             mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
             enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let router = http::router(api);
-        let serving = Serving::plain(router, config.http_limits, metrics.api, stop.clone());
+        let (router, config) = (http::router(api), config.http_limits);
+        let serving =
+            Serving { tls: None, router, config, metrics: metrics.api, stop: stop.clone() };
+        let watching = tokio::spawn(health.clone().watch(stop.clone()));
         let mut listeners = listen(listener, https, serving);
-        listeners.push(("the look at health", tokio::spawn(health.clone().watch(stop.clone()))));
+        listeners.push(("the look at the cloud's health", watching));
         Ok(Self {
             http_addr,
-            https_addr: https_at,
+            https_addr,
             mqtt_addr,
             core,
             broker,
             health,
-            tasks: [intake, things],
+            tasks,
             listeners,
             stop,
             _lock: lock,
@@ -283,13 +225,52 @@ impl Server {
     }
 }
 
-fn open_store(config: &Config, was_used: bool) -> Result<(Arc<dyn Store>, Outcomes), ServeError> {
-    let path = config.data.join(crate::backup::STORE);
-    if was_used && std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
-        let path = path.display();
+/// What the data folder holds.
+struct Opened {
+    identity: Arc<Identity>,
+    store: Arc<dyn Store>,
+    outcomes: Outcomes,
+    clock: Clock,
+    domain: Domain,
+    book: Book,
+}
+
+/// Makes what is missing in the data folder, and reads the rest.
+async fn open(config: &Config) -> Result<Opened, ServeError> {
+    let was_used = Identity::is_in(&config.data);
+    let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
+    let identity = Arc::new(identity);
+    let store_path = config.data.join(crate::backup::STORE);
+    if was_used && std::fs::metadata(&store_path).map_or(0, |file| file.len()) == 0 {
+        let path = store_path.display();
         tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
     }
-    Ok(Outcomes::watch(Arc::new(RedbStore::open(&path)?)))
+    let (store, outcomes) = Outcomes::watch(Arc::new(RedbStore::open(&store_path)?));
+    let clock = Clock::start();
+    let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
+    let book = open_book(&store).await?;
+    Ok(Opened { identity, store, outcomes, clock, domain, book })
+}
+
+fn register(metrics: &Metrics, broker: &Broker) -> Registry {
+    let mut registry = Registry::default();
+    metrics.register(&mut registry);
+    broker.register(&mut registry);
+    registry
+}
+
+fn look_at(
+    config: &Config,
+    core: &Core,
+    outcomes: Outcomes,
+    (broker, shown): (Listeners, Option<Arc<Shown>>),
+    identity: &Arc<Identity>,
+    metrics: &Metrics,
+) -> Health {
+    let (core, data) = (core.handle(), config.data.clone());
+    let (identity, metrics) = (Arc::clone(identity), metrics.health.clone());
+    let subjects = Subjects { core, outcomes, data, broker, identity, shown, metrics };
+    Health::new(subjects, config.health)
 }
 
 /// Serves the API, with TLS where that is wanted, until it is stopped.

@@ -158,12 +158,12 @@ fn settings(wanted: &Wanted, dir: &str) -> String {
             Some("https") => text(&wanted.https),
             Some("mqtt") => text(&wanted.mqtt),
             Some("names") => format!("[{names}]"),
+            // There is no such file yet.
+            Some("access_keys" | "endpoint") => return format!("# {line}"),
             Some("advertise") => match &advertise {
                 Some(advertise) => advertise.clone(),
                 None => return format!("# {line}"),
             },
-            // What is outside of the folder is not there yet.
-            Some("access_keys" | "endpoint") => return format!("# {line}"),
             _ => return line.to_owned(),
         };
         let name = line.split_once(" = ").map_or(line, |(name, _)| name);
