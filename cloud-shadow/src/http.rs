@@ -22,6 +22,8 @@ mod error;
 mod health;
 mod history;
 mod joins;
+mod lag;
+mod measure;
 mod nodes;
 mod openapi;
 mod path;
@@ -42,20 +44,23 @@ pub mod tls;
 mod tokens;
 mod watch;
 
-pub(crate) use auth::{bearer, may};
+pub(crate) use auth::{bearer, count, counted, may};
 pub(crate) use backup::BACKUP;
 pub use enroll::EnrolmentConfig;
 pub use error::ApiError;
 pub use openapi::description;
-pub use server::{HttpConfig, serve};
+pub(crate) use server::Peer;
+pub use server::{HttpConfig, Serving, serve};
 
-use self::auth::Permit::{self, Needs, OfANode, Open};
+use self::auth::Permit::{self, Needs, OfANode, Open, OpenHere};
 use self::auth::Permits;
 use crate::access::Action;
 use crate::aws::AccessKeys;
 use crate::core::CoreHandle;
 use crate::gate::Gate;
+use crate::health::Health;
 use crate::identity::{Identity, Roll};
+use crate::metrics::{Metrics, Throttled};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -68,8 +73,14 @@ pub struct Api {
     pub identity: Arc<Identity>,
     /// With which keys clients of AWS sign.
     pub keys: Arc<AccessKeys>,
+    /// What counts requests that are too many.
+    pub throttled: Throttled,
     /// The metrics that are shown.
-    pub metrics: Arc<Registry>,
+    pub registry: Arc<Registry>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// How the cloud is.
+    pub health: Health,
     /// Where nodes reach the broker, as `host:port`.
     pub mqtt: Arc<[String]>,
     /// Where nodes reach the API over HTTPS, as `host:port`.
@@ -85,7 +96,7 @@ pub struct Api {
 /// The whole API.
 pub fn router(api: Api) -> Router {
     let routes = routes();
-    let permits = Permits::of(&routes);
+    let (permits, metrics) = (Permits::of(&routes), api.metrics.api.clone());
     let route = |router: Router<Api>, (path, operations): (&str, Vec<Operation>)| {
         let handlers = operations.into_iter().map(|operation| operation.handler);
         router.route(path, handlers.fold(MethodRouter::new(), MethodRouter::merge))
@@ -98,6 +109,7 @@ pub fn router(api: Api) -> Router {
         .layer(middleware::from_fn_with_state((api.clone(), permits), auth::guard))
         .with_state(api.clone())
         .merge(crate::aws::rest::router(api))
+        .layer(middleware::from_fn_with_state(metrics, measure::measure))
 }
 
 /// A method of a path, who may call it, and what answers. There is no other way to make a route.
@@ -115,7 +127,7 @@ const fn on(method: Method, permit: Permit, handler: MethodRouter<Api>) -> Opera
 fn routes() -> Vec<(&'static str, Vec<Operation>)> {
     use Action::{
         ApproveUnknown, CopyStore, ManageEnrolment, ManageNodes, ManageThings, ManageTokens, Read,
-        ReadAudit, ReadThings, WriteDesired, WriteTags,
+        ReadAudit, ReadMetrics, ReadThings, WriteDesired, WriteTags,
     };
     let (reads, deletes) = (Method::GET, Method::DELETE);
     let (puts, posts) = (Method::PUT, Method::POST);
@@ -145,7 +157,7 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
     vec![
         ("/healthz", open(get(health::alive))),
         ("/readyz", open(get(health::ready))),
-        ("/metrics", open(get(health::metrics))),
+        ("/metrics", vec![on(Method::GET, OpenHere(ReadMetrics), get(health::metrics))]),
         ("/openapi.json", open(get(openapi::document))),
         ("/v1/nodes", read(get(nodes::list))),
         ("/v1/nodes/{node}", node),
@@ -162,6 +174,7 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
         ("/v1/batch", post(WriteDesired, routing::post(batch::write))),
         ("/v1/search", read(get(search::search))),
         ("/v1/apps", read(get(apps::list))),
+        ("/v1/lag", read(get(lag::list))),
         ("/v1/watch", read(get(watch::watch))),
         ("/v1/tokens", tokens),
         ("/v1/tokens/{id}", take(ManageTokens, delete(api_tokens::revoke))),

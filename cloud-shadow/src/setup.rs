@@ -162,6 +162,8 @@ fn settings(wanted: &Wanted, dir: &str) -> String {
                 Some(advertise) => advertise.clone(),
                 None => return format!("# {line}"),
             },
+            // What is outside of the folder is not there yet.
+            Some("access_keys" | "endpoint") => return format!("# {line}"),
             _ => return line.to_owned(),
         };
         let name = line.split_once(" = ").map_or(line, |(name, _)| name);

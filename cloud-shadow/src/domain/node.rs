@@ -43,6 +43,8 @@ pub struct Node {
     pub(super) vain_wishes: usize,
     pub(super) sent_bytes: u64,
     pub(super) received_bytes: u64,
+    /// Since when it lacks something that is desired, in milliseconds since 1970.
+    pub(super) behind_since: Option<u64>,
 }
 
 /// What is known of the link.
@@ -80,6 +82,7 @@ impl Node {
             vain_wishes: 0,
             sent_bytes: 0,
             received_bytes: 0,
+            behind_since: None,
         };
         let done = node.described(Created(true));
         (node, done)

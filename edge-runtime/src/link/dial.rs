@@ -87,7 +87,7 @@ pub(super) async fn dial(
     tokio::time::timeout(PATIENCE, open).await.map_err(late)?
 }
 
-async fn connect(to: &Address, proxy: Option<&Proxy>) -> Result<TcpStream, DialError> {
+pub(super) async fn connect(to: &Address, proxy: Option<&Proxy>) -> Result<TcpStream, DialError> {
     let mut direct = HttpConnector::new();
     direct.enforce_http(false);
     direct.set_nodelay(true);

@@ -54,7 +54,10 @@ pub(super) async fn pull(
     image: String,
     results: mpsc::Sender<Input>,
 ) {
-    let outcome = match AssertUnwindSafe(orchestrator.pull(&app, &image)).catch_unwind().await {
+    // One that is not taken is followed by another, or by the end.
+    let came = |percent| drop(results.try_send(Input::Pulling { image: image.clone(), percent }));
+    let pull = AssertUnwindSafe(orchestrator.pull(&app, &image, &came)).catch_unwind().await;
+    let outcome = match pull {
         Ok(Ok(Some(id))) => {
             drop(results.send(Input::Fetched { image: image.clone(), id }).await);
             Ok(())
@@ -124,6 +127,18 @@ pub(super) async fn logs(
         logs.push(Log { service, replica, text: read.ok(), error });
     }
     drop(answer.send(Response::Logs(logs)));
+}
+
+/// Removes the volumes of an app.
+pub(super) async fn remove_volumes(
+    orchestrator: Orchestrator,
+    app: AppName,
+    answer: oneshot::Sender<Response>,
+) {
+    drop(answer.send(match orchestrator.remove_volumes(Some(&app)).await {
+        Ok(removed) => Response::Done(format!("removed volumes of `{app}`: {removed}")),
+        Err(error) => Response::Refused(Refusal::new(RefusalCode::Failed, explain(&error))),
+    }));
 }
 
 /// Runs a command where a copy of a service runs.

@@ -42,6 +42,7 @@ pub(crate) fn joined() -> TempDir {
     let identity = Identity {
         node: "site-1".parse().unwrap(),
         mqtt: vec!["127.0.0.1:1".parse().unwrap()],
+        https: None,
         server_name: "gnomon-cloud".to_owned(),
         certificate_pem: authority.sign(&key.request_pem().unwrap()),
         key_pem: key.to_pem(),

@@ -28,7 +28,7 @@ fn seen(kind: Workload, asked: Option<&str>, status: Option<Value>) -> InstanceS
         })
         .into_iter()
         .collect();
-    instance(&node, kind, &object, &pods, NOW).unwrap().state
+    instance(&node, kind, &object, pods.into_iter().map(std::sync::Arc::new), NOW).unwrap().state
 }
 
 fn container(state: &Value, ready: bool) -> Option<Value> {
@@ -39,6 +39,9 @@ fn container(state: &Value, ready: bool) -> Option<Value> {
 fn what_was_asked_speaks_where_there_is_no_pod() {
     let state = |asked| seen(Workload::Job, asked, None);
     assert_eq!(state(None), InstanceState::Created);
+    let left = container(&json!({ "running": {} }), true);
+    let seen = seen(Workload::Deployment, None, left);
+    assert_eq!(seen, InstanceState::Created, "the pod is of an earlier one of this name");
     assert_eq!(state(Some("started")), InstanceState::Running(Health::Starting));
     assert_eq!(state(Some("stopped")), InstanceState::Exited { code: 143 });
 }
@@ -82,13 +85,53 @@ fn why_a_pod_does_not_start_is_said() {
         |state: Value| trouble(&json!({ "status": { "containerStatuses": [{ "state": state }] } }));
     let waiting =
         |reason: &str| json!({ "waiting": { "reason": reason, "message": "no such thing" } });
-    assert_eq!(
-        why(waiting("ImagePullBackOff")),
-        Some(("ImagePullBackOff: no such thing".to_owned(), true))
-    );
+    let unfetched = Some(("ErrImagePull: no such thing".to_owned(), true));
+    assert_eq!(why(waiting("ErrImagePull")), unfetched);
+    let mut later = waiting("ImagePullBackOff");
+    later["waiting"]["message"] =
+        json!("Back-off pulling image \"w\": ErrImagePull: no such thing");
+    assert_eq!(why(later), unfetched, "one text for what alternates");
     assert_eq!(why(waiting("RunContainerError")).unwrap().1, false);
     assert_eq!(why(waiting("ContainerCreating")), None);
     let unschedulable = json!({ "status": { "conditions": [{
         "type": "PodScheduled", "reason": "Unschedulable", "message": "0/1 nodes are available" }] } });
     assert!(trouble(&unschedulable).unwrap().0.contains("0/1 nodes"));
+}
+
+#[test]
+fn what_was_started_and_cannot_begin_is_started_again_and_what_only_takes_its_time_is_not() {
+    let state = |status| seen(Workload::Deployment, Some("started"), Some(status));
+    let waiting = |reason: &str| {
+        let waiting = json!({ "waiting": { "reason": reason, "message": "no" } });
+        json!({ "phase": "Pending", "containerStatuses": [{ "state": waiting }] })
+    };
+    assert_eq!(state(waiting("ImagePullBackOff")), InstanceState::Created);
+    // The pod of these tests was made at the time that it is now, or an hour before.
+    assert_eq!(state(waiting("ContainerCreating")), InstanceState::Running(Health::Starting));
+    let pod = json!({
+        "metadata": { "creationTimestamp": "2027-01-15T07:00:00Z" },
+        "status": waiting("ContainerCreating"),
+    });
+    let late = stalled(Workload::Deployment, &json!({}), Some(&pod), NOW);
+    assert_eq!(late, Some((TAKES_LONG.to_owned(), true)));
+    let quota = json!({ "status": { "conditions": [{
+        "type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small" }] } });
+    let refused = stalled(Workload::Deployment, &quota, None, NOW).unwrap().0;
+    assert!(refused.contains("exceeded quota"), "{refused}");
+    assert_eq!(stalled(Workload::Deployment, &json!({}), None, NOW), None);
+}
+
+#[test]
+fn how_a_container_ended_is_told_beside_its_code() {
+    let ended = |reason: &str| {
+        let pod = std::sync::Arc::new(json!({ "status": { "containerStatuses": [{
+            "state": { "terminated": { "exitCode": 137, "reason": reason } } }] } }));
+        let node: NodeName = "site".parse().unwrap();
+        let slot = Slot { app: "a".parse().unwrap(), service: "s".parse().unwrap(), replica: 0 };
+        let annotations = names::about(&node, &slot, Revision::from_bytes([1; 16]));
+        let object = json!({ "metadata": { "name": "n", "annotations": annotations } });
+        instance(&node, Workload::Job, &object, [pod].into_iter(), NOW).unwrap().note
+    };
+    assert_eq!(ended("OOMKilled").as_deref(), Some("OOMKilled"));
+    assert_eq!(ended("Error"), None);
 }
