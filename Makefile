@@ -43,8 +43,9 @@ explore: ## visit every state of a small world
 fuzz: ## fuzz every decoder, SECONDS each (needs nightly and cargo-fuzz)
 	sh fuzz/run.sh $(or $(SECONDS),60)
 
-bench: ## measure, with peers in the same run: make bench BENCH=sync; results in target/bench
-	$(CARGO) bench --locked --package gnomon-tests --bench $(or $(BENCH),sync)
+bench: ## measure, with peers in the same run: make bench, or BENCH=broker|shadow|sync|k3s alone; results in target/bench
+	@for bench in $(or $(BENCH),sync broker shadow); do \
+	$(CARGO) bench --locked --package gnomon-tests --bench $$bench || exit 1; done
 
 fmt: ## format the code
 	$(CARGO) fmt --all

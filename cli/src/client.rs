@@ -115,7 +115,8 @@ impl Client {
         let mut body = json!({ "labels": labels });
         let parts = [("tenant", tenant), ("pool", pool)];
         if let Some(body) = body.as_object_mut() {
-            let given = parts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
+            let given =
+                parts.into_iter().filter_map(|(name, value)| value.map(|value| (name, value)));
             body.extend(given.map(|(name, value)| (name.to_owned(), json!(value))));
         }
         self.write(request.json(&body)).await

@@ -77,7 +77,7 @@ impl Site {
     /// Waits until the agent has ended by itself.
     pub fn ended(&mut self) {
         let mut program = self.program.take().unwrap();
-        eventually("an end of the agent", Duration::from_secs(60), || {
+        eventually("an end of the agent", Duration::from_mins(1), || {
             if program.has_ended() { Ok(()) } else { Err(program.tail()) }
         });
     }

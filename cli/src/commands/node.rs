@@ -195,9 +195,14 @@ async fn pending(client: &Client, format: Format) -> anyhow::Result<()> {
         Format::Table | Format::Wide => {
             let row = |waiting: &Pending| {
                 let since = since(Some(waiting.since_ms), now_ms());
-                let [id, node, state, peer, key] =
-                    [&waiting.id, &waiting.node, &waiting.state, &waiting.peer, &waiting.key_sha256]
-                        .map(Clone::clone);
+                let [id, node, state, peer, key] = [
+                    &waiting.id,
+                    &waiting.node,
+                    &waiting.state,
+                    &waiting.peer,
+                    &waiting.key_sha256,
+                ]
+                .map(Clone::clone);
                 vec![id, node, state, since, peer, key]
             };
             let rows: Vec<_> = pending.iter().map(row).collect();

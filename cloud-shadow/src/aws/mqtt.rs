@@ -124,14 +124,15 @@ fn read(topic: &TopicName, payload: &[u8]) -> Result<Order, (String, Vec<u8>, Re
     let refuse = |topic: String, why: Rejected, token: Option<&str>| {
         (topic, rejected(&why, token, clock::unix_ms() / 1000), why)
     };
-    let beside = || ThingTopic::refusal_of(topic.as_str());
-    let ThingTopic { id, operation, .. } = topic.as_str().parse().map_err(|error| match error {
-        ParseThingTopicError::BadShadow(_) => {
-            refuse(beside(), Rejected::InvalidName("shadow"), None)
-        }
-        ParseThingTopicError::BadThing(_) | ParseThingTopicError::UnknownForm => {
-            refuse(beside(), Rejected::InvalidName("thing"), None)
-        }
+    let ThingTopic { id, operation, .. } = topic.as_str().parse().map_err(|error| {
+        let what = match error {
+            ParseThingTopicError::BadShadow(_) => "shadow",
+            ParseThingTopicError::BadThing(_) | ParseThingTopicError::UnknownForm => "thing",
+        };
+        // The SDKs know by it which of their requests was refused.
+        let token = Request::token_in(payload);
+        let beside = ThingTopic::refusal_of(topic.as_str());
+        refuse(beside, Rejected::InvalidName(what), token.as_deref())
     })?;
     match Request::read(operation, payload) {
         Ok(request) => Ok(Order::Shadow(id, request, Origin::Mqtt)),

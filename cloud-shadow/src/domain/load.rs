@@ -1,6 +1,7 @@
 //! A node as its rows describe it: at the start, and after a commit that failed.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::topic::Stream;

@@ -159,9 +159,6 @@ impl Store for RedbStore {
         self.with(|database| {
             let mut transaction = database.begin_write()?;
             transaction.set_durability(Durability::Immediate)?;
-            if std::env::var_os("QUICK").is_some() {
-                transaction.set_quick_repair(true);
-            }
             {
                 let mut rows = transaction.open_table(ROWS)?;
                 ops.iter().try_for_each(|op| apply(&mut rows, op))?;

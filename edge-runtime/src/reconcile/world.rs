@@ -90,7 +90,15 @@ impl World {
     fn put(&mut self, slot: Slot, service_digest: Revision, state: InstanceState) -> InstanceId {
         self.made += 1;
         let id = InstanceId(format!("i{}", self.made).into());
-        let instance = Instance { id: id.clone(), slot, service_digest, image: None, state, note: None, altered: None };
+        let instance = Instance {
+            id: id.clone(),
+            slot,
+            service_digest,
+            image: None,
+            state,
+            note: None,
+            altered: None,
+        };
         self.instances.insert(id.clone(), instance);
         id
     }

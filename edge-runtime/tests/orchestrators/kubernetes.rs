@@ -10,9 +10,9 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use gnomon_edge::reconcile::model::{Health, InstanceId, InstanceState, Step};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use gnomon_edge::reconcile::model::{Health, InstanceId, InstanceState, Step};
 use gnomon_schemas::app::{RestartPolicy, SecretText, ServiceSpec};
 use gnomon_schemas::node::{Credentials, NodeSettings};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};

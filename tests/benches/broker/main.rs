@@ -34,18 +34,19 @@ use rows::{Size, drops, fanout, handshakes, idle, inprocess, latency, qos1};
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> anyhow::Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    // Cargo adds the flag.
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["serve", folder] => serving::broker(Path::new(folder)),
         ["hold", addr, count] => serving::hold(addr, count),
-        ["--bench"] | [] => measure(None),
-        [.., only] => measure(Some((*only).to_owned())),
+        [] => measure(None),
+        [only, ..] => measure(Some((*only).to_owned())),
     }
 }
 
 fn measure(only: Option<String>) -> anyhow::Result<()> {
-    let is_short = std::env::var("GNOMON_BENCH").is_ok_and(|mode| mode == "short");
+    let is_short = report::is_short();
     let size = if is_short { Size::SHORT } else { Size::FULL };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let setup = root.join("tests/benches/broker/setup.sh");
@@ -70,17 +71,7 @@ fn measure(only: Option<String>) -> anyhow::Result<()> {
     facts.insert("peer".to_owned(), peer.unwrap_or_else(|| "none".to_owned()).into());
     facts.insert("broker".to_owned(), "one core; the load generator has another".into());
     let report = Report { bench: "broker", peer: "mosquitto", rows, facts, is_short };
-    let out = root.join("target/bench");
-    std::fs::create_dir_all(&out)?;
-    let path = out.join("broker.json");
-    let json = serde_json::to_string_pretty(&report.json())?;
-    std::fs::write(&path, json).context("writing the report")?;
-    println!("{}", report.table());
-    println!("report: target/bench/broker.json");
-    if is_whole && has_peer {
-        report.write_page(&root.join("docs/performance.md"))?;
-    }
-    Ok(())
+    report.publish(&root, is_whole && has_peer)
 }
 
 /// Measures some rows.

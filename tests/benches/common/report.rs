@@ -123,14 +123,34 @@ pub(crate) struct Report {
     pub(crate) is_short: bool,
 }
 
+/// Whether the run is to show that everything works, and not what it costs.
+pub(crate) fn is_short() -> bool {
+    std::env::var("GNOMON_BENCH").is_ok_and(|mode| mode == "short")
+}
+
 impl Report {
-    pub(crate) fn json(&self) -> Value {
+    /// Writes target/bench and, if the figures are whole, the page; shows the table.
+    pub(crate) fn publish(&self, root: &Path, is_whole: bool) -> anyhow::Result<()> {
+        let out = root.join("target/bench");
+        fs::create_dir_all(&out)?;
+        let file = format!("{}.json", self.bench);
+        let json = serde_json::to_string_pretty(&self.json())?;
+        fs::write(out.join(&file), json).context("writing the report")?;
+        println!("{}", self.table());
+        println!("report: target/bench/{file}");
+        if is_whole {
+            self.write_page(&root.join("docs/performance.md"))?;
+        }
+        Ok(())
+    }
+
+    fn json(&self) -> Value {
         let rows: Vec<_> = self.rows.iter().map(|row| row.json(self.peer)).collect();
         json!({ "machine": self.facts, "short": self.is_short, "rows": rows })
     }
 
     /// The table for the terminal.
-    pub(crate) fn table(&self) -> String {
+    fn table(&self) -> String {
         let mut out = String::new();
         let lines = self.rows.iter().map(Row::cells);
         for cells in std::iter::once(header(self.peer).map(str::to_owned)).chain(lines) {
@@ -145,7 +165,7 @@ impl Report {
     }
 
     /// Replaces the section of the page between its marks.
-    pub(crate) fn write_page(&self, page: &Path) -> anyhow::Result<()> {
+    fn write_page(&self, page: &Path) -> anyhow::Result<()> {
         let begin = format!("<!-- written by make bench BENCH={} -->\n", self.bench);
         const END: &str = "<!-- end -->\n";
         let text = fs::read_to_string(page).context("reading docs/performance.md")?;

@@ -11,6 +11,7 @@
 #[path = "../common/machine.rs"]
 mod machine;
 #[path = "../common/report.rs"]
+#[expect(dead_code, reason = "the other benchmarks need the rest")]
 mod report;
 
 use std::path::Path;
@@ -58,7 +59,10 @@ fn main() -> anyhow::Result<()> {
     let rows = measure(&size, &cluster, &cloud, &site, folder.path())?;
     let mut facts = machine::facts(&load);
     facts.insert("apps with a running pod".to_owned(), size.running.into());
-    facts.insert("build".to_owned(), if cfg!(debug_assertions) { "debug" } else { "release" }.into());
+    facts.insert(
+        "build".to_owned(),
+        if cfg!(debug_assertions) { "debug" } else { "release" }.into(),
+    );
     let report = Report { bench: "k3s", peer: "peer", rows, facts, is_short };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let target = root.join("target/bench");
@@ -98,7 +102,12 @@ fn measure(
     let apps = size.apps;
     let row = |what: String, unit, ours, target| Row { what, unit, ours, peer: None, target };
     Ok(vec![
-        row("applied at the cloud to first API call, median".to_owned(), "ms", median, Target::Under(100.0)),
+        row(
+            "applied at the cloud to first API call, median".to_owned(),
+            "ms",
+            median,
+            Target::Under(100.0),
+        ),
         row("the same, worst".to_owned(), "ms", worst, Target::None),
         row(
             format!("{apps} apps at rest: requests beyond watches"),

@@ -40,6 +40,9 @@ pub(crate) struct Shape {
 /// How many nodes one commit makes.
 const CHUNK: usize = 200;
 
+/// How long the certificates of its sites are good.
+const LIFE: Duration = Duration::from_hours(24);
+
 pub(crate) fn node(n: usize) -> String {
     format!("site-{n:05}")
 }
@@ -86,7 +89,7 @@ impl Nodes {
 pub(crate) fn fill(folder: &Path, shape: Shape, enrolled: usize) -> anyhow::Result<Nodes> {
     fs::create_dir_all(folder)?;
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let identity = Identity::open(folder, None, since_1970)?;
+    let identity = Identity::open(folder, &[], since_1970)?;
     // One key for all: ten thousand would take minutes.
     let key = KeyPair::generate()?;
     let store = RedbStore::open(&folder.join("store.redb"))?;
@@ -103,9 +106,10 @@ pub(crate) fn fill(folder: &Path, shape: Shape, enrolled: usize) -> anyhow::Resu
             ops.extend(maker.make(&name, n, shape.shadows)?);
             if n < enrolled {
                 let request = CertificateParams::default().serialize_request(&key)?.pem()?;
-                let signed = identity.authority.sign_node(&name, &request, since_1970)?;
+                let signed = identity.authority.sign_node(&name, &request, since_1970, LIFE)?;
                 let (serial, not_after_s) = (signed.serial, signed.not_after_s);
-                ops.extend(maker.enrol(&name, CertificateRecord { serial, not_after_s })?);
+                let record = CertificateRecord { serial, not_after_s, replaces: None };
+                ops.extend(maker.enrol(&name, record)?);
                 certificates.push(signed.pem);
             }
         }
@@ -163,7 +167,7 @@ impl Maker {
     fn make(&mut self, name: &NodeName, n: usize, shadows: usize) -> anyhow::Result<Vec<Op>> {
         let labels = BTreeMap::from([("region".to_owned(), format!("r{}", n % 10))]);
         let mut ops = Vec::new();
-        self.act(name, Action::PutNode { labels }, &mut ops)?;
+        self.act(name, Action::PutNode { labels, tenant: None, pool: None }, &mut ops)?;
         let rng = StdRng::seed_from_u64(n as u64);
         let mut writer = Writer::new(Epoch(n as u128 + 1), WriterConfig::default(), rng);
         for m in 0..shadows {

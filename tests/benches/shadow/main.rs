@@ -101,7 +101,8 @@ impl Bench<'_> {
 }
 
 fn main() -> anyhow::Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
+    // Cargo adds the flag.
+    let args: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
     let args: Vec<_> = args.iter().map(String::as_str).collect();
     match args.as_slice() {
         ["serve", folder] => service::serve(folder),
@@ -109,13 +110,13 @@ fn main() -> anyhow::Result<()> {
             let shape = Shape { nodes: nodes.parse()?, shadows: 100 };
             fill::fill(Path::new(folder), shape, 0).map(drop)
         }
-        ["--bench"] | [] => measure(None),
-        [.., only] => measure(Some(only)),
+        [] => measure(None),
+        [only, ..] => measure(Some(only)),
     }
 }
 
 fn measure(only: Option<&str>) -> anyhow::Result<()> {
-    let is_short = std::env::var("GNOMON_BENCH").is_ok_and(|mode| mode == "short");
+    let is_short = report::is_short();
     let size = if is_short { SHORT } else { FULL };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let load = machine::load();
@@ -140,12 +141,5 @@ fn measure(only: Option<&str>) -> anyhow::Result<()> {
     let peer = if bench.venv.is_some() { PEER } else { "none" };
     facts.insert("home-made".to_owned(), peer.into());
     let report = Report { bench: "shadow", peer: "home-made", rows, facts, is_short };
-    let json = serde_json::to_string_pretty(&report.json())?;
-    std::fs::write(out.join("shadow.json"), json).context("writing the report")?;
-    println!("{}", report.table());
-    println!("report: target/bench/shadow.json");
-    if only.is_none() && !is_short {
-        report.write_page(&root.join("docs/performance.md"))?;
-    }
-    Ok(())
+    report.publish(&root, only.is_none() && !is_short)
 }

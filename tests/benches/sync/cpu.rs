@@ -1,19 +1,18 @@
 //! CPU per message of both machines, by repetition in one thread.
 
 use std::hint::black_box;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use gnomon_schemas::document::Document;
 use gnomon_schemas::topic::MessageKind;
 use gnomon_schemas::wire::Message;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::ends::Ends;
+use crate::report::{Row, Target};
 
-const ROUNDS: u64 = 20_000;
-
-/// Nanoseconds per message.
-pub(crate) fn run() -> Value {
+/// Microseconds per message, over so many.
+pub(crate) fn run(rounds: u32) -> Vec<Row> {
     let mut ends = Ends::new();
     let document = |n: u64| {
         let value = json!({ "counter": n, "text": "x".repeat(1_400) });
@@ -29,9 +28,9 @@ pub(crate) fn run() -> Value {
     for (stream, message) in ends.site_sends() {
         ends.at_cloud(stream, &message);
     }
-    let mut spent = [0_u128; 4];
-    for round in 1..=ROUNDS {
-        let new = document(round);
+    let mut spent = [Duration::ZERO; 4];
+    for round in 1..=rounds {
+        let new = document(u64::from(round));
         let start = Instant::now();
         ends.cloud_writer.put(now, &key, new);
         let sends = ends.cloud_sends();
@@ -53,16 +52,19 @@ pub(crate) fn run() -> Value {
         let times = [start, put, encoded, decoded, Instant::now()];
         for (slot, pair) in spent.iter_mut().zip(times.windows(2)) {
             if let [from, to] = pair {
-                *slot += to.duration_since(*from).as_nanos();
+                *slot += to.duration_since(*from);
             }
         }
     }
-    let per_message = |total: u128| u64::try_from(total / u128::from(ROUNDS)).unwrap_or(u64::MAX);
-    let [put, encode, decode, take] = spent.map(per_message);
-    json!({
-        "Writer: put, row, batch (1.5 KB shadow)": put,
-        "encode the batch": encode,
-        "decode the batch": decode,
-        "Reader: judge, row, ack; Writer: ack": take,
-    })
+    let what = [
+        "a batch of one change to a shadow of 1.5 KB: put, row, batch",
+        "a batch of one change: encode",
+        "a batch of one change: decode",
+        "a batch of one change: judge, row, acknowledge; take that",
+    ];
+    let row = |(what, spent): (&str, Duration)| {
+        let ours = spent.as_secs_f64() * 1e6 / f64::from(rounds);
+        Row { what: what.to_owned(), unit: "us", ours, peer: None, target: Target::None }
+    };
+    what.into_iter().zip(spent).map(row).collect()
 }

@@ -1,58 +1,52 @@
 //! What the sync protocol costs: bytes on a real socket, with MQTT framing and with TLS, beside
-//! the same work done by sending whole JSON documents and by relisting; and CPU per message.
-//! Writes target/bench/sync.json. Run: make bench BENCH=sync
+//! the same work done by sending whole JSON documents and by relisting; CPU per message; memory.
+//! Writes target/bench/sync.json and, unless short, docs/performance.md.
+//! Run: make bench BENCH=sync; with `GNOMON_BENCH=short`, in some seconds.
 
 #![expect(clippy::print_stdout, reason = "a benchmark talks")]
-#![expect(clippy::cast_precision_loss, reason = "ratios for people")]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod certificates;
 mod cpu;
 mod ends;
+#[path = "../common/machine.rs"]
+mod machine;
 mod memory;
+#[path = "../common/report.rs"]
+#[expect(dead_code, reason = "the other benchmarks need the rest")]
+mod report;
 mod scenarios;
 mod wire;
 
-use anyhow::Context;
-use serde_json::{Value, json};
+use std::path::Path;
 
-fn main() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let results = runtime.block_on(scenarios::run())?;
-    let cpu = cpu::run();
-    let memory = memory::run();
-    let report = json!({ "bytes": results, "cpu": cpu, "memory": memory });
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
-    std::fs::create_dir_all(&folder)?;
-    let path = folder.join("sync.json");
-    std::fs::write(&path, serde_json::to_string_pretty(&report)?).context("writing the report")?;
-    print(&report);
-    println!("report: {}", path.display());
-    Ok(())
+use report::Report;
+
+/// How much work a run does.
+struct Size {
+    /// Of a site that reconnects.
+    shadows: &'static [usize],
+    /// Batches of which the CPU is measured.
+    batches: u32,
+    /// Shadows of which the memory is measured.
+    idle: usize,
 }
 
-fn print(report: &Value) {
-    println!(
-        "{:<44}{:>9}{:>9}{:>12}{:>12}",
-        "bytes, both ways", "MQTT", "TLS", "documents", "relist"
-    );
-    for row in report["bytes"].as_array().into_iter().flatten() {
-        let number = |name: &str| row[name].as_u64().map_or("-".to_owned(), |n| n.to_string());
-        println!(
-            "{:<44}{:>9}{:>9}{:>12}{:>12}   {}",
-            row["what"].as_str().unwrap_or_default(),
-            number("mqtt"),
-            number("tls"),
-            number("documents"),
-            number("relist"),
-            row["note"].as_str().unwrap_or_default()
-        );
-    }
-    println!("\nCPU per message, ns");
-    for (what, ns) in report["cpu"].as_object().into_iter().flatten() {
-        println!("{what:<44}{:>9}", ns.as_u64().unwrap_or_default());
-    }
-    println!("\nmemory per idle shadow, bytes of the heap beyond its document");
-    for (what, bytes) in report["memory"].as_object().into_iter().flatten() {
-        println!("{what:<44}{:>9}", bytes.as_u64().unwrap_or_default());
-    }
+/// The figures that count.
+const FULL: Size = Size { shadows: &[1, 100, 10_000], batches: 20_000, idle: 10_000 };
+
+/// Enough to see that everything works.
+const SHORT: Size = Size { shadows: &[1, 100], batches: 500, idle: 500 };
+
+fn main() -> anyhow::Result<()> {
+    let is_short = report::is_short();
+    let size = if is_short { SHORT } else { FULL };
+    let facts = machine::facts(&machine::load());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut rows = runtime.block_on(scenarios::run(size.shadows))?;
+    rows.extend(cpu::run(size.batches));
+    rows.extend(memory::run(size.idle));
+    let report = Report { bench: "sync", peer: "peer", rows, facts, is_short };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    report.publish(&root, !is_short)
 }

@@ -1,40 +1,46 @@
 //! What an idle shadow takes in memory at either end, beyond its document.
 
 use std::alloc::System;
-use std::sync::Arc;
 
-use gnomon_schemas::document::Document;
+use gnomon_schemas::document::{Document, Packed};
 use gnomon_schemas::version::Epoch;
 use gnomon_sync::{Moment, Output, Reader, ReaderConfig, Writer, WriterConfig};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use serde_json::{Value, json};
+use serde_json::json;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+use crate::report::{Row, Target};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-const SHADOWS: usize = 10_000;
 const NOW: Moment = Moment::from_millis(0);
 
-/// Bytes per shadow of a writer and a reader that are in sync.
-pub(crate) fn run() -> Value {
-    let (documents, of_documents) =
-        weigh(|| (0..SHADOWS).map(document).map(Arc::new).collect::<Vec<_>>());
-    let of_documents = of_documents - size_of_val(documents.as_slice());
+/// Bytes per shadow of a writer and a reader that are in sync over so many.
+pub(crate) fn run(shadows: usize) -> Vec<Row> {
+    let documents = || (0..shadows).map(document).map(Packed::from).collect::<Vec<_>>();
+    let (documents, of_documents) = weigh(documents);
+    let of_documents = of_documents.saturating_sub(size_of_val(documents.as_slice()));
     drop(documents);
-    let ((writer, reader), both) = weigh(synced);
+    let ((writer, reader), both) = weigh(|| synced(shadows));
     drop(writer);
     let (copy, of_reader) = weigh(|| reader.clone());
     // A clone shares its documents with the original, so it weighs what the reader adds.
     drop(copy);
-    let of_writer = both - of_reader - 2 * of_documents;
-    json!({
-        "shadows": SHADOWS,
-        "document": of_documents / SHADOWS,
-        "writer": of_writer / SHADOWS,
-        "reader": of_reader / SHADOWS,
-    })
+    let of_writer = both.saturating_sub(of_reader + 2 * of_documents);
+    let row = |what: &str, bytes: usize, target| Row {
+        what: format!("an idle shadow of {shadows}: {what}"),
+        unit: "B of heap",
+        ours: bytes as f64 / shadows as f64,
+        peer: None,
+        target,
+    };
+    vec![
+        row("its document", of_documents, Target::None),
+        row("beyond its document, at the writer", of_writer, Target::Under(300.0)),
+        row("beyond its document, at the reader", of_reader, Target::Under(300.0)),
+    ]
 }
 
 /// What was made, and how many bytes of the heap it holds.
@@ -52,11 +58,11 @@ fn document(number: usize) -> Document {
 }
 
 /// Two ends that hold the same and have nothing more to say.
-fn synced() -> (Writer, Reader) {
+fn synced(shadows: usize) -> (Writer, Reader) {
     let rng = StdRng::seed_from_u64(1);
     let mut writer = Writer::new(Epoch(1), WriterConfig::default(), rng);
     let mut reader = Reader::new(ReaderConfig::default());
-    for number in 0..SHADOWS {
+    for number in 0..shadows {
         let key = format!("device/meter-{number}").parse().expect("a well-formed key");
         writer.put(NOW, &key, document(number));
         while writer.poll_output().is_some() {}

@@ -5,6 +5,7 @@ use gnomon_schemas::document::{Document, diff};
 use serde_json::{Value, json};
 
 use crate::ends::Ends;
+use crate::report::{Row, Target};
 use crate::wire::Wire;
 
 const NODE: &str = "site-0001";
@@ -31,51 +32,62 @@ fn small(index: usize) -> Value {
     json!({ "price": 1.799, "index": index, "mode": "auto" })
 }
 
-struct Row {
-    what: String,
+/// Bytes of one scenario, both ways: ours, and what others would have sent instead.
+#[derive(Clone, Copy)]
+struct Figures {
+    /// Payloads and framing of MQTT.
     mqtt: u64,
+    /// The whole socket, with TLS.
     tls: u64,
+    /// Whole documents.
     documents: Option<u64>,
-    relist: Option<u64>,
-    note: String,
+    /// A list of everything.
+    relist: u64,
 }
 
-impl Row {
-    fn json(&self) -> Value {
-        let ratio = |peer: Option<u64>| peer.map(|peer| peer as f64 / self.mqtt as f64);
-        json!({
-            "what": self.what, "mqtt": self.mqtt, "tls": self.tls, "documents": self.documents,
-            "relist": self.relist, "documents_over_ours": ratio(self.documents),
-            "relist_over_ours": ratio(self.relist), "note": self.note,
-        })
+impl Figures {
+    fn rows(&self, what: &str, target: Target) -> Vec<Row> {
+        let row = |what: String, ours, peer, target| bytes(what, ours, peer, target);
+        let documents = |documents| {
+            row(format!("{what}; peer: whole documents"), self.mqtt, Some(documents), Target::None)
+        };
+        let mut rows =
+            vec![row(format!("{what}; peer: a relist"), self.mqtt, Some(self.relist), target)];
+        rows.extend(self.documents.map(documents));
+        rows.push(row(format!("{what}, with TLS"), self.tls, None, Target::None));
+        rows
     }
 }
 
-pub(crate) async fn run() -> anyhow::Result<Vec<Value>> {
+fn bytes(what: String, ours: u64, peer: Option<u64>, target: Target) -> Row {
+    Row { what, unit: "B", ours: ours as f64, peer: peer.map(|peer| peer as f64), target }
+}
+
+/// Measures all; the last number of `shadows` is beside the first.
+pub(crate) async fn run(shadows: &[usize]) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let mut one = 0;
-    for shadows in [1, 100, 10_000] {
+    let mut reconnects = Vec::new();
+    for &shadows in shadows {
         let (mqtt, relist) = no_change(shadows, false).await?;
         let (tls, _) = no_change(shadows, true).await?;
-        if shadows == 1 {
-            one = mqtt;
-        }
-        let what = format!("reconnect, no change, {shadows} shadows");
-        let note = format!(
-            "target < 200 MQTT, {:.2} x that of 1 shadow (< 1.1)",
-            mqtt as f64 / one as f64
-        );
-        rows.push(Row { what, mqtt, tls, documents: None, relist: Some(relist), note });
+        let what = format!("reconnect without a change, {shadows} shadows");
+        let figures = Figures { mqtt, tls, documents: None, relist };
+        rows.extend(figures.rows(&what, Target::Under(200.0)));
+        reconnects.push((shadows, mqtt));
     }
-    let what = "one field of a 1.5 KB shadow".to_owned();
-    let mut change = one_change(what, settings(12), settings(13)).await?;
-    change.note.push_str(" (< 150)");
-    rows.push(change);
+    if let [(few, least), .., (many, most)] = *reconnects.as_slice() {
+        let what = format!("reconnect without a change, {many} shadows; peer: {few} shadow");
+        rows.push(bytes(what, most, Some(least), Target::AtMostPeerTimes(1.1)));
+    }
+    let what = "one field of a shadow of 1.5 KB";
+    let (change, down) = one_change(settings(12), settings(13)).await?;
+    rows.extend(change.rows(what, Target::None));
+    rows.push(bytes(format!("{what}, down alone"), down, None, Target::Under(150.0)));
     let app = json!({ "services": { "web": { "image": "registry.example/web:1", "environment": {
         "CONFIG": "x".repeat(1_900) } } } });
-    rows.push(one_change("a new 2 KB app".to_owned(), Value::Null, app).await?);
-    rows.push(offline().await?);
-    Ok(rows.iter().map(Row::json).collect())
+    rows.extend(one_change(Value::Null, app).await?.0.rows("a new app of 2 KB", Target::None));
+    rows.extend(offline().await?);
+    Ok(rows)
 }
 
 /// A reconnect with nothing to say, and a relist over the same connection.
@@ -101,10 +113,11 @@ fn pages(list: &[Value]) -> Vec<Vec<u8>> {
     list.chunks(500).map(|page| Value::from(page.to_vec()).to_string().into_bytes()).collect()
 }
 
-/// One change on a connected link: ours, the whole document, a list of the site's 20 shadows.
-async fn one_change(what: String, before: Value, after: Value) -> anyhow::Result<Row> {
+/// One change on a connected link: ours, the whole document, a list of the site's 20 shadows; and
+/// how many bytes of ours went down, without TLS.
+async fn one_change(before: Value, after: Value) -> anyhow::Result<(Figures, u64)> {
     let mut figures = Vec::new();
-    let mut note = String::new();
+    let mut ours_down = 0;
     for tls in [false, true] {
         let mut wire = Wire::start(NODE, tls).await?;
         let mut ends = Ends::new();
@@ -122,7 +135,7 @@ async fn one_change(what: String, before: Value, after: Value) -> anyhow::Result
         wire.drive(&mut ends, &mut session).await?;
         let ours = wire.bytes();
         if !tls {
-            note = format!("{} of them down, framing included", wire.down() - down);
+            ours_down = wire.down() - down;
         }
         let document = after.to_string().into_bytes();
         wire.raw(&mut ends, &mut session, &[document]).await?;
@@ -135,14 +148,13 @@ async fn one_change(what: String, before: Value, after: Value) -> anyhow::Result
     let &[(mqtt, documents, relist), (tls, _, _)] = figures.as_slice() else {
         anyhow::bail!("two runs give two figures");
     };
-    let (documents, relist) = (Some(documents), Some(relist));
-    Ok(Row { what, mqtt, tls, documents, relist, note })
+    Ok((Figures { mqtt, tls, documents: Some(documents), relist }, ours_down))
 }
 
 /// A thousand changes to ten shadows, made while the link was down.
-async fn offline() -> anyhow::Result<Row> {
+async fn offline() -> anyhow::Result<Vec<Row>> {
     let mut figures = Vec::new();
-    let mut note = String::new();
+    let mut sent_batches = 0;
     for tls in [false, true] {
         let mut wire = Wire::start(NODE, tls).await?;
         let mut ends = Ends::new();
@@ -167,12 +179,7 @@ async fn offline() -> anyhow::Result<Row> {
         let before = wire.bytes();
         let mut session = wire.connect(&mut ends).await?;
         let ours = (wire.bytes() - before).saturating_sub(quiet);
-        let batches = ends.cloud_writer.counters().batches - batches;
-        if !tls {
-            let least = final_diffs()?;
-            let ratio = ours as f64 / least as f64;
-            note = format!("{batches} batch, {ratio:.2} x the final diffs of {least} B (< 1.2)");
-        }
+        sent_batches = ends.cloud_writer.counters().batches - batches;
         let start = wire.bytes();
         wire.raw(&mut ends, &mut session, &written).await?;
         let documents = wire.bytes() - start;
@@ -183,8 +190,20 @@ async fn offline() -> anyhow::Result<Row> {
     let &[(mqtt, documents, relist), (tls, _, _)] = figures.as_slice() else {
         anyhow::bail!("two runs give two figures");
     };
-    let what = "1,000 offline changes to 10 shadows".to_owned();
-    Ok(Row { what, mqtt, tls, documents: Some(documents), relist: Some(relist), note })
+    let what = "1,000 changes to 10 shadows, made offline";
+    let figures = Figures { mqtt, tls, documents: Some(documents), relist };
+    let mut rows = figures.rows(what, Target::None);
+    let least = u64::try_from(final_diffs()?)?;
+    let of_diffs = format!("{what}; peer: the final differences alone");
+    rows.push(bytes(of_diffs, mqtt, Some(least), Target::AtMostPeerTimes(1.2)));
+    rows.push(Row {
+        what: format!("{what}: batches"),
+        unit: "",
+        ours: sent_batches as f64,
+        peer: None,
+        target: Target::Under(2.0),
+    });
+    Ok(rows)
 }
 
 /// The bytes of the ten patches and their keys alone: no versions, digests, acks or framing.

@@ -108,7 +108,11 @@ fn a_site_that_moves_from_docker_to_k3s_by_one_setting_reports_the_same() {
     site.start();
     eventually(&format!("the same on k3s: {}", site.tail()), PATIENCE, || {
         let now = reported(&cloud, &node);
-        if cluster.writes() > 0 && now == on_docker { Ok(()) } else { Err((now, on_docker.clone())) }
+        if cluster.writes() > 0 && now == on_docker {
+            Ok(())
+        } else {
+            Err((now, on_docker.clone()))
+        }
     });
 }
 
@@ -123,7 +127,8 @@ fn agent_pod(cluster: &Kubernetes) -> Vec<String> {
     let mounts: Vec<_> = mounts.into_iter().chain([program]).collect();
     let (mut mounted, mut volumes) = (String::new(), String::new());
     for (number, (inside, outside)) in mounts.iter().enumerate() {
-        mounted += &format!("\n            - {{name: host{number}, mountPath: {inside}, readOnly: true}}");
+        mounted +=
+            &format!("\n            - {{name: host{number}, mountPath: {inside}, readOnly: true}}");
         volumes += &format!("\n        - {{name: host{number}, hostPath: {{path: {outside}}}}}");
     }
     let port = cluster.port();
@@ -136,7 +141,11 @@ fn agent_pod(cluster: &Kubernetes) -> Vec<String> {
         text.replace(from, to)
     };
     let text = change(text, "gnomon-edge:0.1.0", "gnomon-demo:1");
-    let text = change(text, "      serviceAccountName:", "      hostNetwork: true\n      serviceAccountName:");
+    let text = change(
+        text,
+        "      serviceAccountName:",
+        "      hostNetwork: true\n      serviceAccountName:",
+    );
     let mount = "mountPath: /var/lib/gnomon-edge";
     let text = change(text, mount, &format!("{mount}{mounted}"));
     let text = change(text, "      volumes:", &format!("      volumes:{volumes}"));
@@ -163,7 +172,8 @@ fn an_agent_that_is_a_pod_of_its_cluster_runs_the_apps_of_its_site() {
     deploy(&cloud, folder.path(), &node, 1);
     // Another pod, as after a move to another machine of the cluster: it adopts what runs.
     let writes = cluster.writes();
-    let moved = objects[1].replace("terminationGracePeriodSeconds: 30", "terminationGracePeriodSeconds: 29");
+    let moved = objects[1]
+        .replace("terminationGracePeriodSeconds: 30", "terminationGracePeriodSeconds: 29");
     assert_ne!(moved, objects[1]);
     let lists = || cluster.asked().iter().filter(|it| it.verb == "list").count();
     let before = lists();

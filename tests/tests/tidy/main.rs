@@ -7,6 +7,7 @@ mod crates;
 mod names;
 mod source;
 mod text;
+mod variants;
 
 use std::path::{Path, PathBuf};
 

@@ -57,7 +57,9 @@ async fn prune(k3s: &K3s, slot: &Slot, app: &AppSpec) -> Result<(), K3sError> {
     let node = &k3s.settings.node;
     let listens = app.services.iter().filter(|(_, service)| !service.ports.is_empty());
     let wanted: BTreeSet<_> = listens
-        .map(|(service, _)| names::address(node, &Slot { service: service.clone(), ..slot.clone() }))
+        .map(|(service, _)| {
+            names::address(node, &Slot { service: service.clone(), ..slot.clone() })
+        })
         .collect();
     let mut left = services(k3s, &slot.app).await?;
     left.retain(|name| !wanted.contains(name));

@@ -73,12 +73,7 @@ pub(super) async fn start(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<(),
 }
 
 /// Waits until the container runs, or says why it does not.
-async fn until_begun(
-    k3s: &K3s,
-    kind: Workload,
-    name: &str,
-    slot: &Slot,
-) -> Result<(), K3sError> {
+async fn until_begun(k3s: &K3s, kind: Workload, name: &str, slot: &Slot) -> Result<(), K3sError> {
     let begun = k3s.mirror().until(WORK, |cache| {
         let leaves = |pod: &Value| pod.pointer("/metadata/deletionTimestamp").is_some();
         let pod = observe::newest(cache.pods(name).filter(|pod| !leaves(pod)));
@@ -195,12 +190,7 @@ async fn pods(k3s: &K3s, name: &str) -> Result<Vec<Arc<Value>>, K3sError> {
     Ok(cache.pods(name).cloned().collect())
 }
 
-fn state(
-    k3s: &K3s,
-    kind: Workload,
-    found: &Value,
-    pods: &[Arc<Value>],
-) -> Option<InstanceState> {
+fn state(k3s: &K3s, kind: Workload, found: &Value, pods: &[Arc<Value>]) -> Option<InstanceState> {
     observe::instance(&k3s.settings.node, kind, found, pods.iter(), now()).map(|it| it.state)
 }
 

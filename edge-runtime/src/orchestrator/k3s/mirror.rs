@@ -197,11 +197,9 @@ fn failure(kind: Kind, error: watcher::Error) -> K3sError {
         watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
             K3sError::from_client(doing("watch"), error)
         }
-        watcher::Error::WatchError(status) => K3sError::Refused {
-            doing: doing("watch"),
-            code: status.code,
-            message: status.message,
-        },
+        watcher::Error::WatchError(status) => {
+            K3sError::Refused { doing: doing("watch"), code: status.code, message: status.message }
+        }
         watcher::Error::NoResourceVersion => K3sError::Refused {
             doing: doing("watch"),
             code: 0,

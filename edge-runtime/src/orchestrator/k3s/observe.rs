@@ -31,9 +31,9 @@ pub(super) fn instance(
     let image = newest.and_then(|pod| text(pod, "/status/containerStatuses/0/imageID"));
     let image = image.filter(|image| !image.is_empty()).map(Into::into);
     let state = state(kind, object, newest, unix_ms);
-    let ended = ["/state/terminated/reason", "/lastState/terminated/reason"].iter().find_map(|at| {
-        text(newest?.pointer("/status/containerStatuses/0")?, at)
-    });
+    let ended = ["/state/terminated/reason", "/lastState/terminated/reason"]
+        .iter()
+        .find_map(|at| text(newest?.pointer("/status/containerStatuses/0")?, at));
     let ended = ended.or_else(|| text(newest?, "/status/reason"));
     let note = ended.filter(|why| !matches!(*why, "Completed" | "Error")).map(Into::into);
     let altered = drift::found(object).map(Into::into);

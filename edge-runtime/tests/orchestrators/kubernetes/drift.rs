@@ -16,7 +16,8 @@ use crate::bench::{Bench, POLITE, RUNNING, app, service, slot};
 /// A service with one of everything that the API server could write in another way than we do.
 fn full() -> std::sync::Arc<AppSpec> {
     let mut spec = ServiceSpec { restart: RestartPolicy::Always, ..service(POLITE) };
-    spec.environment = [("EMPTY".to_owned(), String::new()), ("HOME".to_owned(), "/".to_owned())].into();
+    spec.environment =
+        [("EMPTY".to_owned(), String::new()), ("HOME".to_owned(), "/".to_owned())].into();
     spec.configs = [("/etc/conf".to_owned(), FileMount::new("conf".parse().unwrap()))].into();
     spec.ports = vec![Port {
         container: 8080.try_into().unwrap(),
@@ -77,7 +78,8 @@ pub(crate) async fn a_field_of_ours_that_was_edited_is_set_right_and_others_are_
     bench.up(&web, &spec).await;
     let id = until_altered(bench, &web, None).await.id;
     let name = id.0.split_once('/').unwrap().1;
-    let theirs = json!({ "metadata": { "labels": { "team": "retail" } }, "spec": { "minReadySeconds": 1 } });
+    let theirs =
+        json!({ "metadata": { "labels": { "team": "retail" } }, "spec": { "minReadySeconds": 1 } });
     edit(DEPLOYMENT, name, theirs).await;
     until_altered(bench, &web, None).await;
     let evil = json!({ "spec": { "template": { "spec": {
@@ -88,7 +90,10 @@ pub(crate) async fn a_field_of_ours_that_was_edited_is_set_right_and_others_are_
     bench.apply(Step::Create { slot: web.clone(), spec: spec.clone() }).await;
     until_altered(bench, &web, None).await;
     let live = objects("apps/v1", "Deployment").await.get(name).await.unwrap();
-    assert_eq!(live.data.pointer("/spec/template/spec/containers/0/image"), Some(&json!("gnomon-demo:1")));
+    assert_eq!(
+        live.data.pointer("/spec/template/spec/containers/0/image"),
+        Some(&json!("gnomon-demo:1"))
+    );
     assert_eq!(live.data.pointer("/spec/minReadySeconds"), Some(&json!(1)), "that is not ours");
     assert_eq!(live.data.pointer("/spec/replicas"), Some(&json!(1)), "it goes on to run");
     // Who insists is not fought.
@@ -151,7 +156,12 @@ pub(crate) async fn an_evicted_pod_and_a_deleted_workload_come_back(bench: &Benc
     let deployments = objects("apps/v1", "Deployment").await;
     deployments.delete(name, &DeleteParams::default()).await.unwrap();
     bench.until(&web, InstanceState::Stuck).await;
-    edit(DEPLOYMENT, name, json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": ["example.com/stuck"] } })).await;
+    edit(
+        DEPLOYMENT,
+        name,
+        json!({ "metadata": { "$deleteFromPrimitiveList/finalizers": ["example.com/stuck"] } }),
+    )
+    .await;
     while bench.find(&web).await.is_some() {
         assert!(Instant::now() < deadline, "it is gone and still seen");
         tokio::time::sleep(Duration::from_millis(100)).await;

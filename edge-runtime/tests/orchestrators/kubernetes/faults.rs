@@ -121,7 +121,9 @@ async fn a_watch_that_is_too_old_or_refused_begins_anew() {
     let (bench, front) = in_front().await;
     let (web, spec) = (slot("web"), kept());
     bench.all().await;
-    for (code, message) in [(410, "too old resource version"), (403, "pods is forbidden"), (429, "slow down")] {
+    for (code, message) in
+        [(410, "too old resource version"), (403, "pods is forbidden"), (429, "slow down")]
+    {
         // The list is answered with the code too, so that it is not known what runs meanwhile.
         front.set(Fault::Down);
         until_blind(&bench).await;
@@ -146,7 +148,10 @@ async fn a_step_does_not_wait_for_ever_for_an_api_server_that_is_silent() {
     let begun = Instant::now();
     let step = Step::Create { slot: slot("web"), spec: kept() };
     let error = bench.orchestrator.apply(&step).await.expect_err("it says nothing");
-    assert!(error.is_transient() && error.to_string().contains("did not answer in time"), "{error}");
+    assert!(
+        error.is_transient() && error.to_string().contains("did not answer in time"),
+        "{error}"
+    );
     assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     front.set(Fault::None);
 }

@@ -77,7 +77,9 @@ impl Front {
                     async move { state.answer(request).await }
                 });
                 let io = TokioIo::new(stream);
-                tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, serve));
+                tokio::spawn(
+                    hyper::server::conn::http1::Builder::new().serve_connection(io, serve),
+                );
             }
         });
         let dir = tempfile::tempdir().unwrap();

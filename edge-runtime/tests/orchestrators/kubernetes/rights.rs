@@ -27,7 +27,8 @@ async fn apply(file: &str) {
     for document in std::fs::read_to_string(path).unwrap().split("\n---\n") {
         let object: Value = serde_saphyr::from_str(document).unwrap();
         let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
-        let (group, version) = text("/apiVersion").split_once('/').unwrap_or(("", text("/apiVersion")));
+        let (group, version) =
+            text("/apiVersion").split_once('/').unwrap_or(("", text("/apiVersion")));
         let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, text("/kind")));
         let api: Api<DynamicObject> = match text("/metadata/namespace") {
             "" => Api::all_with(admin().await, &kind),
@@ -41,8 +42,10 @@ async fn apply(file: &str) {
 /// A kubeconfig with the token of a service account.
 async fn config_of(account: &str, dir: &Path) -> PathBuf {
     let accounts: Api<ServiceAccount> = Api::namespaced(admin().await, "gnomon");
-    let wanted: TokenRequest = serde_json::from_value(json!({ "spec": { "audiences": [] } })).unwrap();
-    let made = accounts.create_token_request(account, &PostParams::default(), &wanted).await.unwrap();
+    let wanted: TokenRequest =
+        serde_json::from_value(json!({ "spec": { "audiences": [] } })).unwrap();
+    let made =
+        accounts.create_token_request(account, &PostParams::default(), &wanted).await.unwrap();
     let path = dir.join(format!("{account}.json"));
     std::fs::write(&path, config_with(&made.status.unwrap().token.unwrap())).unwrap();
     path
@@ -70,7 +73,8 @@ fn everything() -> Arc<AppSpec> {
     .collect();
     let mount = Mount::Volume { name: "films".parse().unwrap(), read_only: false };
     spec.volumes = [("/films".to_owned(), mount)].into();
-    let secrets = [("key".parse().unwrap(), SecretSpec { content: SecretText::new("hunter2") })].into();
+    let secrets =
+        [("key".parse().unwrap(), SecretSpec { content: SecretText::new("hunter2") })].into();
     let volumes = [("films".parse().unwrap(), VolumeSpec::default())].into();
     Arc::new(AppSpec { secrets, volumes, ..(*app(spec)).clone() })
 }

@@ -85,7 +85,8 @@ fn of_an_object_only_what_is_looked_at_later_is_kept() {
     assert_eq!(found(&kept), None);
     let needs: Vec<_> = needed(&kept).collect();
     assert_eq!(needs, [(Kind::Claim, "films"), (Kind::ConfigMap, "n")]);
-    let secret = json!({ "kind": "Secret", "metadata": { "name": "s" }, "data": { "0": "aHVudGVy" } });
+    let secret =
+        json!({ "kind": "Secret", "metadata": { "name": "s" }, "data": { "0": "aHVudGVy" } });
     assert_eq!(seen(Kind::Secret, secret), json!({ "metadata": { "name": "s" } }));
 }
 

@@ -88,7 +88,8 @@ fn why_a_pod_does_not_start_is_said() {
     let unfetched = Some(("ErrImagePull: no such thing".to_owned(), true));
     assert_eq!(why(waiting("ErrImagePull")), unfetched);
     let mut later = waiting("ImagePullBackOff");
-    later["waiting"]["message"] = json!("Back-off pulling image \"w\": ErrImagePull: no such thing");
+    later["waiting"]["message"] =
+        json!("Back-off pulling image \"w\": ErrImagePull: no such thing");
     assert_eq!(why(later), unfetched, "one text for what alternates");
     assert_eq!(why(waiting("RunContainerError")).unwrap().1, false);
     assert_eq!(why(waiting("ContainerCreating")), None);
