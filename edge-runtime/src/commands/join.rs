@@ -55,6 +55,9 @@ pub(crate) struct JoinArgs {
     /// Give up the identity that this machine has.
     #[arg(long)]
     force: bool,
+    /// Succeed without doing anything if this machine is joined already.
+    #[arg(long, conflicts_with = "force")]
+    if_needed: bool,
 }
 
 pub(crate) async fn execute(args: &JoinArgs) -> Result<()> {
@@ -65,6 +68,10 @@ pub(crate) async fn execute(args: &JoinArgs) -> Result<()> {
         .create(data)
         .with_context(|| format!("creating the data directory {}", data.display()))?;
     let _lock = DataLock::take(data)?;
+    if Identity::exists(data) && args.if_needed {
+        tracing::info!(data = %data.display(), "joined already");
+        return Ok(());
+    }
     if Identity::exists(data) && !args.force {
         bail!(
             "{} already belongs to a joined node; `--force` gives that identity up",

@@ -1,6 +1,6 @@
 //! What holds for every path and query of the REST calls.
 
-use proptest::prelude::{any, prop, prop_assert, prop_assert_eq, prop_assume, proptest};
+use proptest::prelude::{prop, prop_assert, prop_assert_eq, prop_assume, proptest};
 
 use super::{Rejected, Uri, decode, parameter, thing_in};
 
