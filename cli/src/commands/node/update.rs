@@ -13,7 +13,6 @@ use gnomon_schemas::id::NodeName;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use crate::client::{Client, Precondition, WriteMode};
 use crate::names;
@@ -22,7 +21,7 @@ use crate::output;
 /// Have nodes run another version of the agent; each goes back by itself if that one does not
 /// reach the cloud.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(disable_version_flag = true, after_help = "\
 Examples:
   gnomon node update-key release.key          (once; nodes have what it prints as `update_key`)
   gnomon node update site-1 site-2 --version 1.4.0 --file gnomon-edge --key release.key \\
@@ -110,6 +109,6 @@ fn digest(at: &Path) -> anyhow::Result<(String, u64)> {
     let mut bytes = Vec::new();
     let read = File::open(at).and_then(|mut file| file.read_to_end(&mut bytes));
     let size = read.with_context(|| format!("reading {}", at.display()))?;
-    let hex = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let hex = ring::digest::digest(&ring::digest::SHA256, &bytes).as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok((hex, u64::try_from(size)?))
 }
