@@ -129,7 +129,7 @@ impl Server {
         let Opened { identity, store, outcomes, clock, domain, book } = open(&config).await?;
         let (listener, http_addr) = bind(config.http).await?;
         let https = Https::open(&config, &identity).await?;
-        let https_addr = https.as_ref().map(|https| https.addr);
+        let https_at = https.as_ref().map(|https| https.addr);
         lock.announce(http_addr)?;
         let roll = Roll::default();
         domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
@@ -137,8 +137,7 @@ impl Server {
         let keys = AccessKeys::load(config.access_keys.as_deref())?;
         let broker = start_broker(&config, &identity, roll.clone(), things.clone()).await?;
         let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
-        let metrics = Metrics::default();
-        let registry = Arc::new(register(&metrics, &broker));
+        let (metrics, registry) = count(&broker);
         let (requests, thing_link) = aws::mqtt::attach(&broker, things);
         let (attachment, link) = mqtt::attach(&broker, roll.clone(), Arc::clone(&thing_link));
         let parts =
@@ -160,7 +159,7 @@ impl Server {
             registry,
             metrics: metrics.clone(),
             health: health.clone(),
-            https: https_addr.map(|addr| config.reached_at(addr)),
+            https: https_at.map(|addr| config.reached_at(addr)),
             roll,
             mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
             enrolment: config.enrolment,
@@ -174,7 +173,7 @@ impl Server {
         listeners.push(("the look at the cloud's health", watching));
         Ok(Self {
             http_addr,
-            https_addr,
+            https_addr: https_at,
             mqtt_addr,
             core,
             broker,
@@ -252,11 +251,11 @@ async fn open(config: &Config) -> Result<Opened, ServeError> {
     Ok(Opened { identity, store, outcomes, clock, domain, book })
 }
 
-fn register(metrics: &Metrics, broker: &Broker) -> Registry {
-    let mut registry = Registry::default();
+fn count(broker: &Broker) -> (Metrics, Arc<Registry>) {
+    let (metrics, mut registry) = (Metrics::default(), Registry::default());
     metrics.register(&mut registry);
     broker.register(&mut registry);
-    registry
+    (metrics, Arc::new(registry))
 }
 
 fn look_at(
