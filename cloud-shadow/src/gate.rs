@@ -283,7 +283,9 @@ impl Gate {
     fn apply(&self, edits: Vec<Edit>) {
         let takes_away = edits.iter().any(|edit| matches!(edit, Edit::NoToken(_)));
         let mut book = self.0.book.write().unwrap_or_else(PoisonError::into_inner);
-        edits.into_iter().for_each(|edit| book.apply(edit));
+        for edit in edits {
+            book.apply(edit);
+        }
         drop(book);
         if takes_away {
             self.0.revoked.send_replace(());

@@ -125,7 +125,7 @@ impl Health {
     fn facts(&self, core: Option<&'static str>) -> Facts {
         let subjects = &self.0.subjects;
         let free = statvfs(&subjects.data).ok();
-        let free = free.map(|it| u64::from(it.blocks_available()) * u64::from(it.fragment_size()));
+        let free = free.map(|it| it.blocks_available() * it.fragment_size());
         let store = std::fs::metadata(subjects.data.join(STORE));
         let jumped = *self.0.jumped.lock().unwrap_or_else(PoisonError::into_inner);
         let own = subjects.identity.expiries().map(|(name, at)| (name, at.unwrap_or(0)));
@@ -147,8 +147,9 @@ impl Health {
         let is_fresh = outcomes.last().is_none() && outcomes.age() < UNTRIED;
         if !is_fresh {
             let nothing = Op::Delete { key: NOTHING.to_vec() };
-            // What becomes of it, the store's outcomes say.
-            drop(self.0.subjects.core.keep(vec![nothing], None).await);
+            let trying = self.0.subjects.core.keep(vec![nothing], None);
+            // What becomes of it, the store's outcomes say; a core that hangs, the report does.
+            drop(tokio::time::timeout(PATIENCE, trying).await);
         }
     }
 

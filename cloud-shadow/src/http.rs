@@ -126,24 +126,13 @@ const fn on(method: Method, permit: Permit, handler: MethodRouter<Api>) -> Opera
 /// Every path, and what it takes from whom.
 fn routes() -> Vec<(&'static str, Vec<Operation>)> {
     use Action::{
-        ApproveUnknown, CopyStore, ManageEnrolment, ManageNodes, ManageThings, ManageTokens, Read,
-        ReadAudit, ReadMetrics, ReadThings, WriteDesired, WriteTags,
+        ApproveUnknown, CopyStore, ManageEnrolment, ManageThings, ManageTokens, Read, ReadAudit,
+        ReadMetrics, ReadThings, WriteDesired,
     };
     let (reads, deletes) = (Method::GET, Method::DELETE);
-    let (puts, posts) = (Method::PUT, Method::POST);
+    let posts = Method::POST;
     let read = |handler| vec![on(Method::GET, Needs(Read), handler)];
     let open = |handler| vec![on(Method::GET, Open, handler)];
-    let node = vec![
-        on(puts.clone(), Needs(ManageNodes), put(nodes::put)),
-        on(reads.clone(), Needs(Read), get(nodes::read)),
-        on(deletes.clone(), Needs(ManageNodes), delete(nodes::delete)),
-    ];
-    let shadow = vec![
-        on(reads.clone(), Needs(Read), get(shadows::read)),
-        on(puts.clone(), Needs(WriteDesired), put(shadows::put)),
-        on(Method::PATCH, Needs(WriteDesired), patch(shadows::patch)),
-        on(deletes.clone(), Needs(WriteDesired), delete(shadows::delete)),
-    ];
     let tokens = vec![
         on(reads.clone(), Needs(ManageTokens), get(api_tokens::list)),
         on(posts.clone(), Needs(ManageTokens), post(api_tokens::create)),
@@ -152,24 +141,13 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
         on(reads.clone(), Needs(ManageEnrolment), get(joins::list)),
         on(posts.clone(), Needs(ManageEnrolment), post(joins::create)),
     ];
-    let post = |action, handler| vec![on(posts.clone(), Needs(action), handler)];
+    let post = |action, handler| vec![on(Method::POST, Needs(action), handler)];
     let take = |action, handler| vec![on(deletes.clone(), Needs(action), handler)];
-    vec![
+    let mut all = vec![
         ("/healthz", open(get(health::alive))),
         ("/readyz", open(get(health::ready))),
         ("/metrics", vec![on(Method::GET, OpenHere(ReadMetrics), get(health::metrics))]),
         ("/openapi.json", open(get(openapi::document))),
-        ("/v1/nodes", read(get(nodes::list))),
-        ("/v1/nodes/{node}", node),
-        ("/v1/nodes/{node}/join-tokens", post(ManageEnrolment, routing::post(tokens::create))),
-        ("/v1/nodes/{node}/sessions", read(get(sessions::list))),
-        ("/v1/nodes/{node}/shadows", read(get(shadows::list))),
-        ("/v1/nodes/{node}/shadows/{*key}", shadow),
-        ("/v1/nodes/{node}/history/{*key}", read(get(history::list))),
-        ("/v1/nodes/{node}/versions/{*key}", read(get(history::read))),
-        ("/v1/nodes/{node}/diff/{*key}", read(get(history::diff))),
-        ("/v1/nodes/{node}/rollback/{*key}", post(WriteDesired, routing::post(history::roll_back))),
-        ("/v1/nodes/{node}/tags/{*key}", vec![on(puts, Needs(WriteTags), put(tags::put))]),
         (BACKUP, vec![on(reads.clone(), Needs(CopyStore), get(backup::read))]),
         ("/v1/batch", post(WriteDesired, routing::post(batch::write))),
         ("/v1/search", read(get(search::search))),
@@ -181,7 +159,6 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
         ("/v1/join-tokens", joins),
         ("/v1/join-tokens/{id}", take(ManageEnrolment, delete(joins::revoke))),
         ("/v1/audit", vec![on(reads, Needs(ReadAudit), get(audit::list))]),
-        ("/v1/nodes/{node}/revoke", post(ManageEnrolment, routing::post(revoke::revoke))),
         ("/v1/pending", vec![on(Method::GET, Needs(ApproveUnknown), get(pending::list))]),
         ("/v1/pending/{id}/approve", post(ApproveUnknown, routing::post(pending::approve))),
         ("/v1/pending/{id}/deny", post(ApproveUnknown, routing::post(pending::deny))),
@@ -189,7 +166,43 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
         ("/v1/things/{thing}/certificates", post(ManageThings, routing::post(things::certify))),
         ("/v1/things/{thing}/certificates/{serial}", take(ManageThings, delete(things::revoke))),
         ("/v1/enroll", vec![on(posts.clone(), Open, routing::post(enroll::enroll))]),
-        ("/v1/renew", vec![on(posts.clone(), OfANode, routing::post(renew::renew))]),
+        ("/v1/renew", vec![on(posts, OfANode, routing::post(renew::renew))]),
+    ];
+    all.extend(node_routes());
+    all
+}
+
+/// The paths of nodes, and what it takes from whom.
+fn node_routes() -> Vec<(&'static str, Vec<Operation>)> {
+    use Action::{ManageEnrolment, ManageNodes, Read, WriteDesired, WriteTags};
+    let (reads, deletes) = (Method::GET, Method::DELETE);
+    let (puts, posts) = (Method::PUT, Method::POST);
+    let read = |handler| vec![on(Method::GET, Needs(Read), handler)];
+    let node = vec![
+        on(puts.clone(), Needs(ManageNodes), put(nodes::put)),
+        on(reads.clone(), Needs(Read), get(nodes::read)),
+        on(deletes.clone(), Needs(ManageNodes), delete(nodes::delete)),
+    ];
+    let shadow = vec![
+        on(reads, Needs(Read), get(shadows::read)),
+        on(puts.clone(), Needs(WriteDesired), put(shadows::put)),
+        on(Method::PATCH, Needs(WriteDesired), patch(shadows::patch)),
+        on(deletes, Needs(WriteDesired), delete(shadows::delete)),
+    ];
+    let post = |action, handler| vec![on(posts.clone(), Needs(action), handler)];
+    vec![
+        ("/v1/nodes", read(get(nodes::list))),
+        ("/v1/nodes/{node}", node),
+        ("/v1/nodes/{node}/join-tokens", post(ManageEnrolment, routing::post(tokens::create))),
+        ("/v1/nodes/{node}/sessions", read(get(sessions::list))),
+        ("/v1/nodes/{node}/shadows", read(get(shadows::list))),
+        ("/v1/nodes/{node}/shadows/{*key}", shadow),
+        ("/v1/nodes/{node}/history/{*key}", read(get(history::list))),
+        ("/v1/nodes/{node}/versions/{*key}", read(get(history::read))),
+        ("/v1/nodes/{node}/diff/{*key}", read(get(history::diff))),
+        ("/v1/nodes/{node}/rollback/{*key}", post(WriteDesired, routing::post(history::roll_back))),
+        ("/v1/nodes/{node}/tags/{*key}", vec![on(puts, Needs(WriteTags), put(tags::put))]),
+        ("/v1/nodes/{node}/revoke", post(ManageEnrolment, routing::post(revoke::revoke))),
     ]
 }
 

@@ -17,25 +17,12 @@ mod labels;
 #[cfg(test)]
 mod tests;
 
-pub use api::{ApiMetrics, OpenConnection, Traffic};
+pub use api::{ApiMetrics, OpenConnection, Throttled, Traffic};
 pub use health::HealthMetrics;
-use labels::{
-    CallerLabel, CodeLabel, LongerLabel, MessageLabels, ReasonLabel, StageLabel, ThingLabels,
-};
+use labels::{CodeLabel, LongerLabel, MessageLabels, ReasonLabel, StageLabel, ThingLabels};
 pub use labels::{Direction, Stage};
 
 type Times = Family<StageLabel, Histogram, fn() -> Histogram>;
-
-/// Counts requests that were too many; clones count together.
-#[derive(Debug, Clone, Default)]
-pub struct Throttled(Family<CallerLabel, Counter>);
-
-impl Throttled {
-    /// A request of such a caller was refused.
-    pub fn refused(&self, caller: &'static str) {
-        self.0.get_or_create(&CallerLabel { caller }).inc();
-    }
-}
 
 /// Everything that is counted.
 #[derive(Debug, Clone)]
@@ -60,7 +47,6 @@ pub struct Metrics {
     online: Gauge,
     in_sync: Gauge,
     watchers: Gauge,
-    throttled: Throttled,
     lag_seconds: Histogram,
     lag_max: Gauge,
     behind: Family<LongerLabel, Gauge>,
@@ -95,7 +81,6 @@ impl Default for Metrics {
             online: Gauge::default(),
             in_sync: Gauge::default(),
             watchers: Gauge::default(),
-            throttled: Throttled::default(),
             // From ten milliseconds to a month.
             lag_seconds: Histogram::new(exponential_buckets(0.01, 4.0, 15)),
             lag_max: Gauge::default(),
@@ -145,20 +130,12 @@ impl Metrics {
         registry.register("nodes_online", "Connected nodes", self.online.clone());
         let text = "Nodes that are known to hold every desired document";
         registry.register("streams_in_sync", text, self.in_sync.clone());
-        registry.register("watchers", "Open watch streams", self.watchers.clone());
-        let text = "Requests that were refused because their caller asked for too much";
-        registry.register("throttled_requests", text, self.throttled.0.clone());
         let text = "How long nodes lacked something desired, of those that got everything";
         registry.register_with_unit("sync_lag", text, Unit::Seconds, self.lag_seconds.clone());
         let text = "How long the node has waited that has waited longest for something desired";
         registry.register_with_unit("sync_lag_max", text, Unit::Seconds, self.lag_max.clone());
         let text = "Nodes that have lacked something desired for longer than that";
         registry.register("nodes_behind", text, self.behind.clone());
-    }
-
-    /// What counts requests that were too many.
-    pub fn throttled(&self) -> Throttled {
-        self.throttled.clone()
     }
 
     /// A command was accepted.

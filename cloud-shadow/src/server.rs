@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig};
+use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig, Listeners};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -23,6 +23,7 @@ use crate::aws::{self, AccessKeys, AccessKeysError, ThingRoll};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
 use crate::core::{self, Core, CoreHandle, CoreParts};
+use crate::domain::Domain;
 use crate::gate::{self, Gate, OpenBookError};
 use crate::health::{Health, Outcomes, Subjects};
 use crate::http::tls::{HttpsError, Shown};
@@ -125,17 +126,10 @@ impl Server {
     /// Makes what is missing in the data folder, reads the rest, and opens the ports.
     pub async fn start(config: Config) -> Result<Self, ServeError> {
         let lock = DataLock::take(&config.data)?;
-        let was_used = Identity::is_in(&config.data);
-        let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
-        let identity = Arc::new(identity);
-        let (store, outcomes) = open_store(&config, was_used)?;
-        let clock = Clock::start();
-        let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
-        let book = open_book(&store).await?;
-
+        let Opened { identity, store, outcomes, clock, domain, book } = open(&config).await?;
         let (listener, http_addr) = bind(config.http).await?;
         let https = Https::open(&config, &identity).await?;
-        let https_addr = https.as_ref().map(|https| https.addr);
+        let https_at = https.as_ref().map(|https| https.addr);
         lock.announce(http_addr)?;
         let roll = Roll::default();
         domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
@@ -143,64 +137,48 @@ impl Server {
         let keys = AccessKeys::load(config.access_keys.as_deref())?;
         let broker = start_broker(&config, &identity, roll.clone(), things.clone()).await?;
         let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
-        let (metrics, mut registry) = (Metrics::default(), Registry::default());
-        metrics.register(&mut registry);
-        let throttled = metrics.throttled();
-        broker.register(&mut registry);
-
+        let (metrics, registry) = count(&broker);
         let (requests, thing_link) = aws::mqtt::attach(&broker, things);
         let (attachment, link) = mqtt::attach(&broker, roll.clone(), Arc::clone(&thing_link));
         let parts =
             CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
         let core = Core::start(domain, parts, config.core);
-        let asking = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
-        let things = tokio::spawn(asking);
-        let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics.clone()));
+        let things = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
+        let intake = mqtt::run(attachment, link, core.handle(), metrics.clone());
+        let tasks = [tokio::spawn(intake), tokio::spawn(things)];
         let stop = CancellationToken::new();
-        let gate = open_gate(&identity, book, core.handle(), &config)?;
-        let subjects = Subjects {
-            core: core.handle(),
-            outcomes,
-            data: config.data.clone(),
-            broker: broker.listeners(),
-            identity: Arc::clone(&identity),
-            shown: https.as_ref().map(|https| Arc::clone(&https.shown)),
-            metrics: metrics.health.clone(),
-        };
-        let health = Health::new(subjects, config.health);
+        let shown = https.as_ref().map(|https| Arc::clone(&https.shown));
+        let seen = (broker.listeners(), shown);
+        let health = look_at(&config, &core, outcomes, seen, &identity, &metrics);
         let api = Api {
             core: core.handle(),
-            gate,
+            gate: open_gate(&identity, book, core.handle(), &config)?,
             identity,
             keys: Arc::new(keys),
-            throttled,
-            registry: Arc::new(registry),
+            throttled: metrics.api.throttled(),
+            registry,
             metrics: metrics.clone(),
             health: health.clone(),
-            https: https_addr.map(|addr| config.reached_at(addr)),
+            https: https_at.map(|addr| config.reached_at(addr)),
             roll,
             mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
             enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let serving = Serving {
-            tls: None,
-            router: http::router(api),
-            config: config.http_limits,
-            metrics: metrics.api,
-            stop: stop.clone(),
-        };
+        let (router, config) = (http::router(api), config.http_limits);
+        let serving =
+            Serving { tls: None, router, config, metrics: metrics.api, stop: stop.clone() };
         let watching = tokio::spawn(health.clone().watch(stop.clone()));
         let mut listeners = listen(listener, https, serving);
         listeners.push(("the look at the cloud's health", watching));
         Ok(Self {
             http_addr,
-            https_addr,
+            https_addr: https_at,
             mqtt_addr,
             core,
             broker,
             health,
-            tasks: [intake, things],
+            tasks,
             listeners,
             stop,
             _lock: lock,
@@ -246,13 +224,52 @@ impl Server {
     }
 }
 
-fn open_store(config: &Config, was_used: bool) -> Result<(Arc<dyn Store>, Outcomes), ServeError> {
-    let path = config.data.join(crate::backup::STORE);
-    if was_used && std::fs::metadata(&path).map_or(0, |file| file.len()) == 0 {
-        let path = path.display();
+/// What the data folder holds.
+struct Opened {
+    identity: Arc<Identity>,
+    store: Arc<dyn Store>,
+    outcomes: Outcomes,
+    clock: Clock,
+    domain: Domain,
+    book: Book,
+}
+
+/// Makes what is missing in the data folder, and reads the rest.
+async fn open(config: &Config) -> Result<Opened, ServeError> {
+    let was_used = Identity::is_in(&config.data);
+    let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
+    let identity = Arc::new(identity);
+    let store_path = config.data.join(crate::backup::STORE);
+    if was_used && std::fs::metadata(&store_path).map_or(0, |file| file.len()) == 0 {
+        let path = store_path.display();
         tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
     }
-    Ok(Outcomes::watch(Arc::new(RedbStore::open(&path)?)))
+    let (store, outcomes) = Outcomes::watch(Arc::new(RedbStore::open(&store_path)?));
+    let clock = Clock::start();
+    let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
+    let book = open_book(&store).await?;
+    Ok(Opened { identity, store, outcomes, clock, domain, book })
+}
+
+fn count(broker: &Broker) -> (Metrics, Arc<Registry>) {
+    let (metrics, mut registry) = (Metrics::default(), Registry::default());
+    metrics.register(&mut registry);
+    broker.register(&mut registry);
+    (metrics, Arc::new(registry))
+}
+
+fn look_at(
+    config: &Config,
+    core: &Core,
+    outcomes: Outcomes,
+    (broker, shown): (Listeners, Option<Arc<Shown>>),
+    identity: &Arc<Identity>,
+    metrics: &Metrics,
+) -> Health {
+    let (core, data) = (core.handle(), config.data.clone());
+    let (identity, metrics) = (Arc::clone(identity), metrics.health.clone());
+    let subjects = Subjects { core, outcomes, data, broker, identity, shown, metrics };
+    Health::new(subjects, config.health)
 }
 
 /// Serves the API, with TLS where that is wanted, until it is stopped.

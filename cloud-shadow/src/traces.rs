@@ -123,7 +123,7 @@ fn is_exported(metadata: &Metadata<'_>) -> bool {
 /// Sends batches from the runtime, since the thread that exports is not of it.
 #[derive(Debug)]
 struct Client {
-    client: reqwest::Client,
+    http: reqwest::Client,
     runtime: Handle,
     // A lock, because the trait hands out `&self`; batches are sent one after the other.
     quiet: Mutex<Quiet>,
@@ -136,8 +136,8 @@ impl Client {
         let builder = reqwest::Client::builder().timeout(TIMEOUT);
         // A container may have no certificates of public authorities, and needs none for this.
         let builder = if is_tls { builder } else { builder.tls_certs_only(Vec::new()) };
-        let (client, runtime) = (builder.build()?, Handle::current());
-        Ok(Self { client, runtime, quiet: Mutex::new(Quiet::default()) })
+        let (http, runtime) = (builder.build()?, Handle::current());
+        Ok(Self { http, runtime, quiet: Mutex::new(Quiet::default()) })
     }
 
     fn complain(&self, reason: &str) {
@@ -159,7 +159,7 @@ impl HttpClient for Client {
         'life0: 'async_trait,
         Self: 'async_trait,
     {
-        let sending = self.runtime.spawn(send(self.client.clone(), request));
+        let sending = self.runtime.spawn(send(self.http.clone(), request));
         Box::pin(async move {
             let sent = sending.await.map_err(HttpError::from).and_then(|sent| sent);
             match &sent {
@@ -173,10 +173,10 @@ impl HttpClient for Client {
 }
 
 async fn send(
-    client: reqwest::Client,
+    http: reqwest::Client,
     request: Request<Bytes>,
 ) -> Result<Response<Bytes>, HttpError> {
-    let mut response = client.execute(request.try_into()?).await?;
+    let mut response = http.execute(request.try_into()?).await?;
     let mut answer = Response::builder().status(response.status());
     if let Some(headers) = answer.headers_mut() {
         std::mem::swap(headers, response.headers_mut());

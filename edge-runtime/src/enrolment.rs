@@ -111,7 +111,8 @@ pub struct Enrolled {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Pending {
     /// What an operator knows it by.
-    pub pending: String,
+    #[serde(rename = "pending")]
+    pub id: String,
     /// The SHA-256 of the node's public key.
     pub key_sha256: String,
     /// When to ask again.

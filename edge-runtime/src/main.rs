@@ -49,6 +49,8 @@ fn main() -> ExitCode {
     if let Some(code) = shim::dispatch(std::env::args_os()) {
         return code;
     }
+    // The one TLS stack of the process; it cannot be there already.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let args = Args::parse();
     match execute(&args.command) {
         Ok(code) => code,

@@ -217,7 +217,7 @@ impl Orchestrator {
         match self {
             Self::Docker(docker) => Ok(docker.exec(slot, command).await?),
             Self::Process(process) => Ok(process.exec(slot, command).await?),
-            Self::K3s(k3s) => Ok(k3s.exec(slot, command).await?),
+            Self::K3s(k3s) => Ok(Box::pin(k3s.exec(slot, command)).await?),
             Self::Fake(fake) => Ok(fake.exec(slot, command)?),
         }
     }

@@ -100,9 +100,9 @@ impl Renewal {
 
     /// It was renewed. The new one is not renewed before a third of its life has passed here,
     /// although the date may say so: then the node's clock is ahead, and would ask without end.
-    pub fn renewed(&mut self, now: Moment, fresh: Self) {
-        let earliest = now + fresh.validity.life() / 3;
-        *self = Self { earliest, ..fresh };
+    pub fn renewed(&mut self, now: Moment, mut fresh: Self) {
+        fresh.earliest = now + fresh.validity.life() / 3;
+        *self = fresh;
     }
 
     /// It could not be renewed; it is tried again after this time.

@@ -12,8 +12,8 @@ fn id() -> impl Strategy<Value = ShadowId> {
     let thing = prop_oneof!["[a-zA-Z0-9:_-]{1,128}", words().prop_map(str::to_owned)];
     let shadow = prop_oneof!["[$a-zA-Z0-9:_-]{1,64}", words().prop_map(str::to_owned)];
     (thing, prop::option::of(shadow)).prop_map(|(thing, shadow)| ShadowId {
-        thing: thing.parse().unwrap(),
-        shadow: shadow.map(|shadow| shadow.parse().unwrap()),
+        thing: thing.parse().expect("is a name"),
+        shadow: shadow.map(|shadow| shadow.parse().expect("is a name")),
     })
 }
 

@@ -44,7 +44,7 @@ systemd-analyze security --no-pager --offline=true --threshold=15 "$work/gnomon-
 tail -n 1 "$work/log"
 
 echo "== the image"
-GNOMON_CLOUD=$program sh deploy/image.sh "$image" >/dev/null
+GNOMON_CLOUD=$program sh deploy/image.sh "$image" >"$work/log" 2>&1 || fail "no image was made"
 docker image inspect --format '{{.Config.User}} {{.Size}}' "$image"
 
 echo "== init in a volume, with a root that is read-only and no capabilities"
@@ -90,7 +90,7 @@ call() {
 }
 https=$2
 call PUT /v1/nodes/site-1 '{}' >/dev/null || fail "no node could be made"
-docker exec "$container" /bin/sh -c true 2>/dev/null && fail "the image holds a shell"
+docker exec "$container" /bin/sh -c true >/dev/null 2>&1 && fail "the image holds a shell"
 
 echo "== SIGTERM ends it with 0; a new container goes on with the volume"
 docker stop --time 30 "$container" >/dev/null

@@ -6,6 +6,7 @@
 #                                With PID, the private one ends with that process.
 #   cluster.sh agent DIR         Applies deploy/k3s/rbac.yaml to the private cluster of DIR and prints KUBECONFIG=... of
 #                                its service account. What that asks for is written to DIR/log/audit, a line each.
+#   cluster.sh apply DIR PATH    Applies the object on stdin (YAML) at a path of the API, as an administrator.
 #   cluster.sh stop DIR          Ends the private cluster of DIR with all its pods, and clears DIR.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -221,6 +222,11 @@ ask() {
         "https://127.0.0.1:$api/$path" || fail "the API server does not take $path; see $dir/log"
 }
 
+apply() {
+    ask "$1?fieldManager=admin&force=true" -o /dev/null -X PATCH \
+        -H 'Content-Type: application/apply-patch+yaml' --data-binary @-
+}
+
 agent() {
     [ -r "$dir/port" ] || fail "there is no private cluster in $dir"
     names
@@ -235,8 +241,7 @@ agent() {
         RoleBinding) at=apis/rbac.authorization.k8s.io/v1/namespaces/gnomon/rolebindings ;;
         *) fail "deploy/k3s/rbac.yaml has a kind that is not known here" ;;
         esac
-        ask "$at/$name?fieldManager=admin&force=true" -o /dev/null -X PATCH \
-            -H 'Content-Type: application/apply-patch+yaml' --data-binary "@$object"
+        apply "$at/$name" <"$object"
     done
     token=$(ask api/v1/namespaces/gnomon/serviceaccounts/gnomon-edge/token \
         -H 'Content-Type: application/json' -d '{"spec":{"expirationSeconds":86400}}' |
@@ -278,7 +283,7 @@ stop() {
     rm -rf "$dir"
 }
 
-[ $# -ge 2 ] || fail "usage: $0 start DIR [PID] | agent DIR | stop DIR"
+[ $# -ge 2 ] || fail "usage: $0 start DIR [PID] | agent DIR | apply DIR PATH | stop DIR"
 command=$1
 case "$2" in
 /*) dir=$2 ;;
@@ -288,11 +293,15 @@ case "$command" in
 start) start "${3:-}" ;;
 stop) stop ;;
 agent) agent ;;
+apply)
+    names
+    apply "${3:?}"
+    ;;
 follow) follow "${3:?}" ;;
 boot)
     program=$3
     names
     boot
     ;;
-*) fail "usage: $0 start DIR [PID] | agent DIR | stop DIR" ;;
+*) fail "usage: $0 start DIR [PID] | agent DIR | apply DIR PATH | stop DIR" ;;
 esac

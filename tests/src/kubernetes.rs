@@ -33,6 +33,21 @@ impl Kubernetes {
         Self { dir, kubeconfig }
     }
 
+    /// Applies an object in YAML at a path of the API, as an administrator does.
+    pub fn apply(&self, path: &str, object: &str) {
+        let file = self.dir.join("applied.yaml");
+        std::fs::write(&file, object).unwrap();
+        let dir = self.dir.to_string_lossy();
+        let input = std::fs::File::open(&file).unwrap();
+        let output = command(&["apply", &dir, path]).stdin(input).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// The port of the API server on 127.0.0.1.
+    pub fn port(&self) -> String {
+        std::fs::read_to_string(self.dir.join("port")).unwrap().trim().to_owned()
+    }
+
     /// Everything that agents have asked so far; watches count when they end, or have begun.
     pub fn asked(&self) -> Vec<Asked> {
         let log = std::fs::read_to_string(self.dir.join("log/audit")).unwrap_or_default();
@@ -63,10 +78,16 @@ impl Drop for Kubernetes {
     }
 }
 
-fn script(args: &[&str]) -> String {
+fn command(args: &[&str]) -> Command {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("kubernetes/cluster.sh");
+    let mut command = Command::new("sh");
     // Also where a person has a cluster of his own: what it was asked is not told there.
-    let output = Command::new("sh").arg(path).args(args).env_remove("KUBECONFIG").output().unwrap();
+    command.arg(path).args(args).env_remove("KUBECONFIG");
+    command
+}
+
+fn script(args: &[&str]) -> String {
+    let output = command(args).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }

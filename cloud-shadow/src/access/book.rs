@@ -303,7 +303,9 @@ mod tests {
 
     fn write(book: &mut Book, store: &MemoryStore, edits: Vec<Edit>) {
         store.commit(&edits.iter().map(Edit::op).collect::<Vec<_>>()).unwrap();
-        edits.into_iter().for_each(|edit| book.apply(edit));
+        for edit in edits {
+            book.apply(edit);
+        }
     }
 
     #[test]

@@ -220,14 +220,15 @@ impl From<Rejection> for ApiError {
                 let problems = problems(&reason);
                 refuse(StatusCode::BAD_REQUEST).with(json!({ "problems": problems }))
             }
-            Rejection::OtherTenant { .. } | Rejection::NameTaken(_) => refuse(StatusCode::CONFLICT),
+            Rejection::OtherTenant { .. }
+            | Rejection::NameTaken(_)
+            | Rejection::StaleSession(_) => refuse(StatusCode::CONFLICT),
             Rejection::OutOfScope(_) => refuse(StatusCode::FORBIDDEN),
             Rejection::LimitReached { limit, .. } => {
                 refuse(StatusCode::CONFLICT).with(json!({ "limit": limit }))
             }
             Rejection::BadLabel(_) => refuse(StatusCode::BAD_REQUEST),
             Rejection::BadToken | Rejection::BadCertificate(_) => refuse(StatusCode::UNAUTHORIZED),
-            Rejection::StaleSession(_) => refuse(StatusCode::CONFLICT),
         }
     }
 }

@@ -96,6 +96,18 @@ pub struct Serving {
     pub stop: CancellationToken,
 }
 
+impl Serving {
+    /// Serves without TLS.
+    pub const fn plain(
+        router: Router,
+        config: HttpConfig,
+        metrics: ApiMetrics,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { tls: None, router, config, metrics, stop }
+    }
+}
+
 /// Serves until it is stopped, then lets the requests that are under way end.
 pub async fn serve(listener: TcpListener, serving: Serving) {
     let config = serving.config;

@@ -43,7 +43,7 @@ pub(super) async fn watch(
     uri: Uri,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, ApiError> {
     let filter = WatchFilter { within, ..query::filter(&uri, true)? };
-    let place = api.gate.open_stream(asker).ok_or_else(|| ApiError::too_many_streams())?;
+    let place = api.gate.open_stream(asker).ok_or_else(ApiError::too_many_streams)?;
     let last = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
     // What is no id of ours is that of a cloud that was there before.
     let seen = last.and_then(|id| id.to_str().ok()?.parse::<Position>().ok());

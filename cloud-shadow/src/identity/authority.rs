@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use gnomon_schemas::hex;
 use gnomon_schemas::id::{DeviceName, NodeName};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
@@ -13,8 +14,6 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
-
-use super::token::hex;
 
 /// The name in the broker's certificate that sites check, whatever address they dial.
 pub const SERVER_NAME: &str = "gnomon-cloud";
@@ -199,7 +198,7 @@ pub(super) fn not_after_pem(pem: &str) -> Option<i64> {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex::of(&Sha256::digest(bytes))
 }
 
 impl fmt::Debug for Authority {

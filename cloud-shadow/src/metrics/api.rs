@@ -8,7 +8,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
-use super::labels::{Direction, DirectionLabel, RequestLabels, RouteLabel};
+use super::labels::{CallerLabel, Direction, DirectionLabel, RequestLabels, RouteLabel};
 
 type RouteTimes = Family<RouteLabel, Histogram, fn() -> Histogram>;
 
@@ -19,6 +19,18 @@ pub struct ApiMetrics {
     seconds: RouteTimes,
     connections: Gauge,
     traffic: Traffic,
+    throttled: Throttled,
+}
+
+/// Counts requests that were too many; clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Throttled(Family<CallerLabel, Counter>);
+
+impl Throttled {
+    /// A request of such a caller was refused.
+    pub fn refused(&self, caller: &'static str) {
+        self.0.get_or_create(&CallerLabel { caller }).inc();
+    }
 }
 
 /// The bytes of all connections, with what TLS adds; counted without a lookup.
@@ -45,6 +57,7 @@ impl Default for ApiMetrics {
             seconds: Family::new_with_constructor(request_times),
             connections: Gauge::default(),
             traffic: Traffic::default(),
+            throttled: Throttled::default(),
         }
     }
 }
@@ -88,6 +101,8 @@ impl ApiMetrics {
         registry.register("http_connections", text, self.connections.clone());
         let text = "Bytes of connections to the API, with what TLS adds";
         registry.register_with_unit("http", text, Unit::Bytes, self.traffic.family.clone());
+        let text = "Requests that were refused because their caller asked for too much";
+        registry.register("throttled_requests", text, self.throttled.0.clone());
     }
 
     /// A request was answered after this time. A route is a pattern of the router, never a path.
@@ -102,6 +117,11 @@ impl ApiMetrics {
     pub fn connected(&self) -> OpenConnection {
         self.connections.inc();
         OpenConnection(self.connections.clone())
+    }
+
+    /// What counts requests that were too many.
+    pub fn throttled(&self) -> Throttled {
+        self.throttled.clone()
     }
 
     /// Where the bytes of connections are counted.

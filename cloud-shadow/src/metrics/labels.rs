@@ -103,6 +103,12 @@ pub(super) struct RouteLabel {
     pub(super) route: String,
 }
 
+/// Who was refused because it asked for too much.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct CallerLabel {
+    pub(super) caller: &'static str,
+}
+
 /// The label of what is found per check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct CheckLabel {
@@ -113,10 +119,4 @@ pub(super) struct CheckLabel {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct CertificateLabel {
     pub(super) certificate: &'static str,
-}
-
-/// Who was refused because it asked for too much.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub(super) struct CallerLabel {
-    pub(super) caller: &'static str,
 }

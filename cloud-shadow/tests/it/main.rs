@@ -36,6 +36,7 @@ mod rogue;
 mod setup;
 #[cfg(test)]
 mod site;
+#[cfg(test)]
 mod things;
 #[cfg(test)]
 mod throttle;

@@ -254,22 +254,3 @@ fn systemd_is_told_of_readiness_of_life_and_of_the_end() {
     while next() != "STOPPING=1" {}
     assert!(child.wait().unwrap().success());
 }
-
-#[tokio::test]
-async fn what_init_made_starts_and_takes_its_token() {
-    let dir = tempfile::tempdir().unwrap();
-    let data = dir.path().join("cloud");
-    let mut init = Command::new(env!("CARGO_BIN_EXE_gnomon-cloud"));
-    init.arg("init").arg(&data).args(["--http", "127.0.0.1:0", "--https", "127.0.0.1:0"]);
-    let made = init.args(["--mqtt", "127.0.0.1:0"]).output().unwrap();
-    let made: Value = serde_json::from_slice(&made.stdout).unwrap();
-    let mut cloud = Command::new(env!("CARGO_BIN_EXE_gnomon-cloud"));
-    cloud.arg("--config").arg(made["config"].as_str().unwrap());
-    let (mut child, ready) = wait_ready(cloud.stdout(Stdio::piped()).stderr(Stdio::inherit()));
-    let url = format!("http://{}/v1/nodes", ready["http"].as_str().unwrap());
-    let token = made["token"].as_str().unwrap();
-    let answer = reqwest::Client::new().get(url).bearer_auth(token).send().await.unwrap();
-    assert_eq!(answer.status(), StatusCode::OK);
-    signal(&child, Signal::SIGTERM);
-    assert!(child.wait().unwrap().success());
-}

@@ -55,6 +55,9 @@ pub(crate) struct JoinArgs {
     /// Give up the identity that this machine has.
     #[arg(long)]
     force: bool,
+    /// Succeed without doing anything if this machine is joined already.
+    #[arg(long, conflicts_with = "force")]
+    if_needed: bool,
 }
 
 pub(crate) async fn execute(args: &JoinArgs) -> Result<()> {
@@ -65,6 +68,10 @@ pub(crate) async fn execute(args: &JoinArgs) -> Result<()> {
         .create(data)
         .with_context(|| format!("creating the data directory {}", data.display()))?;
     let _lock = DataLock::take(data)?;
+    if Identity::exists(data) && args.if_needed {
+        tracing::info!(data = %data.display(), "joined already");
+        return Ok(());
+    }
     if Identity::exists(data) && !args.force {
         bail!(
             "{} already belongs to a joined node; `--force` gives that identity up",
@@ -201,8 +208,8 @@ async fn enrol(args: &JoinArgs, csr_pem: &str) -> Result<Enrolled> {
 }
 
 fn say_waiting(pending: &Pending) {
-    let Pending { pending, key_sha256, .. } = pending;
+    let Pending { id, key_sha256, .. } = pending;
     super::talk(&format!(
-        "waiting for an operator: gnomon node approve {pending}\nthis node's key has the SHA-256 {key_sha256}\n"
+        "waiting for an operator: gnomon node approve {id}\nthis node's key has the SHA-256 {key_sha256}\n"
     ));
 }

@@ -112,9 +112,9 @@ pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Opt
         "ready": true, "node": identity.node, "orchestrator": orchestrator.kind(),
         "update": release,
     });
-    let (wishes, wished) = watch::channel(Wish::default());
+    let (wishes, wanted) = watch::channel(Wish::default());
     let (told, updates) = mpsc::channel(UPDATES);
-    let updater = Updater {
+    let keeper = Updater {
         started,
         key: settings.update_key,
         proxy: settings.proxy.clone(),
@@ -143,7 +143,7 @@ pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Opt
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            started = updater.run(wished, told) => next = Some(started),
+            started = keeper.run(wanted, told) => next = Some(started),
             () = alive => {}
         }
         tracing::info!("stopping; apps keep running");

@@ -40,8 +40,8 @@ fn a_clock_that_is_years_ahead_does_not_renew_without_end() {
 #[test]
 fn a_failure_is_waited_for_and_then_tried_again() {
     let mut renewal = ninety_days(0);
-    renewal.failed(at(100), Duration::from_secs(60));
-    assert_eq!(renewal.next(at(100), 1061 * DAY), Next::Wait(Duration::from_secs(60)));
+    renewal.failed(at(100), Duration::from_mins(1));
+    assert_eq!(renewal.next(at(100), 1061 * DAY), Next::Wait(Duration::from_mins(1)));
     assert_eq!(renewal.next(at(160), 1061 * DAY), Next::Renew);
 }
 

@@ -73,8 +73,8 @@ async function main(node) {
     }
   }
 
-  const { entries } = (await call("GET", `/v1/nodes/${node}/history/device/pump-7`)).body;
-  for (const { version, by, patch } of entries) {
+  const { versions } = (await call("GET", `/v1/nodes/${node}/history/device/pump-7`)).body;
+  for (const { version, by, patch } of versions) {
     console.log(`version ${version} by ${by}:`, JSON.stringify(patch));
   }
 }

@@ -69,8 +69,8 @@ def main(node):
             print("changed meanwhile:", data["patch"])
             break
 
-    entries = call("GET", f"/v1/nodes/{node}/history/device/pump-7")[2]["entries"]
-    for entry in entries:
+    versions = call("GET", f"/v1/nodes/{node}/history/device/pump-7")[2]["versions"]
+    for entry in versions:
         print(f"version {entry['version']} by {entry['by']}:", entry["patch"])
 
 

@@ -119,7 +119,8 @@ async fn main() -> Result<()> {
 
     let history = cloud.call(Method::GET, &format!("/v1/nodes/{node}/history/device/pump-7"));
     let history: Value = history.send().await?.error_for_status()?.json().await?;
-    for entry in history["entries"].as_array().into_iter().flatten() {
+    let versions = history["versions"].as_array().context("the history has no versions")?;
+    for entry in versions {
         println!("version {} by {}: {}", entry["version"], entry["by"], entry["patch"]);
     }
     Ok(())

@@ -1,6 +1,8 @@
 //! Desired state that wants to do harm: it is refused with a reason, by the cloud or by the site,
 //! and nothing of it is executed; what is only strange is taken for what it is.
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use gnomon_tests::{Cloud, Site, eventually};
@@ -58,9 +60,20 @@ fn hostile(canary: &str) -> Vec<(&'static str, Value, &'static str)> {
 }
 
 fn put(cloud: &Cloud, node: &str, app: &str, document: &Value) -> (u16, Value) {
-    let path = format!("/v1/nodes/{node}/shadows/app/{app}/desired");
+    let path = format!("/v1/nodes/{node}/shadows/app/{app}");
     // A connection that is cut in the middle of ten megabytes is an answer, too.
     cloud.api.call("PUT", &path, Some(document)).unwrap_or((413, json!("no answer")))
+}
+
+/// Says it to the agent itself, past every check of the cloud; gives back what it answers.
+fn tell_agent(site: &Site, app: &str, document: &Value) -> String {
+    let mut stream = UnixStream::connect(site.data().join("agent.sock")).unwrap();
+    let request = json!({ "request": "apply", "app": app, "spec": document });
+    // It may hang up in the middle of what is too long.
+    let _taken = stream.write_all(format!("{request}\n").as_bytes());
+    let mut answer = String::new();
+    let _read = BufReader::new(stream).read_line(&mut answer);
+    answer
 }
 
 /// Says all of it to a node; each is refused by the cloud, or by the node.
@@ -95,10 +108,16 @@ fn host_processes_run_nothing_of_a_hostile_wish_and_what_is_strange_as_it_is_wri
     converged(&cloud, "site-1");
     let before = site.instances();
     say_all(&cloud, "site-1", &canary, || site.tail());
+    for (name, document, word) in hostile(&canary.to_string_lossy()) {
+        let answer = tell_agent(&site, name, &document);
+        let is_refused = answer.contains("error") && answer.contains(word);
+        assert!(is_refused || (word.is_empty() && answer.is_empty()), "{name}: {answer}");
+    }
+    assert!(!canary.exists(), "something of it was executed");
     assert_eq!(site.instances(), before, "what runs was not touched, and nothing more runs");
     let words = format!("$(touch {0}); `touch {0}` && touch {0} | x\n'\"", canary.display());
     let strange = json!({ "services": { "a": {
-        "image": words, "restart": "always", "environment": { "VALUE": words },
+        "image": "probe:1", "restart": "always", "environment": { "VALUE": words },
         "labels": { words.clone(): words }, "process": { "command": ["sleep", "100000"] },
     } } });
     let (status, answer) = put(&cloud, "site-1", "strange", &strange);
@@ -109,7 +128,7 @@ fn host_processes_run_nothing_of_a_hostile_wish_and_what_is_strange_as_it_is_wri
     });
     assert!(!canary.exists(), "text was taken for a command");
     let (status, _) =
-        cloud.api.call("DELETE", "/v1/nodes/site-1/shadows/app/strange/desired", None).unwrap();
+        cloud.api.call("DELETE", "/v1/nodes/site-1/shadows/app/strange", None).unwrap();
     assert!(status < 300);
     runs(&site, 1);
 }

@@ -2,7 +2,7 @@
 //! answers.
 
 use std::os::unix::net::UnixDatagram;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -19,13 +19,15 @@ const WATCHDOG: Duration = Duration::from_millis(900);
 struct Manager(UnixDatagram);
 
 impl Manager {
-    fn start(folder: &Path, data: &Path) -> (Self, Agent) {
+    fn start(folder: &Path, data: &PathBuf) -> (Self, Agent) {
         let at = folder.join("notify.sock");
         let socket = UnixDatagram::bind(&at).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
-        let child = Command::new(binary("gnomon-edge"))
-            .args(["run", "--orchestrator", "process", "--data"])
-            .arg(data)
+        // The shell becomes the agent, whose number it can tell before.
+        let start = r#"WATCHDOG_PID=$$ exec "$0" run --orchestrator process --data "$1""#;
+        let child = Command::new("sh")
+            .args(["-c", start])
+            .args([&binary("gnomon-edge"), data])
             .env("NOTIFY_SOCKET", at)
             .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
             .stdin(Stdio::null())
@@ -65,7 +67,7 @@ fn systemd_hears_that_the_agent_is_ready_and_lives_only_while_it_does() {
     let cloud = Cloud::start(folder.path());
     let mut site = Site::join(&cloud, folder.path(), "site-1");
     assert_eq!(site.stop(), Some(0));
-    let (manager, mut agent) = Manager::start(folder.path(), site.data());
+    let (manager, mut agent) = Manager::start(folder.path(), &site.data().to_path_buf());
     assert_eq!(manager.hears().as_deref(), Some("READY=1"));
     for _ in 0..3 {
         assert_eq!(manager.hears().as_deref(), Some("WATCHDOG=1"));

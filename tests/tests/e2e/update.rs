@@ -163,7 +163,9 @@ fn a_signed_update_is_kept_when_it_reaches_the_cloud_and_taken_back_when_it_does
     update(&cloud, &files, &broken, "5.0", &key);
     let failed = reported(&cloud, &site, "5.0", "failed");
     assert!(failed["reason"].as_str().unwrap().contains("does not run here"), "{failed}");
-    update(&cloud, &files, &second, "6.0", &other);
+    let third = [&fs::read(&second).unwrap()[..], b"third"].concat();
+    let third = files.put("third", &third);
+    update(&cloud, &files, &third, "6.0", &other);
     let refused = reported(&cloud, &site, "6.0", "refused");
     assert!(refused["reason"].as_str().unwrap().contains("signature"), "{refused}");
     assert_eq!(site.program_file(), good);

@@ -1,8 +1,8 @@
 //! What holds for every path and query of the REST calls.
 
-use proptest::prelude::*;
+use proptest::prelude::{prop, prop_assert, prop_assert_eq, prop_assume, proptest};
 
-use super::*;
+use super::{Rejected, Uri, decode, parameter, thing_in};
 
 /// A text with some of its bytes as percent codes.
 fn encoded(text: &str, coded: &[bool], upper: bool) -> String {

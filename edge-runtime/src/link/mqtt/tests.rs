@@ -107,7 +107,7 @@ impl Cloud {
             proxy: None,
             tls: client_config_at(identity, Arc::clone(&clock)).unwrap().into(),
             clock,
-            keep_alive: (Duration::from_secs(30), Duration::from_secs(300)),
+            keep_alive: (Duration::from_secs(30), Duration::from_mins(5)),
         }
     }
 

@@ -132,7 +132,7 @@ async fn a_broker_that_knows_only_mqtt_3_is_spoken_to_in_that() {
     let acceptor = TlsAcceptor::from(tls.unwrap().build().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (heard, mut hears) = mpsc::channel(8);
+    let (heard, mut packets) = mpsc::channel(8);
     let broker = tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -150,7 +150,7 @@ async fn a_broker_that_knows_only_mqtt_3_is_spoken_to_in_that() {
     assert_eq!(link.quality().mqtt, 3);
     let up = topic(Stream::Down, MessageKind::Hello);
     link.publish(&up, hello(7).encode());
-    let packet: Vec<u8> = hears.recv().await.unwrap();
+    let packet: Vec<u8> = packets.recv().await.unwrap();
     assert!(packet.ends_with(&hello(7).encode()));
     link.close().await;
     broker.abort();
