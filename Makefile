@@ -43,8 +43,8 @@ explore: ## visit every state of a small world
 fuzz: ## fuzz every decoder, SECONDS each (needs nightly and cargo-fuzz)
 	sh fuzz/run.sh $(or $(SECONDS),60)
 
-bench: ## measure, with peers in the same run: make bench, or BENCH=broker|shadow|sync|edge alone; results in target/bench
-	@for bench in $(or $(BENCH),sync broker shadow edge); do \
+bench: ## measure, with peers in the same run: make bench, or BENCH=broker|shadow|sync|edge|k3s alone; results in target/bench
+	@for bench in $(or $(BENCH),sync broker shadow edge k3s); do \
 	profile=; if [ $$bench = edge ]; then profile="--profile dev"; fi; \
 	$(CARGO) bench --locked $$profile --package gnomon-tests --bench $$bench || exit 1; done
 

@@ -66,8 +66,15 @@ fn site() -> (Desired, Observed) {
             let digest = desired.apps[&app].digest(&service).unwrap();
             let slot = Slot { app: app.clone(), service, replica: 0 };
             let state = InstanceState::Running(Health::Unchecked);
-            let instance =
-                Instance { id: id.clone(), slot, service_digest: digest, image: None, state };
+            let instance = Instance {
+                id: id.clone(),
+                slot,
+                service_digest: digest,
+                image: None,
+                state,
+                note: None,
+                altered: None,
+            };
             observed.instances.insert(id, instance);
         }
         observed.app_resources.push(app);

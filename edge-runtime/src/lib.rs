@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod core;
+pub mod enrolment;
 pub mod identity;
 pub mod link;
 pub mod local;
@@ -10,6 +11,7 @@ pub mod lock;
 pub mod metrics;
 pub mod orchestrator;
 pub mod reconcile;
+pub mod renewal;
 pub mod run;
 pub mod settings;
 pub mod store;

@@ -56,9 +56,11 @@ impl Desired {
     pub fn put(&mut self, app: AppName, wanted: DesiredApp) {
         self.leaving.remove(&app);
         let before = self.apps.get(&app).map_or(&[][..], |before| &before.facts.ports);
-        let had_them = wanted.facts.ports.iter().any(|(_, port)| {
-            before.iter().any(|(_, before)| before.collides(port))
-        });
+        let had_them = wanted
+            .facts
+            .ports
+            .iter()
+            .any(|(_, port)| before.iter().any(|(_, before)| before.collides(port)));
         if !had_them && !wanted.facts.ports.is_empty() {
             self.turns.insert(app.clone(), self.next_turn);
             self.next_turn = self.next_turn.saturating_add(1);

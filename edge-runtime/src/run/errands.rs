@@ -149,7 +149,7 @@ pub(super) async fn exec(
     timeout: Duration,
     answer: oneshot::Sender<Response>,
 ) {
-    let ran = tokio::time::timeout(timeout, orchestrator.exec(&slot, &command)).await;
+    let ran = tokio::time::timeout(timeout, Box::pin(orchestrator.exec(&slot, &command))).await;
     let failed = |message: String| Response::Refused(Refusal::new(RefusalCode::Failed, message));
     drop(answer.send(match ran {
         Ok(Ok(output)) => Response::Exec(output),

@@ -6,6 +6,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use gnomon_schemas::hex;
 use ring::digest::{Context, SHA256};
 
 use super::state::{Installed, Release, State};
@@ -120,8 +121,7 @@ pub(super) fn digest(at: &Path) -> io::Result<(String, u64)> {
         size += u64::try_from(read).unwrap_or_default();
         hash.update(buffer.get(..read).unwrap_or_default());
     }
-    let hex = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((hex, size))
+    Ok((hex::of(hash.finish().as_ref()), size))
 }
 
 /// What tells this installed program from another one at the same place.

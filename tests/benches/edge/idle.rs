@@ -41,7 +41,12 @@ pub(crate) fn measure(
             (after.cpu_s - before.cpu_s) / time.as_secs_f64() * 100.0,
             0.2,
         ),
-        row("uplink at rest, above TCP", "KB a day", (after.sent - before.sent) * a_day / 1e3, 33.0),
+        row(
+            "uplink at rest, above TCP",
+            "KB a day",
+            (after.sent - before.sent) * a_day / 1e3,
+            33.0,
+        ),
         Row {
             target: crate::report::Target::None,
             ..row(

@@ -50,7 +50,12 @@ fn main() -> anyhow::Result<()> {
     };
     let load = machine::load();
     let mut rows = vec![
-        row("the program, stripped, with docker, process and k3s", "MB", megabytes(&program)?, 25.0),
+        row(
+            "the program, stripped, with docker, process and k3s",
+            "MB",
+            megabytes(&program)?,
+            25.0,
+        ),
         row("a plan for 100 apps, nothing to do, p99", "us", plan(&root, is_short)?, 100.0),
     ];
     let mut stage = Stage::set(&root)?;
@@ -60,9 +65,16 @@ fn main() -> anyhow::Result<()> {
     let mut facts = machine::facts(&load);
     for (name, fact) in [
         ("program", linkage(&program)?),
-        ("time at rest", format!("{} s; what is said of a day is so many times that", size.idle.as_secs())),
-        ("published by others", "resident memory of KubeEdge's edgecore 60-80 MB; apps back after an \
-            offline boot: OpenYurt 49.9 s, Kubernetes 38.6 s".to_owned()),
+        (
+            "time at rest",
+            format!("{} s; what is said of a day is so many times that", size.idle.as_secs()),
+        ),
+        (
+            "published by others",
+            "resident memory of KubeEdge's edgecore 60-80 MB; apps back after an \
+            offline boot: OpenYurt 49.9 s, Kubernetes 38.6 s"
+                .to_owned(),
+        ),
     ] {
         facts.insert(name.to_owned(), fact.into());
     }

@@ -24,7 +24,12 @@ pub(crate) fn drift(stage: &mut Stage, rounds: u32) -> anyhow::Result<Vec<Row>> 
     let median = row("drift repair, from docker kill to running, p50", "ms", at(50), 0.0);
     Ok(vec![
         Row { target: Target::None, ..median },
-        row(&format!("drift repair, p99 of {}", times.len()), "ms", times.last().copied().unwrap_or(f64::NAN).max(at(99)), 2_000.0),
+        row(
+            &format!("drift repair, p99 of {}", times.len()),
+            "ms",
+            times.last().copied().unwrap_or(f64::NAN).max(at(99)),
+            2_000.0,
+        ),
     ])
 }
 

@@ -65,9 +65,9 @@ impl Stage {
         self.until("all apps to be as desired", || {
             let apps = self.site.status().unwrap_or_default()["apps"].clone();
             let apps = apps.as_array().cloned().unwrap_or_default();
-            let good = apps.iter().filter(|app| {
-                app["status"]["state"] == "running" && app["status"]["good"] == true
-            });
+            let good = apps
+                .iter()
+                .filter(|app| app["status"]["state"] == "running" && app["status"]["good"] == true);
             good.count() == APPS as usize && self.running().len() == APPS as usize
         })?;
         Ok(())

@@ -47,7 +47,11 @@ fn hostile(canary: &str) -> Vec<(&'static str, Value, &'static str)> {
         ("escape", mount("/etc/../../root/x"), "configs"),
         ("relative", mount("root/x"), "configs"),
         ("bind", app(json!({ "a": service(json!({ "volumes": bind })) })), "bind"),
-        ("variable", app(json!({ "a": service(json!({ "environment": { "A=B": "x" } })) })), "environ"),
+        (
+            "variable",
+            app(json!({ "a": service(json!({ "environment": { "A=B": "x" } })) })),
+            "environ",
+        ),
         ("nul", app(json!({ "a": service(json!({ "working_dir": "/a\u{0}b" })) })), "working_dir"),
         ("unknown", app(json!({ "a": service(json!({ "privileged": true })) })), "privileged"),
         ("no-app", json!({ "services": "all" }), "services"),
@@ -123,7 +127,8 @@ fn host_processes_run_nothing_of_a_hostile_wish_and_what_is_strange_as_it_is_wri
         if values.contains(&words) { Ok(()) } else { Err(values) }
     });
     assert!(!canary.exists(), "text was taken for a command");
-    let (status, _) = cloud.api.call("DELETE", "/v1/nodes/site-1/shadows/app/strange", None).unwrap();
+    let (status, _) =
+        cloud.api.call("DELETE", "/v1/nodes/site-1/shadows/app/strange", None).unwrap();
     assert!(status < 300);
     runs(&site, 1);
 }

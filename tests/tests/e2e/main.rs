@@ -4,12 +4,14 @@
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 #![expect(clippy::indexing_slicing, reason = "JSON in tests")]
 
+mod access;
 mod app;
 mod autonomy;
 mod crashes;
 mod demo;
 mod docker;
 mod hostile;
+mod k3s;
 mod package;
 mod powercut;
 mod refusals;

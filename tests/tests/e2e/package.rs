@@ -49,7 +49,8 @@ fn root(folder: &Path) -> PathBuf {
 fn ours(root: &Path) -> Vec<String> {
     let output = succeeds(Command::new("find").arg(root).args(["-name", "*gnomon*"]));
     let found = String::from_utf8(output.stdout).unwrap();
-    let found = found.lines().map(|line| line.trim_start_matches(root.to_str().unwrap()).to_owned());
+    let found =
+        found.lines().map(|line| line.trim_start_matches(root.to_str().unwrap()).to_owned());
     found.filter(|path| !path.starts_with("/var/lib/dpkg/")).collect()
 }
 

@@ -96,11 +96,13 @@ impl Request {
                 Ok(Self::Get { token: token(&object)? })
             }
             Operation::Update => update(payload).map(Self::Update),
-            Operation::Delete => {
-                let token = object(payload).ok().and_then(|object| token(&object).ok());
-                Ok(Self::Delete { token: token.flatten() })
-            }
+            Operation::Delete => Ok(Self::Delete { token: Self::token_in(payload) }),
         }
+    }
+
+    /// The client token in a payload, as far as it can be read.
+    pub fn token_in(payload: &[u8]) -> Option<String> {
+        token(&object(payload).ok()?).ok().flatten()
     }
 
     /// What is asked for.

@@ -28,7 +28,9 @@ pub(super) async fn pull(
     let failed = |error| explain(image, docker.failed(format!("pull {image}"), error));
     match docker.credentials(&registry) {
         Some(given) => {
-            login::pull(docker, &reference, &registry, &given, STALL, came).await.map_err(failed)?;
+            login::pull(docker, &reference, &registry, &given, STALL, came)
+                .await
+                .map_err(failed)?;
         }
         None => as_anyone(docker, &reference, came).await.map_err(failed)?,
     }

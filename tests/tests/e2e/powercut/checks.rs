@@ -19,7 +19,11 @@ pub(super) fn is_good(cloud: &Cloud, site: &SiteBox) {
     eventually(&format!("a good revision: {}", site.tail()), PATIENCE, || {
         let shadow = app(cloud, site, "probe");
         let reported = &shadow["reported"]["document"];
-        if reported["good"] == true && reported["state"] == "running" { Ok(()) } else { Err(shadow) }
+        if reported["good"] == true && reported["state"] == "running" {
+            Ok(())
+        } else {
+            Err(shadow)
+        }
     });
 }
 
@@ -37,7 +41,8 @@ pub(super) fn look(cloud: &Cloud, site: &SiteBox, wish: &Wish) -> Result<(), Str
     for (name, state) in apps.clone() {
         let shadow = app(cloud, site, name);
         let (desired, reported) = (&shadow["desired"], &shadow["reported"]["document"]);
-        let is_told = reported["state"] == state && reported["desired_version"] == desired["version"];
+        let is_told =
+            reported["state"] == state && reported["desired_version"] == desired["version"];
         if !is_told || (wish.is_bad && name == "probe" && reported["rolled_back_from"].is_null()) {
             return Err(format!("{name} is not told to be {state}: {shadow}"));
         }
@@ -68,7 +73,8 @@ fn containers(site: &SiteBox) -> BTreeMap<String, Vec<String>> {
             label.as_str().unwrap_or("foreign").to_owned()
         };
         let env = container["Config"]["Env"].as_array().cloned().unwrap_or_default();
-        let value = env.iter().find_map(|it| it.as_str()?.strip_prefix("VALUE=").map(str::to_owned));
+        let value =
+            env.iter().find_map(|it| it.as_str()?.strip_prefix("VALUE=").map(str::to_owned));
         let runs = &container["State"]["Running"];
         let entry = found.entry(format!("{}/{}", label("app"), label("service"))).or_default();
         entry.push(format!("{} {runs}", value.unwrap_or_default()));
@@ -91,7 +97,10 @@ fn reported(cloud: &Cloud, site: &SiteBox, wish: &Wish) -> Result<(), String> {
 /// The store was never put aside, and volumes are those of the apps that ever were.
 pub(super) fn nothing_was_lost(site: &SiteBox) {
     let volumes = site.docker().of_node("volume", site.node());
-    let ours = [format!("gnomon-{}.probe.data", site.node()), format!("gnomon-{}.extra.more", site.node())];
+    let ours = [
+        format!("gnomon-{}.probe.data", site.node()),
+        format!("gnomon-{}.extra.more", site.node()),
+    ];
     assert!(volumes.iter().all(|it| ours.contains(it)), "{volumes:?}");
     assert!(volumes.contains(&ours[0]), "the app's volume is kept: {volumes:?}");
     let store = site.data().join("store");

@@ -71,7 +71,8 @@ impl SiteBox {
         site.mount();
         let token = cloud.api.join_token(node);
         let data = site.data().to_string_lossy().into_owned();
-        let output = run("gnomon-edge", &["join", cloud.api.url(), "--token", &token, "--data", &data], &[]);
+        let output =
+            run("gnomon-edge", &["join", cloud.api.url(), "--token", &token, "--data", &data], &[]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         site.cloud = cable_to(cloud.mqtt());
         site
@@ -177,7 +178,8 @@ impl SiteBox {
     /// What the agent says of itself; null if it does not answer.
     pub(super) fn status(&self) -> Value {
         let data = self.data();
-        let output = run("gnomon-edge", &["status", "--json", "--data", &data.to_string_lossy()], &[]);
+        let output =
+            run("gnomon-edge", &["status", "--json", "--data", &data.to_string_lossy()], &[]);
         serde_json::from_slice(&output.stdout).unwrap_or_default()
     }
 
