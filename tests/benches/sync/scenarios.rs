@@ -51,7 +51,8 @@ impl Figures {
         let documents = |documents| {
             row(format!("{what}; peer: whole documents"), self.mqtt, Some(documents), Target::None)
         };
-        let mut rows = vec![row(format!("{what}; peer: a relist"), self.mqtt, Some(self.relist), target)];
+        let mut rows =
+            vec![row(format!("{what}; peer: a relist"), self.mqtt, Some(self.relist), target)];
         rows.extend(self.documents.map(documents));
         rows.push(row(format!("{what}, with TLS"), self.tls, None, Target::None));
         rows

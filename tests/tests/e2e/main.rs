@@ -9,5 +9,6 @@ mod autonomy;
 mod crashes;
 mod demo;
 mod docker;
+mod fleet;
 mod refusals;
 mod update;
