@@ -48,6 +48,12 @@ sh tests/conformance/run.sh
 stage "unchanged AWS SDKs against the cloud"
 sh tests/aws/run.sh
 
+stage "the examples for clients"
+sh tests/examples/run.sh
+
+stage "the systemd unit and the image of the cloud"
+sh tests/deploy/run.sh
+
 stage "simulation: ${SEEDS:-200} seeds"
 cargo run --locked --quiet --package gnomon-sim -- sim --seeds "${SEEDS:-200}"
 cargo run --locked --quiet --package gnomon-sim -- sim --world system --seeds "${SEEDS:-200}"

@@ -20,10 +20,14 @@ if [ "$optional" != --optional ]; then
     # The node of the Kubernetes that the tests start; see tests/kubernetes/cluster.sh.
     if [ -z "${KUBECONFIG:-}" ]; then
         [ -x /usr/lib/cni/bridge ] || missing="$missing containernetworking-plugins"
-        have openssl || missing="$missing openssl"
-        have curl || missing="$missing curl"
         have ip || missing="$missing iproute2"
     fi
+    # What checks the systemd unit and the compose file of the cloud, and makes requests for
+    # certificates in the examples.
+    have systemd-analyze || missing="$missing systemd"
+    have docker-compose || missing="$missing docker-compose"
+    have openssl || missing="$missing openssl"
+    have curl || missing="$missing curl"
     # The public MQTT clients that the broker is tested with.
     have mosquitto_pub && have mosquitto_rr || missing="$missing mosquitto-clients"
     have python3 && python3 -c 'import venv, ensurepip' 2>/dev/null || missing="$missing python3-venv"

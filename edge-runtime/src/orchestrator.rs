@@ -117,7 +117,8 @@ impl Orchestrator {
     pub async fn has_image(&self, image: &str) -> Result<bool, OrchestratorError> {
         match self {
             Self::Docker(docker) => Ok(docker.has_image(image).await?),
-            Self::Process(_) | Self::K3s(_) => Ok(true),
+            Self::Process(_) => Ok(true),
+            Self::K3s(k3s) => Ok(k3s.has_image(image).await?),
             Self::Fake(fake) => Ok(fake.has_image(image)?),
         }
     }
@@ -126,25 +127,30 @@ impl Orchestrator {
     pub fn configure(&self, settings: NodeSettings) {
         match self {
             Self::Docker(docker) => docker.configure(settings),
-            Self::Process(_) | Self::K3s(_) => {}
+            Self::Process(_) => {}
+            Self::K3s(k3s) => k3s.configure(settings),
             Self::Fake(fake) => fake.configure(settings),
         }
     }
 
-    /// Makes sure that an image is here for an app; its id if it had to be fetched.
+    /// Makes sure that an image is here for an app; its id if it had to be fetched. `came` hears
+    /// in steps how many percent of it are here.
     pub async fn pull(
         &self,
         app: &AppName,
         image: &str,
+        came: &(dyn Fn(u8) + Send + Sync),
     ) -> Result<Option<String>, OrchestratorError> {
         match self {
-            Self::Docker(docker) => Ok(docker.pull(image).await?),
-            Self::Process(_) | Self::K3s(_) => Ok(None),
+            Self::Docker(docker) => Ok(docker.pull(image, came).await?),
+            Self::Process(_) => Ok(None),
+            Self::K3s(k3s) => k3s.pull(image).await.map(|()| None).map_err(Into::into),
             Self::Fake(fake) => Ok(fake.pull(app, image)?),
         }
     }
 
-    /// Every image on this node, whoever brought it; none where nothing has to be fetched.
+    /// Every image on this node, whoever brought it; none where nothing has to be fetched, or where
+    /// somebody else, such as the kubelet, removes what nothing needs.
     pub async fn survey_images(&self) -> Result<ImageSurvey, OrchestratorError> {
         match self {
             Self::Docker(docker) => Ok(docker.survey_images().await?),
@@ -159,6 +165,16 @@ impl Orchestrator {
             Self::Docker(docker) => Ok(docker.clear_image(image, id).await?),
             Self::Process(_) | Self::K3s(_) => Ok(Cleared::Gone),
             Self::Fake(fake) => Ok(fake.clear_image(image, id)?),
+        }
+    }
+
+    /// Removes the named volumes of an app, or of all apps of this node, which nothing else does;
+    /// gives back how many. Those of a Kubernetes are its operator's.
+    pub async fn remove_volumes(&self, app: Option<&AppName>) -> Result<usize, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.remove_volumes(app).await?),
+            Self::Process(process) => Ok(process.remove_volumes(app).await?),
+            Self::K3s(_) | Self::Fake(_) => Ok(0),
         }
     }
 
@@ -201,7 +217,7 @@ impl Orchestrator {
         match self {
             Self::Docker(docker) => Ok(docker.exec(slot, command).await?),
             Self::Process(process) => Ok(process.exec(slot, command).await?),
-            Self::K3s(k3s) => Ok(k3s.exec(slot, command).await?),
+            Self::K3s(k3s) => Ok(Box::pin(k3s.exec(slot, command)).await?),
             Self::Fake(fake) => Ok(fake.exec(slot, command)?),
         }
     }

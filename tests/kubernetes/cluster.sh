@@ -4,6 +4,9 @@
 #   cluster.sh start DIR [PID]   Prints KUBECONFIG=... of a cluster that answers: the one that
 #                                KUBECONFIG names, else a private one whose files are below DIR.
 #                                With PID, the private one ends with that process.
+#   cluster.sh agent DIR         Applies deploy/k3s/rbac.yaml to the private cluster of DIR and prints KUBECONFIG=... of
+#                                its service account. What that asks for is written to DIR/log/audit, a line each.
+#   cluster.sh apply DIR PATH    Applies the object on stdin (YAML) at a path of the API, as an administrator.
 #   cluster.sh stop DIR          Ends the private cluster of DIR with all its pods, and clears DIR.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -28,11 +31,16 @@ certificate() {
 }
 
 kubeconfig() {
+    user="client-certificate-data: $(base64 -w0 "$pki/$1.crt"), client-key-data: $(base64 -w0 "$pki/$1.key")"
+    kubeconfig_of "$1" "$user"
+}
+
+kubeconfig_of() {
     cat >"$dir/$1.kubeconfig" <<EOF
 apiVersion: v1
 kind: Config
 clusters: [{name: test, cluster: {server: "https://127.0.0.1:$api", certificate-authority-data: $(base64 -w0 "$pki/ca.crt")}}]
-users: [{name: test, user: {client-certificate-data: $(base64 -w0 "$pki/$1.crt"), client-key-data: $(base64 -w0 "$pki/$1.key")}}]
+users: [{name: test, user: {$2}}]
 contexts: [{name: test, context: {cluster: test, user: test}}]
 current-context: test
 EOF
@@ -68,6 +76,14 @@ resolvConf: ""
 containerRuntimeEndpoint: unix://$run/containerd.sock
 imageGCHighThresholdPercent: 100 # The images are nowhere to be fetched again.
 evictionHard: {memory.available: 50Mi}
+EOF
+    cat >"$dir/audit.yaml" <<EOF
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, users: ["system:serviceaccount:gnomon:gnomon-edge"]}
+- {level: None}
 EOF
     cat >"$dir/containerd.toml" <<EOF
 version = 2
@@ -129,6 +145,7 @@ boot() {
         --service-account-issuer https://test --service-account-key-file "$pki/accounts.key" \
         --service-account-signing-key-file "$pki/accounts.key" --service-cluster-ip-range 10.0.0.0/24 \
         --authorization-mode Node,RBAC --allow-privileged \
+        --audit-policy-file "$dir/audit.yaml" --audit-log-path "$dir/log/audit" \
         --kubelet-client-certificate "$pki/admin.crt" --kubelet-client-key "$pki/admin.key" \
         --kubelet-certificate-authority "$pki/ca.crt" --kubelet-preferred-address-types InternalIP \
         >"$dir/log/kube-apiserver" 2>&1 &
@@ -140,7 +157,8 @@ boot() {
     until curl -ksf "https://127.0.0.1:$api/readyz" >/dev/null; do sleep 0.1; done
     "$program" kube-controller-manager --kubeconfig "$dir/admin.kubeconfig" --secure-port 0 --leader-elect=false \
         --service-account-private-key-file "$pki/accounts.key" --root-ca-file "$pki/ca.crt" \
-        --use-service-account-credentials >"$dir/log/kube-controller-manager" 2>&1 &
+        --use-service-account-credentials --enable-hostpath-provisioner \
+        >"$dir/log/kube-controller-manager" 2>&1 &
     "$program" kube-scheduler --kubeconfig "$dir/admin.kubeconfig" --secure-port 0 --leader-elect=false \
         >"$dir/log/kube-scheduler" 2>&1 &
     "$program" kubelet --config "$dir/kubelet.yaml" --kubeconfig "$dir/node.kubeconfig" --node-ip "$node_ip" \
@@ -186,10 +204,50 @@ start() {
         sleep 0.2
         waited=$((waited + 1))
     done
-    curl -sf --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" \
-        -H 'Content-Type: application/json' -d '{"metadata":{"name":"gnomon"}}' -o /dev/null \
-        "https://127.0.0.1:$api/api/v1/namespaces" || fail "cannot make the namespace; see $dir/log"
+    make api/v1/namespaces '{"metadata":{"name":"gnomon"}}'
+    # Volumes are folders below /tmp/hostpath_pv.
+    make apis/storage.k8s.io/v1/storageclasses '{"metadata":{"name":"folders",
+        "annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"kubernetes.io/host-path"}'
     echo "KUBECONFIG=$dir/admin.kubeconfig"
+}
+
+make() {
+    ask "$1" -o /dev/null -H 'Content-Type: application/json' -d "$2"
+}
+
+ask() {
+    path=$1
+    shift
+    curl -sf --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" "$@" \
+        "https://127.0.0.1:$api/$path" || fail "the API server does not take $path; see $dir/log"
+}
+
+apply() {
+    ask "$1?fieldManager=admin&force=true" -o /dev/null -X PATCH \
+        -H 'Content-Type: application/apply-patch+yaml' --data-binary @-
+}
+
+agent() {
+    [ -r "$dir/port" ] || fail "there is no private cluster in $dir"
+    names
+    rm -rf "$dir/rbac" && mkdir "$dir/rbac"
+    awk -v dir="$dir/rbac/" '/^---$/ { n++; next } { print > (dir n + 0 ".yaml") }' "$here/../../deploy/k3s/rbac.yaml"
+    for object in "$dir"/rbac/*.yaml; do
+        name=$(sed -n 's/^  name: //p' "$object" | head -n 1)
+        case $(sed -n 's/^kind: //p' "$object") in
+        Namespace) at=api/v1/namespaces ;;
+        ServiceAccount) at=api/v1/namespaces/gnomon/serviceaccounts ;;
+        Role) at=apis/rbac.authorization.k8s.io/v1/namespaces/gnomon/roles ;;
+        RoleBinding) at=apis/rbac.authorization.k8s.io/v1/namespaces/gnomon/rolebindings ;;
+        *) fail "deploy/k3s/rbac.yaml has a kind that is not known here" ;;
+        esac
+        apply "$at/$name" <"$object"
+    done
+    token=$(ask api/v1/namespaces/gnomon/serviceaccounts/gnomon-edge/token \
+        -H 'Content-Type: application/json' -d '{"spec":{"expirationSeconds":86400}}' |
+        tr -d ' \n' | sed 's/.*"token":"\([^"]*\)".*/\1/')
+    kubeconfig_of agent "token: $token"
+    echo "KUBECONFIG=$dir/agent.kubeconfig"
 }
 
 # The node is ready, and the taint that it has before that is gone.
@@ -225,7 +283,7 @@ stop() {
     rm -rf "$dir"
 }
 
-[ $# -ge 2 ] || fail "usage: $0 start DIR [PID] | stop DIR"
+[ $# -ge 2 ] || fail "usage: $0 start DIR [PID] | agent DIR | apply DIR PATH | stop DIR"
 command=$1
 case "$2" in
 /*) dir=$2 ;;
@@ -234,11 +292,16 @@ esac
 case "$command" in
 start) start "${3:-}" ;;
 stop) stop ;;
+agent) agent ;;
+apply)
+    names
+    apply "${3:?}"
+    ;;
 follow) follow "${3:?}" ;;
 boot)
     program=$3
     names
     boot
     ;;
-*) fail "usage: $0 start DIR [PID] | stop DIR" ;;
+*) fail "usage: $0 start DIR [PID] | agent DIR | apply DIR PATH | stop DIR" ;;
 esac

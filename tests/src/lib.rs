@@ -8,6 +8,7 @@
 pub mod client;
 pub mod cloud;
 pub mod eventually;
+pub mod kubernetes;
 pub mod mqtt;
 pub mod process;
 pub mod site;
@@ -15,6 +16,7 @@ pub mod site;
 pub use client::Api;
 pub use cloud::Cloud;
 pub use eventually::eventually;
+pub use kubernetes::Kubernetes;
 pub use mqtt::Mqtt;
 pub use process::Program;
 pub use site::Site;

@@ -31,6 +31,24 @@ impl Site {
         Self::join_with(cloud, folder, name, &orchestrator)
     }
 
+    /// The same with workloads of the cluster that a kubeconfig names.
+    pub fn join_k3s(cloud: &Cloud, folder: &Path, name: &str, kubeconfig: &str) -> Self {
+        let config = folder.join(format!("{name}.toml"));
+        std::fs::write(&config, format!("kubeconfig = {kubeconfig:?}\n")).unwrap();
+        let orchestrator = ["--orchestrator", "k3s", "--config", &config.to_string_lossy()];
+        Self::join_with(cloud, folder, name, &orchestrator)
+    }
+
+    /// The arguments for the next starts, in place of those so far.
+    pub fn set_args(&mut self, args: &[&str]) {
+        self.orchestrator = args.iter().map(ToString::to_string).collect();
+    }
+
+    /// The agent's process id.
+    pub fn pid(&self) -> i32 {
+        self.program.as_ref().unwrap().pid()
+    }
+
     fn join_with(cloud: &Cloud, folder: &Path, name: &str, orchestrator: &[&str]) -> Self {
         let data = folder.join(name);
         let token = cloud.api.join_token(name);
@@ -40,6 +58,15 @@ impl Site {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let orchestrator = orchestrator.iter().map(ToString::to_string).collect();
         let mut site = Self { name: name.to_owned(), data, orchestrator, program: None };
+        site.start();
+        site
+    }
+
+    /// Starts the agent of a folder that has joined already; its apps are host processes.
+    pub fn joined(data: &Path) -> Self {
+        let name = data.file_name().unwrap().to_string_lossy().into_owned();
+        let orchestrator = ["--orchestrator", "process"].map(str::to_owned).to_vec();
+        let mut site = Self { name, data: data.to_path_buf(), orchestrator, program: None };
         site.start();
         site
     }

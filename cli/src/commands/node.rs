@@ -118,15 +118,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
                 let text = "the node has its tenant, pool and labels already; leave them out";
                 return Err(Failure::Usage(text.to_owned()).into());
             }
-            let token = client.join_token(name.as_str(), ttl).await?;
-            if let Some(format) = format {
-                return output::value(&token, format);
-            }
-            output::talk(&format!(
-                "on the site's machine: gnomon-edge join {} --token TOKEN --data DIR (works once)",
-                client.server()
-            ));
-            output::data(&token.token)?;
+            return token_of_one(&client, &name, ttl, format).await;
         }
         Command::Token { name: None, uses, ttl, home, output: format } => {
             let token = client.fleet_token(uses, ttl, &home).await?;
@@ -162,6 +154,23 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
     Ok(())
 }
 
+async fn token_of_one(
+    client: &Client,
+    name: &NodeName,
+    ttl: Duration,
+    format: Option<Format>,
+) -> anyhow::Result<()> {
+    let token = client.join_token(name.as_str(), ttl).await?;
+    if let Some(format) = format {
+        return output::value(&token, format);
+    }
+    output::talk(&format!(
+        "on the site's machine: gnomon-edge join {} --token TOKEN --data DIR (works once)",
+        client.server()
+    ));
+    Ok(output::data(&token.token)?)
+}
+
 fn created(
     name: &NodeName,
     (node, created): &(Node, bool),
@@ -195,9 +204,14 @@ async fn pending(client: &Client, format: Format) -> anyhow::Result<()> {
         Format::Table | Format::Wide => {
             let row = |waiting: &Pending| {
                 let since = since(Some(waiting.since_ms), now_ms());
-                let [id, node, state, peer, key] =
-                    [&waiting.id, &waiting.node, &waiting.state, &waiting.peer, &waiting.key_sha256]
-                        .map(Clone::clone);
+                let [id, node, state, peer, key] = [
+                    &waiting.id,
+                    &waiting.node,
+                    &waiting.state,
+                    &waiting.peer,
+                    &waiting.key_sha256,
+                ]
+                .map(Clone::clone);
                 vec![id, node, state, since, peer, key]
             };
             let rows: Vec<_> = pending.iter().map(row).collect();

@@ -107,8 +107,7 @@ fn reread(store: &MemoryStore) -> Domain {
         let (name, record): (_, NodeRecord) = rows::read_node(&key, &value).unwrap();
         let prefix = rows::at(&name);
         let rows = store.scan(&prefix).unwrap().into_iter();
-        let rows: Vec<_> =
-            rows.map(|(key, value)| (key[prefix.len()..].to_vec(), value)).collect();
+        let rows: Vec<_> = rows.map(|(key, value)| (key[prefix.len()..].to_vec(), value)).collect();
         domain.load(&name, Some(record), &rows, at(0)).unwrap();
     }
     domain

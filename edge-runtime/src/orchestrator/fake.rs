@@ -417,6 +417,8 @@ impl World {
             service_digest: digest,
             image: service.image.as_deref().map(|image| image_id(image).into()),
             state: InstanceState::Created,
+            note: None,
+            altered: None,
         };
         let has_check = service.healthcheck.is_some();
         self.resources.insert(slot.app.clone());

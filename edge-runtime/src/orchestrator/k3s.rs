@@ -4,26 +4,34 @@
 //! are never touched.
 
 mod api;
+mod drift;
 mod error;
+mod events;
 mod exec;
 mod files;
-mod follow;
 mod lifecycle;
+mod mirror;
 mod names;
 mod objects;
 mod observe;
+mod pull;
+mod registries;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use gnomon_schemas::id::NodeName;
-use tokio::sync::OnceCell;
+use gnomon_schemas::node::NodeSettings;
+use tokio::sync::Mutex;
 
 use super::watch::Watch;
 use super::{Capabilities, Kind};
 use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
+
+use mirror::Mirror;
+use registries::Registries;
 
 pub use error::K3sError;
 
@@ -52,11 +60,15 @@ impl Settings {
     }
 }
 
-/// The orchestrator of workloads. It remembers nothing but how the cluster is reached.
+/// The orchestrator of workloads. What it remembers of the cluster is what its watches tell.
 #[derive(Clone)]
 pub struct K3s {
     settings: Settings,
-    client: Arc<OnceCell<kube::Client>>,
+    /// Made by the first who needs it, and anew when its credentials are not accepted any more; the
+    /// lock keeps others waiting meanwhile.
+    client: Arc<Mutex<Option<kube::Client>>>,
+    mirror: Arc<OnceLock<Mirror>>,
+    registries: Arc<Registries>,
 }
 
 impl std::fmt::Debug for K3s {
@@ -68,7 +80,19 @@ impl std::fmt::Debug for K3s {
 impl K3s {
     /// Uses a cluster; whether it answers shows with the first call.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, client: Arc::default() }
+        Self {
+            settings,
+            client: Arc::default(),
+            mirror: Arc::default(),
+            registries: Arc::default(),
+        }
+    }
+
+    /// Follows the cluster from the first time on; must be called inside a Tokio runtime.
+    fn mirror(&self) -> &Mirror {
+        // The watches must not hold what holds them.
+        let own = || Self { mirror: Arc::default(), ..self.clone() };
+        self.mirror.get_or_init(|| Mirror::start(&own()))
     }
 
     /// What it can do.
@@ -87,8 +111,8 @@ impl K3s {
     /// The version of the API server.
     pub async fn version(&self) -> Result<String, K3sError> {
         let client = self.client().await?;
-        let version = api::within("ask for the version", client.apiserver_version()).await?;
-        Ok(version.git_version)
+        let version = api::within("ask for the version", client.apiserver_version()).await;
+        Ok(self.heard(version).await?.git_version)
     }
 
     /// Reads every workload that carries this node's label.
@@ -99,8 +123,7 @@ impl K3s {
     /// Does one step.
     pub async fn apply(&self, step: &Step) -> Result<(), K3sError> {
         match step {
-            // The kubelet of the node that a pod comes to fetches its image.
-            Step::Pull { .. } => Ok(()),
+            Step::Pull { image, .. } => self.pull(image).await,
             Step::Create { slot, spec } => files::create(self, slot, spec).await,
             Step::Start { id, slot } => lifecycle::start(self, id, slot).await,
             Step::Stop { id, slot, grace } => lifecycle::stop(self, id, slot, *grace).await,
@@ -109,9 +132,24 @@ impl K3s {
         }
     }
 
+    /// Whether a pod of this node has run this image.
+    pub async fn has_image(&self, image: &str) -> Result<bool, K3sError> {
+        pull::has(self, image).await
+    }
+
+    /// Makes sure that the cluster can fetch an image, by fetching it on one of its nodes.
+    pub async fn pull(&self, image: &str) -> Result<(), K3sError> {
+        pull::pull(self, image).await
+    }
+
+    /// Takes the credentials for registries, and writes them to the cluster if they are others.
+    pub fn configure(&self, settings: NodeSettings) {
+        registries::configure(self, settings.registries);
+    }
+
     /// Follows the workloads and pods of this node.
     pub fn watch(&self) -> Watch {
-        follow::watch(self)
+        self.mirror().hints()
     }
 
     /// The last lines that the newest pod of a slot wrote.
@@ -121,6 +159,6 @@ impl K3s {
 
     /// Runs a command in the running pod of a slot.
     pub async fn exec(&self, slot: &Slot, command: &[String]) -> Result<ExecOutput, K3sError> {
-        exec::exec(self, slot, command).await
+        Box::pin(exec::exec(self, slot, command)).await
     }
 }

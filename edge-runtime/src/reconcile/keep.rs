@@ -1,7 +1,11 @@
 //! Rules for an instance that is wanted: created is started, ended follows the restart policy,
 //! unhealthy is stopped (and then started) after a back-off that grows, stuck is removed, a job with
-//! a schedule is started when a run is due, and one that runs well is never touched. Tests: `a_healthy_instance_is_left_alone`,
+//! a schedule is started when a run is due, and one that runs well is never touched. What somebody
+//! else altered of one is set right first, without a restart of our own.
+//! Tests: `a_healthy_instance_is_left_alone`, `what_somebody_altered_is_set_right`,
 //! `an_unhealthy_instance_is_restarted_after_its_back_off`, `a_stuck_instance_is_made_anew`.
+
+use std::sync::Arc;
 
 use gnomon_schemas::app::ServiceState;
 
@@ -17,6 +21,13 @@ use super::view::{App, Service};
 pub(super) const RESTART_IS_DUE: &str = "the back-off of a restart is over";
 
 pub(super) fn judge(app: &App<'_>, service: &Service<'_>, slot: &Slot, it: &Instance) -> Verdict {
+    let is_ours = it.service_digest == service.digest && it.state != InstanceState::Stuck;
+    if let Some(what) = it.altered.as_ref().filter(|_| is_ours) {
+        let step = Step::Create { slot: slot.clone(), spec: Arc::clone(app.spec) };
+        let news = Verdict::new(Standing::Moving, ServiceState::Starting)
+            .because(format!("{what}; setting it right"));
+        return app.memory.offer(step, ServiceState::Starting, "setting it right").with(news);
+    }
     let waits = service.spec.schedule.is_some() && !app.memory.shall_run(slot);
     match it.state {
         InstanceState::Created if waits => {
@@ -49,15 +60,20 @@ fn ended(app: &App<'_>, service: &Service<'_>, slot: &Slot, it: &Instance, code:
     match restart::after_end(app.memory, service.spec.restart, slot, it, code) {
         Next::Done => Verdict::new(Standing::Settled, ServiceState::Completed),
         Next::Never(why) => Verdict::new(Standing::Broken, ServiceState::Failed)
-            .because(format!("ended with exit code {code}; {why}")),
+            .because(format!("{}; {why}", end(it, code))),
         Next::Resume => start(app, service, slot, it, ServiceState::Starting),
         Next::Again => {
             let next = app.unmet.get(service.name).map_or("starting it again", String::as_str);
-            let why = format!("ended with exit code {code}{}; {next}", in_a_row(life));
+            let why = format!("{}{}; {next}", end(it, code), in_a_row(life));
             let news = Verdict::new(trouble(life), ServiceState::Waiting).because(why);
             back_off(app, life, news, || start(app, service, slot, it, ServiceState::Waiting))
         }
     }
+}
+
+fn end(it: &Instance, code: i64) -> String {
+    let note = it.note.as_ref().map_or_else(String::new, |note| format!(" ({note})"));
+    format!("ended with exit code {code}{note}")
 }
 
 fn unhealthy(app: &App<'_>, service: &Service<'_>, slot: &Slot, it: &Instance) -> Verdict {

@@ -43,6 +43,10 @@ pub struct Instance {
     pub image: Option<Box<str>>,
     /// What it is doing.
     pub state: InstanceState,
+    /// What the orchestrator knows of its end beside the exit code, such as `OOMKilled`.
+    pub note: Option<Box<str>>,
+    /// What somebody else changed of it and [`Step::Create`] sets right without making it anew.
+    pub altered: Option<Box<str>>,
 }
 
 /// What an instance is doing.
@@ -107,7 +111,8 @@ pub enum Step {
         /// The image reference.
         image: String,
     },
-    /// Make what the slot needs (network, volumes, config files) and the instance, not started.
+    /// Make what the slot needs (network, volumes, config files) and the instance, not started;
+    /// of one that is there, set right what somebody else altered.
     Create {
         /// Where it belongs.
         slot: Slot,

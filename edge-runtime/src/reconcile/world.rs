@@ -51,6 +51,10 @@ impl World {
             }
             Step::Create { slot, spec } => {
                 let service = &spec.services[&slot.service];
+                if let Some(there) = self.instances.values_mut().find(|it| it.slot == *slot) {
+                    assert!(there.altered.take().is_some(), "{slot} is made twice");
+                    return;
+                }
                 assert!(self.of(slot).next().is_none(), "{slot} is made twice");
                 let image = service.image.as_ref();
                 let is_here = image.is_some_and(|image| self.images.contains(image));
@@ -86,7 +90,15 @@ impl World {
     fn put(&mut self, slot: Slot, service_digest: Revision, state: InstanceState) -> InstanceId {
         self.made += 1;
         let id = InstanceId(format!("i{}", self.made).into());
-        let instance = Instance { id: id.clone(), slot, service_digest, image: None, state };
+        let instance = Instance {
+            id: id.clone(),
+            slot,
+            service_digest,
+            image: None,
+            state,
+            note: None,
+            altered: None,
+        };
         self.instances.insert(id.clone(), instance);
         id
     }

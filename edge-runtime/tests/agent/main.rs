@@ -50,6 +50,32 @@ fn a_refused_token_leaves_no_identity_and_says_what_the_cloud_said() {
 }
 
 #[test]
+fn an_authority_that_the_token_does_not_name_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = FakeCloud::start();
+    let token = format!("good.{}", "0f".repeat(32));
+    let data = dir.path().to_str().unwrap();
+    let output = edge(&["join", &cloud.url, "--token", &token, "--data", data]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("not the cloud that made the join token"));
+    assert!(!Identity::exists(dir.path()));
+}
+
+#[test]
+fn a_token_goes_in_the_clear_only_to_this_machine_unless_that_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    // Nobody is asked: the address is one of those that no machine has.
+    let output = edge(&["join", "http://192.0.2.1:1", "--token", "t", "--data", data]);
+    let said = text(&output.stderr);
+    assert!(said.contains("--insecure-http") && said.contains("https://"), "{said}");
+    let output = edge(&["join", "https://192.0.2.1:1", "--token", "t", "--data", data]);
+    assert!(text(&output.stderr).contains("--ca-sha256"), "{}", text(&output.stderr));
+    let output = edge(&["join", "http://127.0.0.1:1", "--data", data]);
+    assert!(text(&output.stderr).contains("--node NAME"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn k3s_is_one_clear_error() {
     let data = joined();
     let output = edge(&["run", "--data", data.path().to_str().unwrap(), "--orchestrator", "k3s"]);

@@ -61,9 +61,15 @@ impl Bench {
     }
 
     pub(crate) fn k3s() -> Self {
+        Self::k3s_with(|_| {})
+    }
+
+    /// On the cluster, with a setup of its own.
+    pub(crate) fn k3s_with(change: impl FnOnce(&mut k3s::Settings)) -> Self {
         let (node, dir) = (new_node(), tempfile::tempdir().unwrap());
         let kubeconfig = Some(crate::kubernetes::kubeconfig().to_owned());
-        let settings = k3s::Settings { kubeconfig, ..k3s::Settings::new(node.clone()) };
+        let mut settings = k3s::Settings { kubeconfig, ..k3s::Settings::new(node.clone()) };
+        change(&mut settings);
         Self::new(Backend::K3s(settings), node, dir)
     }
 

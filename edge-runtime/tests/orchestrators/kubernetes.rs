@@ -1,12 +1,23 @@
 //! A real Kubernetes for the whole run of the tests, and the cases that only it has.
 
+pub(crate) mod drift;
+pub(crate) mod faults;
+pub(crate) mod front;
+pub(crate) mod rights;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use gnomon_edge::reconcile::model::{Health, InstanceId, InstanceState, Step};
-use gnomon_schemas::app::{RestartPolicy, ServiceSpec};
+use gnomon_schemas::app::{RestartPolicy, SecretText, ServiceSpec};
+use gnomon_schemas::node::{Credentials, NodeSettings};
+use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::{ApiResource, GroupVersionKind};
 
 use crate::bench::{Bench, POLITE, RUNNING, app, check, exited, service, slot};
 
@@ -24,6 +35,47 @@ pub(crate) fn kubeconfig() -> &'static Path {
         let line = String::from_utf8(output.stdout).unwrap();
         line.trim().strip_prefix("KUBECONFIG=").unwrap().into()
     })
+}
+
+/// May do everything.
+pub(crate) async fn admin() -> kube::Client {
+    let read = Kubeconfig::read_from(kubeconfig()).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await;
+    kube::Client::try_from(config.unwrap()).unwrap()
+}
+
+/// Objects of a kind of the tests' namespace.
+pub(crate) async fn objects(api_version: &str, kind: &str) -> Api<DynamicObject> {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+    Api::namespaced_with(admin().await, "gnomon", &kind)
+}
+
+/// The pod of an instance.
+pub(crate) async fn pod_of(id: &InstanceId) -> DynamicObject {
+    find_pod(id).await.expect("it has a pod")
+}
+
+pub(crate) async fn find_pod(id: &InstanceId) -> Option<DynamicObject> {
+    pods_of(id).await.pop()
+}
+
+pub(crate) async fn pods_of(id: &InstanceId) -> Vec<DynamicObject> {
+    let (_, name) = id.0.split_once('/').unwrap();
+    let own = ListParams::default().labels(&format!("io.gnomon/instance={name}"));
+    let mut found = objects("v1", "Pod").await.list(&own).await.unwrap().items;
+    found.retain(|pod| pod.metadata.deletion_timestamp.is_none());
+    found
+}
+
+/// What the cluster shows of an instance and its pod to those who may not read secrets.
+pub(crate) async fn shown(id: &InstanceId) -> String {
+    let (kind, name) = id.0.split_once('/').unwrap();
+    let (api_version, kind) =
+        if kind == "job" { ("batch/v1", "Job") } else { ("apps/v1", "Deployment") };
+    let workload = objects(api_version, kind).await.get(name).await.unwrap();
+    let config = objects("v1", "ConfigMap").await.get(name).await.unwrap();
+    serde_json::to_string(&[workload, config, pod_of(id).await]).unwrap()
 }
 
 /// Kills the first process of an instance's pod, which runs on this machine.
@@ -51,7 +103,7 @@ pub(crate) async fn a_service_that_is_kept_alive_is_started_again_after_its_end(
     let id = bench.instance(&web).await.id;
     assert!(id.0.starts_with("deployment/"), "{id}");
     bench.stop(&web, Duration::from_secs(5)).await;
-    assert_eq!(bench.instance(&web).await.state, exited(143));
+    assert_eq!(bench.instance(&web).await.state, exited(0));
     bench.start(&web).await;
     bench.until(&web, RUNNING).await;
     assert_eq!(bench.instance(&web).await.id, id);
@@ -77,6 +129,53 @@ pub(crate) async fn an_image_that_is_nowhere_is_a_failure_with_a_reason(bench: &
     let start = Step::Start { id, slot: web };
     let error = bench.orchestrator.apply(&start).await.expect_err("there is no registry");
     assert!(error.is_transient() && error.to_string().contains("ImagePull"), "{error}");
+}
+
+pub(crate) async fn an_image_is_fetched_before_anything_is_stopped_for_it(bench: &Bench) {
+    let (web, image) = (slot("web"), "gnomon-demo:1");
+    bench.orchestrator.pull(&web.app, image, &|_| {}).await.unwrap();
+    bench.up(&web, &app(service(POLITE))).await;
+    assert!(bench.orchestrator.has_image(image).await.unwrap(), "a pod of ours runs it");
+    let nowhere = "127.0.0.1:9/nowhere:2";
+    let error = bench
+        .orchestrator
+        .pull(&web.app, nowhere, &|_| {})
+        .await
+        .expect_err("no registry is there");
+    assert!(error.is_transient() && error.to_string().contains("ErrImagePull"), "{error}");
+    assert_eq!(bench.all().await.len(), 1, "what fetches is no instance");
+}
+
+pub(crate) async fn credentials_are_there_before_the_pod_that_needs_them(bench: &Bench) {
+    let credentials = |password: &str| Credentials {
+        username: "site".to_owned(),
+        password: SecretText::new(password),
+    };
+    let configure = |password| {
+        let registries = [("registry.example".to_owned(), credentials(password))].into();
+        bench.orchestrator.configure(NodeSettings { registries, ..NodeSettings::default() });
+    };
+    let web = slot("web");
+    configure("one");
+    bench.up(&web, &app(service(POLITE))).await;
+    let own = pod_of(&bench.instance(&web).await.id).await;
+    let named = own.data.pointer("/spec/imagePullSecrets/0/name").unwrap().as_str().unwrap();
+    let secrets = objects("v1", "Secret").await;
+    let held = async || {
+        let held = secrets.get(named).await.unwrap();
+        let data = held.data.pointer("/data/.dockerconfigjson").unwrap().as_str().unwrap();
+        String::from_utf8(BASE64_STANDARD.decode(data).unwrap()).unwrap()
+    };
+    let auth = |password: &str| BASE64_STANDARD.encode(format!("site:{password}"));
+    assert!(held().await.contains(&auth("one")));
+    configure("two");
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !held().await.contains(&auth("two")) {
+        assert!(Instant::now() < deadline, "the change is written without a step");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    secrets.delete(named, &DeleteParams::default()).await.unwrap();
+    assert!(!format!("{:?}", bench.orchestrator).contains("two"));
 }
 
 pub(crate) async fn what_asks_for_the_impossible_is_refused_and_nothing_is_made(bench: &Bench) {

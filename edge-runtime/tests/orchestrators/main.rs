@@ -15,6 +15,8 @@ mod process;
 mod real;
 mod registry;
 
+use kubernetes::drift;
+
 /// Runs cases on benches: `module: Bench::made_by()`.
 macro_rules! run {
     ($on:ident, $bench:expr, [$($module:ident :: $case:ident),+ $(,)?]) => {
@@ -78,8 +80,8 @@ everywhere!(on_fake, crate::bench::Bench::fake(), []);
 really!(on_process, crate::bench::Bench::process());
 really!(on_docker, crate::bench::Bench::docker());
 
-// Not among them: what needs checks faster than a second, what keeps files of a container from one run to the next, which no pod does, and
-// what looks at the exit code of a service that was stopped, which goes with its pod.
+// Not among them: what needs checks faster than a second, or another signal than SIGTERM; what keeps files of a container from one run to the
+// next, which no pod does; and what looks behind links of a node that may be another machine.
 run!(
     on_k3s,
     crate::bench::Bench::k3s(),
@@ -98,6 +100,10 @@ run!(
         everywhere::an_app_beyond_the_capabilities_is_refused,
         everywhere::removing_an_app_leaves_nothing_but_volumes,
         real::command_environment_configs_and_secrets_reach_the_instance,
+        real::files_have_their_modes_and_cannot_be_told_from_labels,
+        real::a_volume_outlives_its_app,
+        real::a_polite_service_stops_by_its_signal,
+        real::a_stubborn_service_is_killed_after_its_grace,
         real::a_start_period_keeps_a_slow_service_from_being_unhealthy,
         real::the_last_lines_of_a_log_are_shown,
         real::a_command_runs_where_the_instance_runs_and_its_end_is_told,
@@ -105,6 +111,12 @@ run!(
         kubernetes::a_service_that_is_kept_alive_is_started_again_after_its_end,
         kubernetes::health_is_reported_by_a_probe_of_whole_seconds,
         kubernetes::a_job_that_ended_runs_again,
+        drift::a_service_with_everything_is_as_it_was_applied,
+        drift::a_field_of_ours_that_was_edited_is_set_right_and_others_are_not,
+        drift::what_a_workload_needs_is_made_again_without_a_restart,
+        drift::an_evicted_pod_and_a_deleted_workload_come_back,
+        kubernetes::an_image_is_fetched_before_anything_is_stopped_for_it,
+        kubernetes::credentials_are_there_before_the_pod_that_needs_them,
         kubernetes::an_image_that_is_nowhere_is_a_failure_with_a_reason,
         kubernetes::what_asks_for_the_impossible_is_refused_and_nothing_is_made,
     ]

@@ -63,7 +63,8 @@ pub(crate) async fn files_have_their_modes_and_cannot_be_told_from_labels(bench:
     let instance = bench.instance(&web).await;
     let shown = match &bench.orchestrator {
         Orchestrator::Docker(_) => crate::daemon::docker(&["inspect", &instance.id.0]),
-        Orchestrator::Process(_) | Orchestrator::K3s(_) | Orchestrator::Fake(_) => {
+        Orchestrator::K3s(_) => crate::kubernetes::shown(&instance.id).await,
+        Orchestrator::Process(_) | Orchestrator::Fake(_) => {
             fs::read_to_string(bench.home(&web).await.join("instance.json")).unwrap()
         }
     };

@@ -2,7 +2,7 @@
 //! would do there, and what is left in the end.
 
 mod crashes;
-mod daemon;
+pub(crate) mod daemon;
 mod drift;
 mod images;
 mod outage;

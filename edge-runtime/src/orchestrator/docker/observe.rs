@@ -54,7 +54,7 @@ fn read(docker: &Docker, id: String, found: ContainerInspectResponse) -> Option<
     let id = InstanceId(id.into());
     let image = found.image.map(Into::into);
     let state = state(&found.state.unwrap_or_default());
-    Some(Instance { id, slot, service_digest, image, state })
+    Some(Instance { id, slot, service_digest, image, state, note: None, altered: None })
 }
 
 fn state(state: &ContainerState) -> InstanceState {

@@ -1,33 +1,52 @@
 //! The way to the API server: what is asked, with a limit of time, and typed refusals.
 
 use std::future::Future;
+use std::time::Duration;
 
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::Value;
 
-use super::names::{self, Workload};
+use super::mirror::Kind;
+use super::names::{MANAGER, Workload};
 use super::{ANSWER, K3s, K3sError};
 
-/// Who owns the fields that Gnomon sets.
-const MANAGER: &str = "gnomon";
+/// A watch that has nothing to tell still gives a sign every minute; without it the server is
+/// taken for gone.
+const SILENCE: Duration = Duration::from_secs(100);
 
 impl K3s {
     pub(super) async fn client(&self) -> Result<kube::Client, K3sError> {
-        let make = || async {
-            let mut config = match &self.settings.kubeconfig {
-                Some(path) => {
-                    let read = Kubeconfig::read_from(path).map_err(setup)?;
-                    let options = KubeConfigOptions::default();
-                    kube::Config::from_custom_kubeconfig(read, &options).await.map_err(setup)?
-                }
-                None => kube::Config::infer().await.map_err(setup)?,
-            };
-            config.connect_timeout = Some(ANSWER);
-            kube::Client::try_from(config).map_err(setup)
+        let mut made = self.client.lock().await;
+        if let Some(client) = &*made {
+            return Ok(client.clone());
+        }
+        let client = kube::Client::try_from(self.config().await?).map_err(setup)?;
+        *made = Some(client.clone());
+        Ok(client)
+    }
+
+    /// The credentials were not accepted: they are read anew before the next request.
+    pub(super) async fn forget_client(&self) {
+        *self.client.lock().await = None;
+    }
+
+    async fn config(&self) -> Result<kube::Config, K3sError> {
+        let mut config = match &self.settings.kubeconfig {
+            Some(path) => {
+                let read = Kubeconfig::read_from(path).map_err(setup)?;
+                let options = KubeConfigOptions::default();
+                kube::Config::from_custom_kubeconfig(read, &options).await.map_err(setup)?
+            }
+            None => kube::Config::infer().await.map_err(setup)?,
         };
-        self.client.get_or_try_init(make).await.cloned()
+        config.connect_timeout = Some(ANSWER);
+        config.read_timeout = Some(SILENCE);
+        config.reset_reader_on_write = true;
+        // The planner says when to try again.
+        config.default_retry = false;
+        Ok(config)
     }
 
     /// Objects of a kind in the namespace of this node.
@@ -36,8 +55,7 @@ impl K3s {
         api_version: &str,
         kind: &str,
     ) -> Result<Api<DynamicObject>, K3sError> {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
+        let resource = resource(api_version, kind);
         Ok(Api::namespaced_with(self.client().await?, &self.settings.namespace, &resource))
     }
 
@@ -45,30 +63,18 @@ impl K3s {
         self.objects(of.api_version(), of.kind()).await
     }
 
-    pub(super) async fn list(
-        &self,
-        api_version: &str,
-        kind: &str,
-        selector: &str,
-    ) -> Result<Vec<Value>, K3sError> {
-        let params = ListParams::default().labels(selector);
-        let api = self.objects(api_version, kind).await?;
-        let found = within(format!("list {kind}s"), api.list(&params)).await?;
-        Ok(found.items.into_iter().map(value).collect())
-    }
-
-    pub(super) async fn pods(&self, name: &str) -> Result<Vec<Value>, K3sError> {
-        self.list("v1", "Pod", &names::of_instance(&self.settings.node, name)).await
-    }
-
-    /// Sets the fields of an object that are Gnomon's, and makes it if it is not there.
-    pub(super) async fn put(&self, object: &Value) -> Result<Value, K3sError> {
+    /// Sets the fields of an object that are Gnomon's, and makes it if it is not there. `force`: also
+    /// those that somebody else has taken.
+    pub(super) async fn put(&self, object: &Value, force: bool) -> Result<Value, K3sError> {
         let text = |path| object.pointer(path).and_then(Value::as_str).unwrap_or_default();
         let (kind, name) = (text("/kind"), text("/metadata/name"));
         let api = self.objects(text("/apiVersion"), kind).await?;
-        let params = PatchParams::apply(MANAGER);
+        let params = PatchParams { force, ..PatchParams::apply(MANAGER) };
         let doing = format!("apply {kind} {name}");
-        within(doing, api.patch(name, &params, &Patch::Apply(object))).await.map(value)
+        let put = within(doing, api.patch(name, &params, &Patch::Apply(object))).await;
+        let put = value(self.heard(put).await?);
+        self.mirror().written(&put);
+        Ok(put)
     }
 
     pub(super) async fn change(
@@ -81,7 +87,9 @@ impl K3s {
             PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         let doing = format!("change {} {name}", of.kind());
         let api = self.workloads(of).await?;
-        within(doing, api.patch(name, &params, &Patch::Merge(change))).await.map(drop)
+        let changed = within(doing, api.patch(name, &params, &Patch::Merge(change))).await;
+        self.mirror().written(&value(self.heard(changed).await?));
+        Ok(())
     }
 
     /// Deletes an object; one that is not there is deleted.
@@ -93,17 +101,48 @@ impl K3s {
         params: &DeleteParams,
     ) -> Result<(), K3sError> {
         let api = self.objects(api_version, kind).await?;
-        match within(format!("delete {kind} {name}"), api.delete(name, params)).await {
-            Err(error) if error.code() == Some(404) => Ok(()),
-            other => other.map(drop),
+        let deleted = within(format!("delete {kind} {name}"), api.delete(name, params)).await;
+        match self.heard(deleted).await {
+            Err(error) if error.code() == Some(404) => {
+                if let Some(kind) = Kind::of(kind) {
+                    self.mirror().missed(kind, name);
+                }
+                Ok(())
+            }
+            Ok(answer) => {
+                // What is only on its way out is given back.
+                if let Some(object) = answer.left() {
+                    self.mirror().written(&value(object));
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
     }
 
     pub(super) async fn get(&self, of: Workload, name: &str) -> Result<Option<Value>, K3sError> {
         let api = self.workloads(of).await?;
-        let found = within(format!("look for {} {name}", of.kind()), api.get_opt(name)).await?;
-        Ok(found.map(value))
+        let found = within(format!("look for {} {name}", of.kind()), api.get_opt(name)).await;
+        let found = self.heard(found).await?.map(value);
+        match &found {
+            Some(found) => self.mirror().written(found),
+            None => self.mirror().missed(of.followed(), name),
+        }
+        Ok(found)
     }
+
+    /// An answer, heeded where it says that the credentials are not accepted (any more).
+    pub(super) async fn heard<T>(&self, answer: Result<T, K3sError>) -> Result<T, K3sError> {
+        if answer.as_ref().is_err_and(|error| error.code() == Some(401)) {
+            self.forget_client().await;
+        }
+        answer
+    }
+}
+
+pub(super) fn resource(api_version: &str, kind: &str) -> ApiResource {
+    let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind))
 }
 
 /// The answer, within the time that the API server may take.
@@ -122,7 +161,6 @@ fn value(object: DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn setup(error: impl std::error::Error + 'static) -> K3sError {
     K3sError::Setup(crate::chain(&error))
 }

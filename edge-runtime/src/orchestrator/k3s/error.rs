@@ -1,5 +1,7 @@
 //! Why the k3s orchestrator could not do what it was asked.
 
+use std::sync::Arc;
+
 use gnomon_schemas::id::ServiceName;
 
 use crate::orchestrator::Unsupported;
@@ -34,6 +36,15 @@ pub enum K3sError {
         code: u16,
         /// What it said.
         message: String,
+    },
+    /// A watch broke, so that it is not known what runs.
+    #[error(transparent)]
+    Blind(Arc<K3sError>),
+    /// Somebody else takes back what is set right.
+    #[error("{what} again and again; end that, or take the app off this node")]
+    Contested {
+        /// Which field, and by whom.
+        what: String,
     },
     /// A pod does not come up.
     #[error("the pod does not start: {reason}")]
@@ -94,9 +105,11 @@ impl K3sError {
         match self {
             Self::Refused { code, .. } => !matches!(code, 400 | 405 | 415 | 422),
             Self::NotStarting { transient, .. } => *transient,
+            Self::Blind(error) => error.is_transient(),
             Self::Setup(_)
             | Self::Unreachable { .. }
             | Self::Slow { .. }
+            | Self::Contested { .. }
             | Self::NotStopping(_)
             | Self::NotRunning(_)
             | Self::Gone(_)

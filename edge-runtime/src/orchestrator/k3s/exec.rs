@@ -1,5 +1,6 @@
 //! Logs of pods, and commands in them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Pod;
@@ -7,6 +8,7 @@ use kube::api::{Api, AttachParams, LogParams};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
+use super::mirror::Kind;
 use super::{ANSWER, K3s, K3sError, api, names, observe};
 use crate::local::ExecOutput;
 use crate::orchestrator::tail::Tail;
@@ -49,7 +51,7 @@ pub(super) async fn exec(
     let (stdout, stderr) = (process.stdout(), process.stderr());
     let status = process.take_status();
     let both = async { tokio::join!(read(stdout), read(stderr)) };
-    let read = tokio::time::timeout(LONGEST, both).await;
+    let read = tokio::time::timeout(LONGEST, Box::pin(both)).await;
     let (stdout, stderr) = read.map_err(|_| K3sError::Slow { doing: doing() })?;
     let status = match status {
         Some(status) => tokio::time::timeout(ANSWER, status).await.ok().flatten(),
@@ -86,10 +88,12 @@ async fn newest(
     fits: impl Fn(&Value) -> bool,
 ) -> Result<Option<String>, K3sError> {
     let node = &k3s.settings.node;
-    let pods = k3s.list("v1", "Pod", &names::of_node(node)).await?;
-    let own = |pod: &&Value| names::read_instance(node, pod).is_some_and(|(of, _)| of == *slot);
-    let created =
-        |pod: &&Value| observe::text(pod, "/metadata/creationTimestamp").map(ToOwned::to_owned);
-    let found = pods.iter().filter(own).filter(|pod| fits(pod)).max_by_key(created);
+    let cache = k3s.mirror().look().await?;
+    let own = |pod: &Value| names::read_instance(node, pod).is_some_and(|(of, _)| of == *slot);
+    let created = |pod: &&Arc<Value>| {
+        observe::text(pod, "/metadata/creationTimestamp").map(ToOwned::to_owned)
+    };
+    let pods = cache.all(Kind::Pod).filter(|pod| own(pod) && fits(pod));
+    let found = pods.max_by_key(created);
     Ok(found.and_then(|pod| observe::text(pod, "/metadata/name")).map(ToOwned::to_owned))
 }

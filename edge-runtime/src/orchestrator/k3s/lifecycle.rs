@@ -1,51 +1,64 @@
-//! Reads, starts, stops and removes workloads, each looked at again before it is touched.
+//! Reads, starts, stops and removes workloads, each looked at again before it is touched. What is
+//! waited for is told by the watches.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep};
 
+use super::mirror::{Cache, Kind};
 use super::names::{self, Workload};
-use super::{K3s, K3sError, WORK, observe};
-use crate::reconcile::model::{Instance, InstanceId, Observed, Slot};
-
-/// How often a pod that comes or goes is looked at.
-const LOOK: Duration = Duration::from_millis(300);
+use super::{K3s, K3sError, WORK, drift, events, observe, registries};
+use crate::reconcile::model::{Instance, InstanceId, InstanceState, Observed, Slot};
 
 pub(super) async fn observe(k3s: &K3s) -> Result<Observed, K3sError> {
-    let node = &k3s.settings.node;
-    let selector = names::of_node(node);
-    // The pods last: a workload that is seen has those that belong to what it was asked.
-    let services = k3s.list("v1", "Service", &selector).await?;
-    let deployments = k3s.list("apps/v1", "Deployment", &selector).await?;
-    let jobs = k3s.list("batch/v1", "Job", &selector).await?;
-    let pods = k3s.list("v1", "Pod", &selector).await?;
-    let deployments = deployments.into_iter().map(|it| (Workload::Deployment, it));
-    let workloads = deployments.chain(jobs.into_iter().map(|it| (Workload::Job, it)));
-    let read = |(kind, it): (_, Value)| observe::instance(node, kind, &it, &pods, now());
-    let instances = workloads.filter_map(read).map(|it: Instance| (it.id.clone(), it));
+    let (node, now) = (&k3s.settings.node, now());
+    let cache = k3s.mirror().look().await?;
+    let read = |kind: Workload, object: &Value| {
+        let pods = cache.pods(observe::text(object, "/metadata/name")?);
+        let mut instance = observe::instance(node, kind, object, pods, now)?;
+        instance.altered = instance.altered.or_else(|| missing(&cache, object));
+        Some(instance)
+    };
+    let of = |kind: Workload| cache.all(kind.followed()).map(move |it| (kind, it));
+    let workloads = of(Workload::Deployment).chain(of(Workload::Job));
+    let instances = workloads.filter_map(|(kind, object)| read(kind, object));
+    let instances = instances.map(|it: Instance| (it.id.clone(), it)).collect();
     let mut app_resources: Vec<_> =
-        services.iter().filter_map(|it| names::read_app(node, it)).collect();
+        cache.all(Kind::Service).filter_map(|it| names::read_app(node, it)).collect();
     app_resources.sort();
     app_resources.dedup();
-    Ok(Observed { instances: instances.collect(), app_resources })
+    Ok(Observed { instances, app_resources })
+}
+
+/// What a workload needs and somebody removed or changed.
+fn missing(cache: &Cache, object: &Value) -> Option<Box<str>> {
+    drift::needed(object).find_map(|(kind, name)| match cache.get(kind, name) {
+        None => Some(format!("{} {name} is gone", kind.name()).into()),
+        Some(found) => {
+            let what = drift::found(found)?;
+            Some(format!("of {} {name} {what}", kind.name()).into())
+        }
+    })
 }
 
 pub(super) async fn start(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<(), K3sError> {
     let Some((kind, name, found)) = find(k3s, id, slot).await? else {
         return Err(K3sError::Gone(id.clone()));
     };
-    let pods = k3s.pods(&name).await?;
-    let state =
-        observe::instance(&k3s.settings.node, kind, &found, &pods, now()).map(|it| it.state);
-    if state.is_some_and(|state| state.is_running()) {
-        return until_begun(k3s, &name, slot).await;
+    registries::write(k3s).await?;
+    let pods = pods(k3s, &name).await?;
+    let newest = observe::newest(pods.iter());
+    let asked = names::annotation(&found, names::ASKED);
+    let waits = asked == Some("started")
+        && observe::stalled(kind, &found, newest.map(|pod| &**pod), now()).is_some();
+    if waits || state(k3s, kind, &found, &pods).is_some_and(InstanceState::is_running) {
+        return until_begun(k3s, kind, &name, slot).await;
     }
     // What has ended makes room: a job cannot run twice, and a pod that crashed is hurried.
     // Its pod ends a while before a job says that it has.
-    let has_run = names::annotation(&found, names::ASKED) == Some("started");
-    if kind == Workload::Job && (has_run || observe::is_finished(&found)) {
+    if kind == Workload::Job && (asked == Some("started") || observe::is_finished(&found)) {
         make_again(k3s, &name, &found).await?;
     } else {
         delete_pods(k3s, &pods, 0).await?;
@@ -56,27 +69,37 @@ pub(super) async fn start(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<(),
         Workload::Job => json!({ "metadata": asked, "spec": { "suspend": false } }),
     };
     k3s.change(kind, &name, &change).await?;
-    until_begun(k3s, &name, slot).await
+    until_begun(k3s, kind, &name, slot).await
 }
 
 /// Waits until the container runs, or says why it does not.
-async fn until_begun(k3s: &K3s, name: &str, slot: &Slot) -> Result<(), K3sError> {
-    let deadline = Instant::now() + WORK;
-    loop {
-        let pods = k3s.pods(name).await?;
-        let pod = pods.iter().find(|pod| pod.pointer("/metadata/deletionTimestamp").is_none());
-        let trouble = pod.and_then(observe::trouble);
-        if let Some((reason, transient)) = trouble {
-            return Err(K3sError::NotStarting { reason, transient });
+async fn until_begun(k3s: &K3s, kind: Workload, name: &str, slot: &Slot) -> Result<(), K3sError> {
+    let begun = k3s.mirror().until(WORK, |cache| {
+        let leaves = |pod: &Value| pod.pointer("/metadata/deletionTimestamp").is_some();
+        let pod = observe::newest(cache.pods(name).filter(|pod| !leaves(pod)));
+        if pod.is_some_and(|pod| observe::has_begun(pod) && observe::trouble(pod).is_none()) {
+            return Some(Ok(()));
         }
-        if pod.is_some_and(observe::has_begun) {
-            return Ok(());
+        let object = cache.get(kind.followed(), name)?;
+        let pod = pod.map(|pod| &**pod);
+        let stalled = pod.and_then(observe::trouble);
+        let stalled = stalled.or_else(|| observe::stalled(kind, object, pod, now()));
+        stalled.map(|(reason, transient)| Err(K3sError::NotStarting { reason, transient }))
+    });
+    match begun.await? {
+        Some(Ok(())) => Ok(()),
+        Some(Err(K3sError::NotStarting { transient: false, reason })) => {
+            Err(K3sError::NotStarting { reason, transient: false })
         }
-        if Instant::now() > deadline {
-            let reason = format!("no container of {slot} began to run in time");
-            return Err(K3sError::NotStarting { reason, transient: true });
+        Some(Err(K3sError::NotStarting { reason, .. })) if reason != observe::TAKES_LONG => {
+            Err(K3sError::NotStarting { reason, transient: true })
         }
-        sleep(LOOK).await;
+        Some(Err(_)) | None => {
+            let reason = events::why(k3s, name).await?;
+            let reason =
+                reason.unwrap_or_else(|| format!("no container of {slot} began to run in time"));
+            Err(K3sError::NotStarting { reason, transient: true })
+        }
     }
 }
 
@@ -102,7 +125,7 @@ async fn make_again(k3s: &K3s, name: &str, found: &Value) -> Result<(), K3sError
         },
         "spec": { "suspend": true, "backoffLimit": 0, "template": template },
     });
-    k3s.put(&job).await.map(drop)
+    k3s.put(&job, false).await.map(drop)
 }
 
 pub(super) async fn stop(
@@ -112,35 +135,33 @@ pub(super) async fn stop(
     grace: Duration,
 ) -> Result<(), K3sError> {
     let Some((kind, name, found)) = find(k3s, id, slot).await? else { return Ok(()) };
-    let pods = k3s.pods(&name).await?;
-    let state =
-        observe::instance(&k3s.settings.node, kind, &found, &pods, now()).map(|it| it.state);
-    if !state.is_some_and(|state| state.is_running()) {
+    let pods = pods(k3s, &name).await?;
+    if !state(k3s, kind, &found, &pods).is_some_and(InstanceState::is_running) {
         return Ok(());
     }
-    let asked = json!({ "annotations": { names::ASKED: "stopped" } });
+    let asked = |asked: &str| json!({ "annotations": { names::ASKED: asked } });
     let change = match kind {
-        Workload::Deployment => json!({ "metadata": asked, "spec": { "replicas": 0 } }),
-        Workload::Job => json!({ "metadata": asked, "spec": { "suspend": true } }),
+        Workload::Deployment => json!({ "metadata": asked("stopped"), "spec": { "replicas": 0 } }),
+        Workload::Job => json!({ "metadata": asked("stopped"), "spec": { "suspend": true } }),
     };
     k3s.change(kind, &name, &change).await?;
     delete_pods(k3s, &pods, grace.as_millis().div_ceil(1000)).await?;
-    let deadline = Instant::now() + grace + WORK;
-    while !k3s.pods(&name).await?.is_empty() {
-        if Instant::now() > deadline {
-            return Err(K3sError::NotStopping(id.clone()));
-        }
-        sleep(LOOK).await;
+    let gone = k3s.mirror().until(grace + WORK, |cache| {
+        (cache.pods(&name).next().is_none()).then(|| cache.ended(&name))
+    });
+    let ended = gone.await?.ok_or_else(|| K3sError::NotStopping(id.clone()))?;
+    // The pod has taken its exit code with it.
+    if let Some(code) = ended {
+        let change = json!({ "metadata": asked(&format!("stopped {code}")) });
+        k3s.change(kind, &name, &change).await?;
     }
     Ok(())
 }
 
 pub(super) async fn remove(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<(), K3sError> {
     let Some((kind, name, found)) = find(k3s, id, slot).await? else { return Ok(()) };
-    let pods = k3s.pods(&name).await?;
-    let state =
-        observe::instance(&k3s.settings.node, kind, &found, &pods, now()).map(|it| it.state);
-    if state.is_some_and(|state| state.is_running()) {
+    let pods = pods(k3s, &name).await?;
+    if state(k3s, kind, &found, &pods).is_some_and(InstanceState::is_running) {
         return Err(K3sError::StillRuns(id.clone()));
     }
     k3s.delete(kind.api_version(), kind.kind(), &name, &DeleteParams::foreground()).await?;
@@ -148,23 +169,29 @@ pub(super) async fn remove(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<()
 }
 
 async fn until_gone(k3s: &K3s, kind: Workload, name: &str) -> Result<(), K3sError> {
-    let deadline = Instant::now() + WORK;
-    while k3s.get(kind, name).await?.is_some() {
-        if Instant::now() > deadline {
-            return Err(K3sError::NotStopping(kind.id(name)));
-        }
-        sleep(LOOK).await;
-    }
-    Ok(())
+    let gone = k3s.mirror().until(WORK, |cache| {
+        let is_gone = cache.get(kind.followed(), name).is_none();
+        (is_gone && cache.pods(name).next().is_none()).then_some(())
+    });
+    gone.await?.ok_or_else(|| K3sError::NotStopping(kind.id(name)))
 }
 
-async fn delete_pods(k3s: &K3s, pods: &[Value], grace: u128) -> Result<(), K3sError> {
+async fn delete_pods(k3s: &K3s, pods: &[Arc<Value>], grace: u128) -> Result<(), K3sError> {
     let grace = u32::try_from(grace).unwrap_or(u32::MAX);
     let params = DeleteParams { grace_period_seconds: Some(grace), ..DeleteParams::default() };
     for name in pods.iter().filter_map(|pod| observe::text(pod, "/metadata/name")) {
         k3s.delete("v1", "Pod", name, &params).await?;
     }
     Ok(())
+}
+
+async fn pods(k3s: &K3s, name: &str) -> Result<Vec<Arc<Value>>, K3sError> {
+    let cache = k3s.mirror().look().await?;
+    Ok(cache.pods(name).cloned().collect())
+}
+
+fn state(k3s: &K3s, kind: Workload, found: &Value, pods: &[Arc<Value>]) -> Option<InstanceState> {
+    observe::instance(&k3s.settings.node, kind, found, pods.iter(), now()).map(|it| it.state)
 }
 
 /// The workload, if it is there; one that is not this slot's is an error.

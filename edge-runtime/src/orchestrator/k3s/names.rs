@@ -7,15 +7,26 @@ use gnomon_schemas::app::Revision;
 use gnomon_schemas::id::{AppName, NodeName};
 use serde_json::{Value, json};
 
+use super::mirror::Kind;
 use crate::reconcile::model::{InstanceId, Slot};
 
+/// Who owns the fields that Gnomon sets.
+pub(super) const MANAGER: &str = "gnomon";
 const OWNER: &str = "io.gnomon/owner";
 pub(super) const INSTANCE: &str = "io.gnomon/instance";
 const SERVICE: &str = "io.gnomon/service";
+const PULL: &str = "io.gnomon/pull";
 const NODE: &str = "io.gnomon/node";
 const ABOUT: &str = "io.gnomon/about";
-/// What was last asked of a workload: absent, `started` or `stopped`.
+/// What was last asked of a workload: absent, `started`, or `stopped` with the code of the end, if
+/// that was seen.
 pub(super) const ASKED: &str = "io.gnomon/asked";
+/// What was applied to an object, as JSON.
+pub(super) const APPLIED: &str = "io.gnomon/applied";
+/// The Service by which a workload is reached.
+pub(super) const ADDRESS: &str = "io.gnomon/address";
+/// How often lately, and when last, changes by others were taken back.
+pub(super) const MENDED: &str = "io.gnomon/mended";
 /// How long a health check may fail after the start, in milliseconds.
 pub(super) const WINDOW: &str = "io.gnomon/health-window-ms";
 
@@ -43,6 +54,13 @@ impl Workload {
         }
     }
 
+    pub(super) const fn followed(self) -> Kind {
+        match self {
+            Self::Deployment => Kind::Deployment,
+            Self::Job => Kind::Job,
+        }
+    }
+
     pub(super) fn id(self, name: &str) -> InstanceId {
         InstanceId(format!("{}/{name}", self.kind().to_lowercase()).into())
     }
@@ -65,6 +83,11 @@ pub(super) fn instance(node: &NodeName, slot: &Slot, digest: Revision) -> String
 pub(super) fn part(node: &NodeName, app: &AppName, what: &str, name: &str) -> String {
     let all = json!([node.as_str(), app.as_str(), what, name]);
     format!("{}-{}-{}", plain(app.as_str()), plain(name), short(&all))
+}
+
+/// The name by which a service is reached in the cluster.
+pub(super) fn address(node: &NodeName, slot: &Slot) -> String {
+    part(node, &slot.app, "service", slot.service.as_str())
 }
 
 /// The labels of everything.
@@ -94,11 +117,6 @@ pub(super) fn of_node(node: &NodeName) -> String {
     format!("{OWNER}={}", owner(node))
 }
 
-/// Selects the pods of a workload.
-pub(super) fn of_instance(node: &NodeName, name: &str) -> String {
-    format!("{},{INSTANCE}={name}", of_node(node))
-}
-
 /// The annotations of a workload.
 pub(super) fn about(node: &NodeName, slot: &Slot, digest: Revision) -> Value {
     let Slot { app, service, replica } = slot;
@@ -126,6 +144,42 @@ pub(super) fn read_instance(node: &NodeName, object: &Value) -> Option<(Slot, Re
 /// Which app an object belongs to, if it is one of this node.
 pub(super) fn read_app(node: &NodeName, object: &Value) -> Option<AppName> {
     read(node, object)?.get("app")?.as_str()?.parse().ok()
+}
+
+/// Whether an object has the label of this node.
+pub(super) fn is_own(node: &NodeName, object: &Value) -> bool {
+    label(object, OWNER) == Some(owner(node).as_str())
+}
+
+/// The name of the workload that a pod belongs to.
+pub(super) fn instance_of(pod: &Value) -> Option<&str> {
+    label(pod, INSTANCE)
+}
+
+/// The Secret with a node's credentials for registries.
+pub(super) fn registries(node: &NodeName) -> String {
+    format!("gnomon-registries-{}", owner(node))
+}
+
+/// The name of the pod that fetches an image.
+pub(super) fn pull(node: &NodeName, image: &str) -> String {
+    format!("gnomon-pull-{}", short(&json!([node.as_str(), image])))
+}
+
+#[expect(clippy::indexing_slicing, reason = "labels are an object")]
+pub(super) fn pull_labels(node: &NodeName) -> Value {
+    let mut labels = labels(node);
+    labels[PULL] = json!("true");
+    labels
+}
+
+/// Whether a pod is there to fetch an image.
+pub(super) fn is_pull(pod: &Value) -> bool {
+    label(pod, PULL).is_some()
+}
+
+fn label<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
+    object.get("metadata")?.get("labels")?.get(name)?.as_str()
 }
 
 /// An annotation of an object.

@@ -1,12 +1,17 @@
 //! From an app to the Kubernetes objects of one instance: the workload, the files that it mounts,
 //! the volumes and the name of its service. Pure.
 
+#![expect(clippy::indexing_slicing, reason = "what is indexed was made as an object here")]
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use gnomon_schemas::app::{
     AppSpec, HealthCheck, HealthTest, Mount, Protocol, ServiceSpec, StopSignal,
 };
 use gnomon_schemas::id::NodeName;
 use serde_json::{Map, Value, json};
 
+use super::drift;
 use super::names::{self, Workload};
 use crate::reconcile::model::Slot;
 
@@ -34,9 +39,13 @@ pub(super) fn of(
     let name = names::instance(node, slot, service.digest(app));
     let kind = if service.is_job() { Workload::Job } else { Workload::Deployment };
     let labels = names::instance_labels(node, slot, &name);
-    let annotations = names::about(node, slot, service.digest(app));
+    let about = names::about(node, slot, service.digest(app));
+    let mut annotations = about.clone();
+    if !service.ports.is_empty() {
+        annotations[names::ADDRESS] = json!(names::address(node, slot));
+    }
     let template = json!({
-        "metadata": { "labels": labels, "annotations": pod_annotations(service, &annotations) },
+        "metadata": { "labels": labels, "annotations": pod_annotations(service, &about) },
         "spec": pod(node, slot, service, kind, &name)?,
     });
     let spec = match kind {
@@ -46,11 +55,11 @@ pub(super) fn of(
         }),
         Workload::Job => json!({ "suspend": true, "backoffLimit": 0, "template": template }),
     };
-    let workload = json!({
+    let workload = drift::with_memory(json!({
         "apiVersion": kind.api_version(), "kind": kind.kind(),
         "metadata": { "name": name, "labels": labels, "annotations": annotations },
         "spec": spec,
-    });
+    }));
     let files = files(app, service, &name, &labels);
     let shared = claims(node, slot, service).chain(address(node, slot, service)).collect();
     Ok(Objects { kind, name, workload, files, shared })
@@ -110,6 +119,7 @@ fn pod(
     let restart = if kind == Workload::Job { "Never" } else { "Always" };
     Ok(json!({
         "containers": [container], "volumes": volumes, "restartPolicy": restart,
+        "imagePullSecrets": [{ "name": names::registries(node) }],
         "terminationGracePeriodSeconds": service.stop_grace_period_ms.div_ceil(1000),
         "automountServiceAccountToken": false, "enableServiceLinks": false,
     }))
@@ -177,9 +187,12 @@ const fn protocol(protocol: Protocol) -> &'static str {
 }
 
 fn resources(service: &ServiceSpec) -> Value {
-    let amounts = |cpu: Option<u64>, memory: Option<u64>| {
-        let cpu = cpu.map(|millis| ("cpu".to_owned(), json!(format!("{millis}m"))));
-        let memory = memory.map(|bytes| ("memory".to_owned(), json!(bytes.to_string())));
+    let cpu = |millis: u64| {
+        if millis.is_multiple_of(1000) { amount(millis / 1000) } else { format!("{millis}m") }
+    };
+    let amounts = |millis: Option<u64>, bytes: Option<u64>| {
+        let cpu = millis.map(|millis| ("cpu".to_owned(), json!(cpu(millis))));
+        let memory = bytes.map(|bytes| ("memory".to_owned(), json!(amount(bytes))));
         cpu.into_iter().chain(memory).collect::<Map<_, _>>()
     };
     let (limits, reserved) = (service.resources.limits, service.resources.reservations);
@@ -187,6 +200,18 @@ fn resources(service: &ServiceSpec) -> Value {
         "limits": amounts(limits.cpu_millis, limits.memory_bytes),
         "requests": amounts(reserved.cpu_millis, reserved.memory_bytes),
     })
+}
+
+/// A number as the API server writes it, so that it is not taken for a change.
+fn amount(mut number: u64) -> String {
+    let mut suffixes = ["", "k", "M", "G", "T", "P", "E"].into_iter();
+    let mut suffix = suffixes.next().unwrap_or_default();
+    while number > 0 && number.is_multiple_of(1000) {
+        let Some(next) = suffixes.next() else { break };
+        number /= 1000;
+        suffix = next;
+    }
+    format!("{number}{suffix}")
 }
 
 fn mounts(
@@ -209,7 +234,7 @@ fn mounts(
             Mount::Tmpfs { size_bytes } => {
                 let mut memory = json!({ "medium": "Memory" });
                 if let Some(size) = size_bytes {
-                    memory["sizeLimit"] = json!(size.to_string());
+                    memory["sizeLimit"] = json!(amount(*size));
                 }
                 (false, json!({ "emptyDir": memory }))
             }
@@ -241,17 +266,18 @@ fn files(app: &AppSpec, service: &ServiceSpec, name: &str, labels: &Value) -> Ve
             Some((number.to_string(), json!(app.configs.get(&file.source)?.content)))
         });
         files.push(json!({
-            "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": true,
             "data": contents.collect::<Map<_, _>>(),
         }));
     }
     if !service.secrets.is_empty() {
         let contents = service.secrets.values().enumerate().filter_map(|(number, file)| {
-            Some((number.to_string(), json!(app.secrets.get(&file.source)?.content.expose())))
+            let content = app.secrets.get(&file.source)?.content.expose();
+            Some((number.to_string(), json!(BASE64_STANDARD.encode(content))))
         });
         files.push(json!({
-            "apiVersion": "v1", "kind": "Secret", "metadata": metadata,
-            "stringData": contents.collect::<Map<_, _>>(),
+            "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "immutable": true,
+            "data": contents.collect::<Map<_, _>>(),
         }));
     }
     files
@@ -281,14 +307,14 @@ fn address(node: &NodeName, slot: &Slot, service: &ServiceSpec) -> Option<Value>
     let mut ports: Vec<_> = service.ports.iter().map(one).collect();
     ports.dedup();
     (!ports.is_empty()).then(|| {
-        json!({
+        drift::with_memory(json!({
             "apiVersion": "v1", "kind": "Service",
             "metadata": {
-                "name": names::part(node, &slot.app, "service", slot.service.as_str()),
+                "name": names::address(node, slot),
                 "labels": names::labels(node), "annotations": names::about_app(node, &slot.app),
             },
             "spec": { "selector": names::service_selector(node, slot), "ports": ports },
-        })
+        }))
     })
 }
 

@@ -3,6 +3,7 @@
 use gnomon_schemas::id::NodeName;
 use serde_json::Value;
 
+use super::drift;
 use super::names::{self, Workload};
 use crate::reconcile::model::{Health, Instance, InstanceState};
 
@@ -10,31 +11,42 @@ use crate::reconcile::model::{Health, Instance, InstanceState};
 const STOPPED: i64 = 143;
 /// The kubelet or the node ended the pod and does not say how.
 const LOST: i64 = 255;
+/// Said of a pod of which nothing else can be said.
+pub(super) const TAKES_LONG: &str = "it takes long";
+/// A pod that has not begun after so long, in milliseconds, does not begin by itself.
+const LATE: i64 = 5 * 60 * 1000;
 
 /// What a workload is, if it is one of this node; `unix_ms`: the time.
 pub(super) fn instance(
     node: &NodeName,
     kind: Workload,
     object: &Value,
-    pods: &[Value],
+    pods: impl Iterator<Item = impl AsRef<Value>>,
     unix_ms: i64,
 ) -> Option<Instance> {
     let (slot, service_digest) = names::read_instance(node, object)?;
     let name = text(object, "/metadata/name")?;
-    let own = pods.iter().filter(|pod| {
-        pod.pointer("/metadata/labels")
-            .and_then(|labels| labels.get(names::INSTANCE))
-            .and_then(Value::as_str)
-            == Some(name)
-    });
-    let newest = own.max_by_key(|pod| {
+    let speaker = newest(pods);
+    let pod = speaker.as_ref().map(AsRef::as_ref);
+    let image = pod.and_then(|pod| text(pod, "/status/containerStatuses/0/imageID"));
+    let image = image.filter(|image| !image.is_empty()).map(Into::into);
+    let state = state(kind, object, pod, unix_ms);
+    let ended = ["/state/terminated/reason", "/lastState/terminated/reason"]
+        .iter()
+        .find_map(|at| text(pod?.pointer("/status/containerStatuses/0")?, at));
+    let ended = ended.or_else(|| text(pod?, "/status/reason"));
+    let remark = ended.filter(|why| !matches!(*why, "Completed" | "Error")).map(Into::into);
+    let altered = drift::found(object).map(Into::into);
+    Some(Instance { id: kind.id(name), slot, service_digest, image, state, note: remark, altered })
+}
+
+/// The pod that speaks for a workload.
+pub(super) fn newest<T: AsRef<Value>>(pods: impl Iterator<Item = T>) -> Option<T> {
+    pods.max_by_key(|pod| {
+        let pod = pod.as_ref();
         let leaves = pod.pointer("/metadata/deletionTimestamp").is_some();
         (!leaves, text(pod, "/metadata/creationTimestamp").unwrap_or_default().to_owned())
-    });
-    let image = newest.and_then(|pod| text(pod, "/status/containerStatuses/0/imageID"));
-    let image = image.filter(|image| !image.is_empty()).map(Into::into);
-    let state = state(kind, object, newest, unix_ms);
-    Some(Instance { id: kind.id(name), slot, service_digest, image, state })
+    })
 }
 
 fn state(kind: Workload, object: &Value, pod: Option<&Value>, unix_ms: i64) -> InstanceState {
@@ -42,12 +54,22 @@ fn state(kind: Workload, object: &Value, pod: Option<&Value>, unix_ms: i64) -> I
         return InstanceState::Stuck;
     }
     let asked = names::annotation(object, names::ASKED);
+    if asked.is_none() {
+        // A pod that is there is one of a workload of the same name that was deleted.
+        return InstanceState::Created;
+    }
+    if asked == Some("started") && stalled(kind, object, pod, unix_ms).is_some() {
+        // It is started again, and says why it does not start.
+        return InstanceState::Created;
+    }
     if let Some(pod) = pod {
         return of_pod(pod, unix_ms);
     }
     match asked {
-        None => InstanceState::Created,
-        Some("stopped") => InstanceState::Exited { code: STOPPED },
+        Some(asked) if asked.starts_with("stopped") => {
+            let code = asked.split_once(' ').and_then(|(_, code)| code.parse().ok());
+            InstanceState::Exited { code: code.unwrap_or(STOPPED) }
+        }
         Some(_) if kind == Workload::Job && is_finished(object) => {
             InstanceState::Exited { code: LOST }
         }
@@ -55,7 +77,7 @@ fn state(kind: Workload, object: &Value, pod: Option<&Value>, unix_ms: i64) -> I
         Some(_) if object.pointer("/spec/replicas").and_then(Value::as_i64) == Some(0) => {
             InstanceState::Exited { code: STOPPED }
         }
-        Some(_) => InstanceState::Running(Health::Starting),
+        Some(_) | None => InstanceState::Running(Health::Starting),
     }
 }
 
@@ -108,6 +130,38 @@ fn health(pod: &Value, container: Option<&Value>, unix_ms: i64) -> Health {
     }
 }
 
+/// Why what was started has not begun to run and does not seem to, and whether that can pass by
+/// itself; `None`: it runs, or nothing speaks against it yet.
+pub(super) fn stalled(
+    kind: Workload,
+    object: &Value,
+    pod: Option<&Value>,
+    unix_ms: i64,
+) -> Option<(String, bool)> {
+    let late = |since: Option<&str>| {
+        let since = since.and_then(millis)?;
+        (unix_ms > since.saturating_add(LATE)).then(|| (TAKES_LONG.to_owned(), true))
+    };
+    if let Some(pod) = pod {
+        let ran = has_begun(pod)
+            || pod.pointer("/status/containerStatuses/0/lastState/terminated").is_some();
+        if ran || text(pod, "/status/phase").is_some_and(|it| it != "Pending") {
+            return None;
+        }
+        return trouble(pod).or_else(|| late(text(pod, "/metadata/creationTimestamp")));
+    }
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let refused = conditions.into_iter().flatten().find(|it| {
+        text(it, "/type") == Some("ReplicaFailure") && text(it, "/status") == Some("True")
+    });
+    if let Some(refused) = refused {
+        let reason = format!("no pod is made: {}", text(refused, "/message").unwrap_or_default());
+        return Some((reason, true));
+    }
+    let since = text(object, "/status/startTime");
+    late(since).filter(|_| kind == Workload::Job && !is_finished(object))
+}
+
 /// Why a pod does not come up, and whether that can pass by itself; `None`: nothing is wrong yet.
 pub(super) fn trouble(pod: &Value) -> Option<(String, bool)> {
     let container = pod.pointer("/status/containerStatuses/0");
@@ -120,9 +174,12 @@ pub(super) fn trouble(pod: &Value) -> Option<(String, bool)> {
     if let Some(reason) = at("/state/waiting/reason") {
         let message = || at("/state/waiting/message").unwrap_or_default();
         return match reason {
-            "ErrImagePull" | "ImagePullBackOff" | "CreateContainerConfigError" => {
-                Some((format!("{reason}: {}", message()), true))
+            "ErrImagePull" | "ImagePullBackOff" => {
+                // One text for both, which alternate: a report must not change while nothing does.
+                let message = message().rsplit("ErrImagePull: ").next().unwrap_or_default();
+                Some((format!("ErrImagePull: {message}"), true))
             }
+            "CreateContainerConfigError" => Some((format!("{reason}: {}", message()), true)),
             "InvalidImageName" | "CreateContainerError" | "RunContainerError" => {
                 Some((format!("{reason}: {}", message()), false))
             }

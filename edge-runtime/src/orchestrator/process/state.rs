@@ -20,7 +20,15 @@ pub(super) fn observe(layout: &Layout) -> Result<Observed, ProcessError> {
         let state = state(&home, &record).doing("read the state in", &home.0)?;
         let slot = record.slot();
         let service_digest = record.digest;
-        let instance = model::Instance { id: id.clone(), slot, service_digest, image: None, state };
+        let instance = model::Instance {
+            id: id.clone(),
+            slot,
+            service_digest,
+            image: None,
+            state,
+            note: None,
+            altered: None,
+        };
         observed.instances.insert(id, instance);
     }
     Ok(observed)

@@ -14,8 +14,15 @@ fn slot() -> Slot {
 
 fn seen(digest: Revision, state: InstanceState) -> Observed {
     let id = InstanceId("i1".into());
-    let instance =
-        Instance { id: id.clone(), slot: slot(), service_digest: digest, image: None, state };
+    let instance = Instance {
+        id: id.clone(),
+        slot: slot(),
+        service_digest: digest,
+        image: None,
+        state,
+        note: None,
+        altered: None,
+    };
     Observed { instances: [(id, instance)].into(), app_resources: Vec::new() }
 }
 

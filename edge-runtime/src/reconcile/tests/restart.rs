@@ -165,3 +165,38 @@ fn a_stuck_instance_is_made_anew() {
     start shop/web.0 (i2)
     ");
 }
+
+#[test]
+fn what_somebody_altered_is_set_right() {
+    let mut site = Site::new();
+    site.want("shop", 1, r#"{"web": {"image": "web", "restart": "always"}}"#);
+    site.converge();
+    site.instance("shop/web.0").altered = Some("spec.replicas was changed by kubectl".into());
+    site.look();
+    assert_snapshot!(site.plan(), @"
+    create shop/web.0
+    shop v1 is starting: web: spec.replicas was changed by kubectl; setting it right
+      web starting 1/1: spec.replicas was changed by kubectl; setting it right
+    ");
+    site.faults.push_back(("somebody changes it again and again", true));
+    site.round();
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    shop v1 is degraded: web: setting it right failed once: somebody changes it again and again; retrying
+      web waiting 1/1: setting it right failed once: somebody changes it again and again; retrying
+    wake at 1.000s: a failed step may be tried again
+    ");
+    site.pass(1);
+    assert_snapshot!(site.trace(), @"create shop/web.0");
+    assert_eq!(site.instance("shop/web.0").state, InstanceState::Running(Health::Unchecked));
+}
+
+#[test]
+fn what_is_known_of_an_end_is_told_with_its_code() {
+    let mut site = Site::new();
+    site.want("shop", 1, r#"{"job": {"image": "job"}}"#);
+    site.converge();
+    site.instance("shop/job.0").note = Some("OOMKilled".into());
+    site.befall("shop/job.0", InstanceState::Exited { code: 137 });
+    assert!(site.plan().to_string().contains("ended with exit code 137 (OOMKilled)"));
+}

@@ -35,7 +35,9 @@ fn a_secret_is_in_its_secret_and_nowhere_else() {
     }))
     .unwrap();
     assert_eq!(made.files.len(), 2);
-    assert!(made.files[1].to_string().contains("hunter2") && made.files[1]["kind"] == "Secret");
+    assert!(
+        made.files[1].to_string().contains("aHVudGVyMg==") && made.files[1]["kind"] == "Secret"
+    );
     assert!(
         !made.workload.to_string().contains("hunter2")
             && !made.files[0].to_string().contains("hunter2")

@@ -28,17 +28,20 @@ fn seen(kind: Workload, asked: Option<&str>, status: Option<Value>) -> InstanceS
         })
         .into_iter()
         .collect();
-    instance(&node, kind, &object, &pods, NOW).unwrap().state
+    instance(&node, kind, &object, pods.into_iter().map(std::sync::Arc::new), NOW).unwrap().state
 }
 
-fn container(state: &Value, ready: bool) -> Option<Value> {
-    Some(json!({ "phase": "Running", "containerStatuses": [{ "ready": ready, "state": state }] }))
+fn container(state: &Value, ready: bool) -> Value {
+    json!({ "phase": "Running", "containerStatuses": [{ "ready": ready, "state": state }] })
 }
 
 #[test]
 fn what_was_asked_speaks_where_there_is_no_pod() {
     let state = |asked| seen(Workload::Job, asked, None);
     assert_eq!(state(None), InstanceState::Created);
+    let left = container(&json!({ "running": {} }), true);
+    let seen = seen(Workload::Deployment, None, Some(left));
+    assert_eq!(seen, InstanceState::Created, "the pod is of an earlier one of this name");
     assert_eq!(state(Some("started")), InstanceState::Running(Health::Starting));
     assert_eq!(state(Some("stopped")), InstanceState::Exited { code: 143 });
 }
@@ -47,7 +50,7 @@ fn what_was_asked_speaks_where_there_is_no_pod() {
 fn the_pod_speaks_where_there_is_one() {
     let state = |status| seen(Workload::Deployment, Some("started"), status);
     let ended = json!({ "terminated": { "exitCode": 7 } });
-    assert_eq!(state(container(&ended, false)), InstanceState::Exited { code: 7 });
+    assert_eq!(state(Some(container(&ended, false))), InstanceState::Exited { code: 7 });
     let evicted = Some(json!({ "phase": "Failed", "reason": "Evicted" }));
     assert_eq!(state(evicted), InstanceState::Exited { code: 255 });
     let crashed = Some(json!({ "phase": "Running", "containerStatuses": [{
@@ -62,11 +65,13 @@ fn the_pod_speaks_where_there_is_one() {
 #[test]
 fn a_check_that_fails_is_forgiven_only_at_the_start() {
     let health = |started: &str, changed: &str, ready| {
-        let mut status = container(&json!({ "running": { "startedAt": started } }), ready).unwrap();
+        let mut status = container(&json!({ "running": { "startedAt": started } }), ready);
         status["conditions"] = json!([{ "type": "Ready", "lastTransitionTime": changed }]);
         match seen(Workload::Job, Some("started"), Some(status)) {
             InstanceState::Running(health) => health,
-            other => panic!("{other:?}"),
+            other @ (InstanceState::Created
+            | InstanceState::Exited { .. }
+            | InstanceState::Stuck) => panic!("{other:?}"),
         }
     };
     let (soon, long) = ("2027-01-15T07:59:57Z", "2027-01-15T07:59:00Z");
@@ -82,13 +87,53 @@ fn why_a_pod_does_not_start_is_said() {
         |state: Value| trouble(&json!({ "status": { "containerStatuses": [{ "state": state }] } }));
     let waiting =
         |reason: &str| json!({ "waiting": { "reason": reason, "message": "no such thing" } });
-    assert_eq!(
-        why(waiting("ImagePullBackOff")),
-        Some(("ImagePullBackOff: no such thing".to_owned(), true))
-    );
-    assert_eq!(why(waiting("RunContainerError")).unwrap().1, false);
+    let unfetched = Some(("ErrImagePull: no such thing".to_owned(), true));
+    assert_eq!(why(waiting("ErrImagePull")), unfetched);
+    let mut later = waiting("ImagePullBackOff");
+    later["waiting"]["message"] =
+        json!("Back-off pulling image \"w\": ErrImagePull: no such thing");
+    assert_eq!(why(later), unfetched, "one text for what alternates");
+    assert!(!why(waiting("RunContainerError")).unwrap().1);
     assert_eq!(why(waiting("ContainerCreating")), None);
     let unschedulable = json!({ "status": { "conditions": [{
         "type": "PodScheduled", "reason": "Unschedulable", "message": "0/1 nodes are available" }] } });
     assert!(trouble(&unschedulable).unwrap().0.contains("0/1 nodes"));
+}
+
+#[test]
+fn what_was_started_and_cannot_begin_is_started_again_and_what_only_takes_its_time_is_not() {
+    let state = |status| seen(Workload::Deployment, Some("started"), Some(status));
+    let waiting = |reason: &str| {
+        let waiting = json!({ "waiting": { "reason": reason, "message": "no" } });
+        json!({ "phase": "Pending", "containerStatuses": [{ "state": waiting }] })
+    };
+    assert_eq!(state(waiting("ImagePullBackOff")), InstanceState::Created);
+    // The pod of these tests was made at the time that it is now, or an hour before.
+    assert_eq!(state(waiting("ContainerCreating")), InstanceState::Running(Health::Starting));
+    let pod = json!({
+        "metadata": { "creationTimestamp": "2027-01-15T07:00:00Z" },
+        "status": waiting("ContainerCreating"),
+    });
+    let late = stalled(Workload::Deployment, &json!({}), Some(&pod), NOW);
+    assert_eq!(late, Some((TAKES_LONG.to_owned(), true)));
+    let quota = json!({ "status": { "conditions": [{
+        "type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small" }] } });
+    let refused = stalled(Workload::Deployment, &quota, None, NOW).unwrap().0;
+    assert!(refused.contains("exceeded quota"), "{refused}");
+    assert_eq!(stalled(Workload::Deployment, &json!({}), None, NOW), None);
+}
+
+#[test]
+fn how_a_container_ended_is_told_beside_its_code() {
+    let ended = |reason: &str| {
+        let pod = std::sync::Arc::new(json!({ "status": { "containerStatuses": [{
+            "state": { "terminated": { "exitCode": 137, "reason": reason } } }] } }));
+        let node: NodeName = "site".parse().unwrap();
+        let slot = Slot { app: "a".parse().unwrap(), service: "s".parse().unwrap(), replica: 0 };
+        let annotations = names::about(&node, &slot, Revision::from_bytes([1; 16]));
+        let object = json!({ "metadata": { "name": "n", "annotations": annotations } });
+        instance(&node, Workload::Job, &object, [pod].into_iter(), NOW).unwrap().note
+    };
+    assert_eq!(ended("OOMKilled").as_deref(), Some("OOMKilled"));
+    assert_eq!(ended("Error"), None);
 }
