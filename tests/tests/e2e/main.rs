@@ -10,6 +10,7 @@ mod autonomy;
 mod crashes;
 mod demo;
 mod docker;
+mod fleet;
 mod hostile;
 mod k3s;
 mod package;
