@@ -167,8 +167,8 @@ impl Report {
 
     /// Replaces the section of the page between its marks.
     fn write_page(&self, page: &Path) -> anyhow::Result<()> {
-        let begin = format!("<!-- written by make bench BENCH={} -->\n", self.bench);
         const END: &str = "<!-- end -->\n";
+        let begin = format!("<!-- written by make bench BENCH={} -->\n", self.bench);
         let text = fs::read_to_string(page).context("reading docs/performance.md")?;
         let parts = text
             .split_once(&begin)
