@@ -145,6 +145,8 @@ fn identity(cloud: &Cloud, own: Own) -> Identity {
     Identity {
         node: own.node,
         mqtt: cloud.mqtt.clone(),
+        // Certificates outlive a run by far: none is renewed.
+        https: None,
         server_name: cloud.server_name.clone(),
         key_pem: own.key_pem,
         certificate_pem: own.certificate_pem,

@@ -144,7 +144,7 @@ impl Site {
             node: config.identity.node.clone(),
             addresses: vec![config.address.clone()],
             proxy: None,
-            tls: link::client_config_at(&config.identity, Arc::clone(&clock))?,
+            tls: link::client_config_at(&config.identity, Arc::clone(&clock))?.into(),
             clock,
             keep_alive: (config.keep_alive, config.keep_alive),
         };
@@ -356,6 +356,7 @@ impl Site {
             Effect::Answer(..)
             | Effect::GiveUp { .. }
             | Effect::Logs { .. }
+            | Effect::RemoveVolumes { .. }
             | Effect::Exec { .. }
             | Effect::NodeDesired(_) => {}
         }
