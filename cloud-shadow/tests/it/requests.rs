@@ -44,7 +44,7 @@ fn segment() -> impl Strategy<Value = String> {
 }
 
 fn encoded(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("%{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("%{byte:02x}"))
 }
 
 fn path() -> impl Strategy<Value = String> {
