@@ -24,8 +24,8 @@ fn hunks(patch: &str) -> Vec<Hunk<'_>> {
 }
 
 /// Why a patch does not apply, if it does not.
-fn misfit(path: &str, patch: &str) -> Option<String> {
-    let hunks = hunks(patch);
+fn misfit(path: &str, changes: &str) -> Option<String> {
+    let hunks = hunks(changes);
     if hunks.is_empty() {
         return Some(format!("{path} changes nothing"));
     }
