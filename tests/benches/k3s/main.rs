@@ -17,7 +17,7 @@ mod report;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use chrono::DateTime;
 use gnomon_tests::eventually::let_pass;
 use gnomon_tests::kubernetes::Asked;
@@ -40,7 +40,7 @@ const SHORT: Size = Size { apps: 20, running: 5, updates: 5, calm: Duration::fro
 const PATIENCE: Duration = Duration::from_mins(15);
 
 fn main() -> anyhow::Result<()> {
-    let is_short = std::env::var("GNOMON_BENCH").is_ok_and(|mode| mode == "short");
+    let is_short = report::is_short();
     let size = if is_short { SHORT } else { FULL };
     let load = machine::load();
     let folder = tempfile::tempdir()?;
@@ -65,15 +65,7 @@ fn main() -> anyhow::Result<()> {
     );
     let report = Report { bench: "k3s", peer: "peer", rows, facts, is_short };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let target = root.join("target/bench");
-    std::fs::create_dir_all(&target)?;
-    let text = serde_json::to_string_pretty(&report.json())?;
-    std::fs::write(target.join("k3s.json"), text).context("writing the report")?;
-    print!("{}", report.table());
-    if !is_short {
-        report.write_page(&root.join("docs/performance.md"))?;
-    }
-    Ok(())
+    report.publish(&root, !is_short)
 }
 
 fn measure(
@@ -146,7 +138,9 @@ fn first_call(
         let_pass(Duration::from_secs(4));
         if running(site) > 0 && calls == cluster.asked().len() { Ok(()) } else { Err(calls) }
     });
-    let called = DateTime::parse_from_rfc3339(&call.at)?.timestamp_micros();
+    let called = DateTime::parse_from_rfc3339(&call.at)
+        .map_err(|error| anyhow!("{}: {error}", call.at))?
+        .timestamp_micros();
     // It may come before the command line has ended.
     Ok((called as f64 / 1000.0 - at * 1000.0).max(0.0))
 }
