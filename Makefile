@@ -7,7 +7,7 @@ ORCHESTRATOR ?= auto
 export RUST_BACKTRACE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test sim pair mutants explore fuzz bench fmt lint doc deny ci clean
+.PHONY: help setup build demo test sim pair mutants explore fuzz bench powercut deb fmt lint doc deny ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,9 +43,16 @@ explore: ## visit every state of a small world
 fuzz: ## fuzz every decoder, SECONDS each (needs nightly and cargo-fuzz)
 	sh fuzz/run.sh $(or $(SECONDS),60)
 
-bench: ## measure, with peers in the same run: make bench, or BENCH=broker|shadow|sync|k3s alone; results in target/bench
-	@for bench in $(or $(BENCH),sync broker shadow); do \
-	$(CARGO) bench --locked --package gnomon-tests --bench $$bench || exit 1; done
+bench: ## measure, with peers in the same run: make bench, or BENCH=broker|shadow|sync|edge|k3s alone; results in target/bench
+	@for bench in $(or $(BENCH),sync broker shadow edge k3s); do \
+	profile=; if [ $$bench = edge ]; then profile="--profile dev"; fi; \
+	$(CARGO) bench --locked $$profile --package gnomon-tests --bench $$bench || exit 1; done
+
+powercut: build ## cut the power of a site in a box, ROUNDS times: make powercut ROUNDS=100
+	ROUNDS=$(or $(ROUNDS),10) $(CARGO) test --locked --package gnomon-tests --test e2e power_cuts -- --nocapture
+
+deb: ## the Debian package of the site agent, in target/deb
+	@sh deploy/edge/deb.sh
 
 fmt: ## format the code
 	$(CARGO) fmt --all

@@ -48,6 +48,12 @@ sh tests/conformance/run.sh
 stage "unchanged AWS SDKs against the cloud"
 sh tests/aws/run.sh
 
+stage "the examples for clients"
+sh tests/examples/run.sh
+
+stage "the systemd unit and the image of the cloud"
+sh tests/deploy/run.sh
+
 stage "simulation: ${SEEDS:-200} seeds"
 cargo run --locked --quiet --package gnomon-sim -- sim --seeds "${SEEDS:-200}"
 cargo run --locked --quiet --package gnomon-sim -- sim --world system --seeds "${SEEDS:-200}"
@@ -56,7 +62,7 @@ stage "every state of a small world"
 cargo run --locked --quiet --package gnomon-sim -- explore --shadows 2 --changes 1
 
 stage "benchmarks, in their short form: that they work, not what things cost"
-for bench in sync broker shadow; do
+for bench in sync broker shadow edge; do
     GNOMON_BENCH=short cargo bench --locked --quiet --profile dev --package gnomon-tests \
         --bench "$bench"
 done

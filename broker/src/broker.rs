@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +52,17 @@ pub struct BoundListener {
     pub addr: SocketAddr,
     /// Whether clients must speak TLS.
     pub tls: bool,
+}
+
+/// The listeners of a broker; outlives it.
+#[derive(Debug, Clone)]
+pub struct Listeners(Vec<AbortHandle>);
+
+impl Listeners {
+    /// Whether every one of them takes connections.
+    pub fn are_open(&self) -> bool {
+        self.0.iter().all(|acceptor| !acceptor.is_finished())
+    }
 }
 
 /// Why a broker did not start.
@@ -215,6 +226,11 @@ impl Broker {
     /// Where it listens, in the order of the configuration.
     pub fn addrs(&self) -> &[BoundListener] {
         &self.addrs
+    }
+
+    /// The listeners, for whoever wants to know whether they are open.
+    pub fn listeners(&self) -> Listeners {
+        Listeners(self.acceptors.iter().map(JoinHandle::abort_handle).collect())
     }
 
     /// Connects the application itself, in-process.

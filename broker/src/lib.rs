@@ -49,7 +49,9 @@ pub use auth::{
     CertificateRule, CertificateSubject, Chain, Credentials, HashError, NameFrom, Passwords,
     SubjectError, TokenKey, TokenKeyError, Tokens, hash_password,
 };
-pub use broker::{BoundListener, Broker, BrokerConfig, ListenerConfig, ReloadError, StartError};
+pub use broker::{
+    BoundListener, Broker, BrokerConfig, ListenerConfig, Listeners, ReloadError, StartError,
+};
 pub use crew::EVENT_INTERVAL;
 pub use filter::{Level, TopicFilter};
 pub use limits::Limits;

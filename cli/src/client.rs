@@ -24,6 +24,9 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// A watch says something every 15 seconds, if only a comment.
 const WATCH_SILENCE: Duration = Duration::from_secs(45);
+/// A cloud that is asked for too much is asked again when it says so.
+const RETRIES: u32 = 3;
+const LONGEST_RETRY: Duration = Duration::from_secs(10);
 const MERGE_PATCH: &str = "application/merge-patch+json";
 
 /// A way to one cloud.
@@ -67,6 +70,8 @@ impl Client {
         if !matches!(url.scheme(), "http" | "https") || url.cannot_be_a_base() {
             return Err(ServerUrlError::Scheme { server: server.to_owned() });
         }
+        // The one TLS stack of the program; a second client finds it there, which is as good.
+        drop(rustls::crypto::ring::default_provider().install_default());
         let mut builder = reqwest::Client::builder();
         if let Some(ca) = ca {
             let roots = reqwest::Certificate::from_pem_bundle(ca).map_err(ServerUrlError::Ca)?;
@@ -270,15 +275,29 @@ impl Client {
     }
 
     async fn dispatch(&self, request: RequestBuilder) -> Result<Response, ApiError> {
-        let request = match &self.token {
+        let mut request = match &self.token {
             Some(token) => request.bearer_auth(token),
             None => request,
         };
-        let response = request.send().await.map_err(|source| self.unreachable(source))?;
-        if response.status().is_success() {
-            return Ok(response);
+        let mut tries = 0;
+        loop {
+            let again = request.try_clone();
+            let response = request.send().await.map_err(|source| self.unreachable(source))?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let refusal = Refusal::read(response).await;
+            // Nothing was done, so it may be asked for again.
+            let wait = refusal.retry_after.filter(|wait| *wait <= LONGEST_RETRY);
+            match (wait.filter(|_| refusal.status == 429 && tries < RETRIES), again) {
+                (Some(wait), Some(again)) => {
+                    tokio::time::sleep(wait).await;
+                    request = again;
+                    tries += 1;
+                }
+                _ => return Err(ApiError::Refused(Box::new(refusal))),
+            }
         }
-        Err(ApiError::Refused(Box::new(Refusal::read(response).await)))
     }
 
     fn unreachable(&self, source: reqwest::Error) -> ApiError {

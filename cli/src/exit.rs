@@ -72,6 +72,11 @@ const fn code_of_refusal(refusal: &Refusal) -> u8 {
 /// What to do next, where there is something.
 pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     error.chain().find_map(|cause| cause.downcast_ref::<ApiError>()).and_then(|error| match error {
+        ApiError::Unreachable { source, .. } if is_about_trust(source) => Some(
+            "give the authority that vouches for this cloud with --ca FILE or GNOMON_CA: its \
+             DIR/ca.pem, unless it shows a certificate of its own"
+                .to_owned(),
+        ),
         ApiError::Unreachable { .. } | ApiError::Silent { .. } => Some(
             "start it with `gnomon-cloud serve --data DIR`, or name another with --server or \
              GNOMON_SERVER"
@@ -82,12 +87,29 @@ pub(crate) fn hint(error: &anyhow::Error) -> Option<String> {
     })
 }
 
+/// Whether it was TLS that failed, and not the way.
+fn is_about_trust(error: &reqwest::Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        if error.to_string().contains("certificate") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
 fn hint_of_refusal(refusal: &Refusal) -> Option<String> {
     let text = match refusal.code.as_str() {
         "unauthorized" => {
             "give a token with --token-file or GNOMON_TOKEN_FILE: that of `gnomon-cloud init`, one of \
              `gnomon token create`, or the file DIR/admin-token of the cloud"
         }
+        "forbidden" => {
+            "`gnomon token list` shows to somebody with the role admin what each token may; such a \
+             person can make another one with `gnomon token create`"
+        }
+        "too_many_requests" => "wait, or raise [limits] in the cloud's configuration",
         "unknown_node" => "see `gnomon get nodes`, or create it with `gnomon node create NAME`",
         "unknown_shadow" => "see `gnomon get shadows --node NODE`",
         "version_conflict" => {

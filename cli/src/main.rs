@@ -34,8 +34,6 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    // The one TLS stack; a second call finds it there, which is as good.
-    drop(rustls::crypto::ring::default_provider().install_default());
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let result = runtime.block_on(dispatch(cli));

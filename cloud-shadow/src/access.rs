@@ -6,9 +6,11 @@ mod book;
 mod grant;
 #[cfg(test)]
 mod laws;
+mod rate;
 mod waiting;
 
 pub use authorize::{Action, Decision, Target, authorize};
 pub use book::{ACCESS, ApiToken, Book, BookRefusal, Edit, JoinToken};
 pub use grant::{Grant, Home, Role, Scope};
+pub use rate::{Asker, Limiter, Rate, RateLimits, TooMuch};
 pub use waiting::{Knock, Waiting, WaitingState};

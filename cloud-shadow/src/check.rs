@@ -19,6 +19,7 @@ use crate::store::{Pair, RedbStore, SCHEMA_VERSION, Store, StoreError, check_sch
 
 #[cfg(test)]
 mod tests;
+mod things;
 
 /// What was found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,6 +34,12 @@ pub struct CheckReport {
     pub versions: usize,
     /// How many sessions.
     pub sessions: usize,
+    /// How many things.
+    pub things: usize,
+    /// How many shadows of things, also deleted ones that are remembered.
+    pub thing_shadows: usize,
+    /// How many certificates of things.
+    pub thing_certificates: usize,
     /// What is wrong, in sentences; at most [`PROBLEMS`] of them.
     pub problems: Vec<String>,
 }
@@ -88,6 +95,7 @@ fn check_store(store: &Arc<dyn Store>) -> Result<CheckReport, CheckError> {
     if schema == SCHEMA_VERSION {
         report.history(&**store, &domain)?;
     }
+    report.things(&**store)?;
     Ok(report)
 }
 

@@ -1,11 +1,15 @@
 //! The configuration: a TOML file, then the environment, then flags; the later wins.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde::Deserialize;
+
+use crate::access::{Rate, RateLimits};
+use crate::health::HealthConfig;
+use crate::traces::TracesConfig;
 
 mod advertise;
 #[cfg(test)]
@@ -80,6 +84,10 @@ struct File {
     audit: FileAudit,
     #[serde(default)]
     aws: FileAws,
+    #[serde(default)]
+    health: FileHealth,
+    #[serde(default)]
+    traces: FileTraces,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -90,6 +98,11 @@ struct FileLimits {
     watchers: Option<NonZeroUsize>,
     watch_queue: Option<NonZeroUsize>,
     http_connections: Option<NonZeroUsize>,
+    requests_per_second: Option<NonZeroU32>,
+    requests_at_once: Option<NonZeroU32>,
+    body_kib_per_second: Option<NonZeroU32>,
+    strangers_per_second: Option<NonZeroU32>,
+    strangers_at_once: Option<NonZeroU32>,
     mqtt_connections: Option<NonZeroUsize>,
 }
 
@@ -104,22 +117,38 @@ struct FileSync {
 #[serde(deny_unknown_fields)]
 struct FileHistory {
     versions: Option<NonZeroUsize>,
-    days: Option<std::num::NonZeroU32>,
+    days: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileEnrolment {
-    certificate_days: Option<std::num::NonZeroU32>,
+    certificate_days: Option<Days>,
     approve_unknown: Option<bool>,
     pending: Option<NonZeroUsize>,
+}
+
+/// A time in days, at least ten seconds; a part of a day is one, too.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "f64")]
+struct Days(std::time::Duration);
+
+impl TryFrom<f64> for Days {
+    type Error = &'static str;
+
+    fn try_from(days: f64) -> Result<Self, &'static str> {
+        let least = std::time::Duration::from_secs(10);
+        let life = std::time::Duration::try_from_secs_f64(days * DAY.as_secs_f64()).ok();
+        let life = life.filter(|life| (least..=DAY * 36_500).contains(life));
+        life.map(Self).ok_or("it must be a number of days, at least ten seconds of one")
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileAudit {
     entries: Option<NonZeroUsize>,
-    days: Option<std::num::NonZeroU32>,
+    days: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -128,6 +157,20 @@ struct FileAws {
     access_keys: Option<PathBuf>,
     document_bytes: Option<NonZeroUsize>,
     shadows_per_thing: Option<NonZeroUsize>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileHealth {
+    min_free_mib: Option<u32>,
+    certificate_notice_days: Option<u32>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileTraces {
+    endpoint: Option<String>,
+    ratio: Option<f64>,
 }
 
 /// Everything that is configured.
@@ -157,8 +200,14 @@ pub struct Config {
     pub http_limits: crate::http::HttpConfig,
     /// How nodes join.
     pub enrolment: crate::http::EnrolmentConfig,
+    /// How much one caller may ask for.
+    pub rates: RateLimits,
     /// The broker's part.
     pub broker: gnomon_broker::Limits,
+    /// When the cloud is not well.
+    pub health: HealthConfig,
+    /// Where traces go.
+    pub traces: TracesConfig,
 }
 
 /// A certificate with its chain, and its key, in PEM.
@@ -203,6 +252,14 @@ pub enum ConfigError {
     /// One of two files is missing.
     #[error("tls_certificate and tls_key belong together: give both or neither")]
     HalfTls,
+    /// No collector is there.
+    #[error(
+        "traces.endpoint is {0:?}; it is the address of a collector, as in http://127.0.0.1:4318"
+    )]
+    TracesEndpoint(Box<str>),
+    /// No part of the traces.
+    #[error("traces.ratio is {0}; it is the part of the traces that is recorded, from 0 to 1")]
+    TracesRatio(f64),
     /// Nothing says where the data goes.
     #[error("say where the data goes: --data DIR, GNOMON_CLOUD_DATA, or `data` in the file")]
     NoData,
@@ -269,7 +326,10 @@ impl Config {
             core: crate::core::CoreConfig::default(),
             http_limits: crate::http::HttpConfig::default(),
             enrolment: crate::http::EnrolmentConfig::default(),
+            rates: RateLimits::default(),
             broker: site_limits(),
+            health: file.health.read(),
+            traces: file.traces.read()?,
         };
         file.limits.apply(&mut config);
         file.sync.apply(&mut config.core.domain);
@@ -302,6 +362,42 @@ impl FileLimits {
         set(&mut config.core.watch_queue, self.watch_queue);
         set(&mut config.http_limits.connections, self.http_connections);
         set(&mut config.broker.connections, self.mqtt_connections);
+        let set = |to: &mut NonZeroU32, from: Option<NonZeroU32>| *to = from.unwrap_or(*to);
+        let RateLimits { requests, bytes, strangers } = &mut config.rates;
+        set(&mut requests.per_second, self.requests_per_second);
+        set(&mut requests.burst, self.requests_at_once);
+        set(&mut strangers.per_second, self.strangers_per_second);
+        set(&mut strangers.burst, self.strangers_at_once);
+        if let Some(kib) = self.body_kib_per_second {
+            *bytes = Rate::of_bodies(kib);
+        }
+    }
+}
+
+impl FileHealth {
+    fn read(self) -> HealthConfig {
+        let default = HealthConfig::default();
+        HealthConfig {
+            min_free: self.min_free_mib.map_or(default.min_free, |mib| u64::from(mib) << 20),
+            certificate_notice: self
+                .certificate_notice_days
+                .map_or(default.certificate_notice, |days| DAY * days),
+        }
+    }
+}
+
+impl FileTraces {
+    fn read(self) -> Result<TracesConfig, ConfigError> {
+        let Self { endpoint, ratio } = self;
+        let is_url = |text: &String| text.starts_with("http://") || text.starts_with("https://");
+        if let Some(endpoint) = endpoint.as_ref().filter(|endpoint| !is_url(endpoint)) {
+            return Err(ConfigError::TracesEndpoint(endpoint.as_str().into()));
+        }
+        let ratio = ratio.unwrap_or(TracesConfig::default().ratio);
+        if !(0.0..=1.0).contains(&ratio) {
+            return Err(ConfigError::TracesRatio(ratio));
+        }
+        Ok(TracesConfig { endpoint, ratio })
     }
 }
 
@@ -342,7 +438,7 @@ impl FileHistory {
 impl FileEnrolment {
     fn apply(self, config: &mut crate::http::EnrolmentConfig) {
         if let Some(days) = self.certificate_days {
-            config.certificate_life = DAY * days.get();
+            config.certificate_life = days.0;
         }
         config.approve_unknown = self.approve_unknown.unwrap_or(config.approve_unknown);
         config.pending = self.pending.map_or(config.pending, NonZeroUsize::get);

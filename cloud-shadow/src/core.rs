@@ -31,7 +31,7 @@ pub use watch::{
     ParsePositionError, Placed, Position, WatchEvent, WatchFilter, WatchStart, Watching,
 };
 
-use self::handle::Input;
+use self::handle::Arrived;
 use self::round::Rounds;
 use self::watch::Watchers;
 use crate::clock::Clock;
@@ -135,7 +135,7 @@ impl Core {
     }
 }
 
-async fn run(mut rounds: Rounds, mut inputs: mpsc::Receiver<Input>, stop: CancellationToken) {
+async fn run(mut rounds: Rounds, mut inputs: mpsc::Receiver<Arrived>, stop: CancellationToken) {
     let mut buffer = Vec::with_capacity(ROUND);
     loop {
         tokio::select! {
@@ -146,6 +146,7 @@ async fn run(mut rounds: Rounds, mut inputs: mpsc::Receiver<Input>, stop: Cancel
                 rounds.end_watching();
             }
         }
-        rounds.run(buffer.drain(..)).await;
+        rounds.note_wait(buffer.first(), inputs.len());
+        rounds.run(buffer.drain(..).map(|arrived: Arrived| arrived.input)).await;
     }
 }

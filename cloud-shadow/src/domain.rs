@@ -15,6 +15,7 @@ mod command;
 mod enrolment;
 mod history;
 mod labels;
+mod lag;
 #[cfg(test)]
 mod laws;
 mod load;
@@ -40,6 +41,7 @@ pub use command::{
 };
 pub use history::{Entry, HistoryLimits, Revision, unfold};
 pub use labels::check as check_labels;
+pub use lag::{Behind, Lags};
 pub use load::LoadError;
 pub use node::Node;
 pub use pointer::{FieldCondition, Found, ParsePointerError, Pointer, project};
@@ -107,6 +109,7 @@ pub struct Domain {
     nodes: BTreeMap<NodeName, Node>,
     tokens: BTreeMap<TokenHash, NodeName>,
     timers: BTreeSet<(Moment, NodeName)>,
+    lags: Lags,
     census: Census,
     config: DomainConfig,
     rng: StdRng,
@@ -119,6 +122,7 @@ impl Domain {
             nodes: BTreeMap::new(),
             tokens: BTreeMap::new(),
             timers: BTreeSet::new(),
+            lags: Lags::default(),
             census: Census::default(),
             config,
             rng,
@@ -130,6 +134,7 @@ impl Domain {
         let Command { node: name, action, by } = command;
         self.unsettle(&name);
         let result = self.act(&name, action, &by, now);
+        self.keep_pace(&name, now);
         self.settle(&name);
         result
     }
@@ -328,6 +333,7 @@ impl Domain {
         if let Some((moment, _)) = node.writer.poll_timeout() {
             self.timers.remove(&(moment, name.clone()));
         }
+        self.lags.remove(node);
     }
 
     /// Puts the node back into the census and the timers.
@@ -338,5 +344,6 @@ impl Domain {
         if let Some((moment, _)) = node.writer.poll_timeout() {
             self.timers.insert((moment, name.clone()));
         }
+        self.lags.insert(node);
     }
 }

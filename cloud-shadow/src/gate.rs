@@ -1,14 +1,16 @@
 //! Who calls, by the token that is shown; and the one way to change the book of tokens, so that it
 //! says in memory what the store says. Decides nothing: [`crate::access`] does.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, Mutex as Lock, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 
-use crate::access::{ACCESS, Book, BookRefusal, Edit, Grant};
-use crate::clock;
+use crate::access::{ACCESS, Asker, Book, BookRefusal, Edit, Grant, Limiter, RateLimits, TooMuch};
+use crate::clock::{self, Clock};
 use crate::core::{CoreHandle, Deed, Refusal};
 use crate::domain::Author;
 use crate::identity::{AdminToken, TokenHash, TokenKey};
@@ -32,6 +34,29 @@ struct Inner {
     turn: Arc<Mutex<()>>,
     core: CoreHandle,
     refusal_noted_s: AtomicU64,
+    clock: Clock,
+    // A lock, because every request counts; held for one look.
+    limiter: Lock<Limiter>,
+    /// Changes when a token is revoked.
+    revoked: watch::Sender<()>,
+    /// How many streams each has open, and may have. A lock, held for one look.
+    streams: Lock<BTreeMap<Asker, usize>>,
+    most_streams: usize,
+}
+
+/// One of the streams that a caller has open, until this is dropped.
+#[derive(Debug)]
+pub struct Place(Option<(Gate, Asker)>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some((gate, asker)) = self.0.take() else { return };
+        let mut streams = gate.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        match streams.get_mut(&asker) {
+            Some(count) if *count > 1 => *count -= 1,
+            Some(_) | None => drop(streams.remove(&asker)),
+        }
+    }
 }
 
 /// Somebody whose token was recognized.
@@ -43,6 +68,17 @@ pub struct Principal {
     pub grant: Grant,
     /// Whether it is a command of this machine, which copies the store and nothing else.
     pub is_local: bool,
+    /// The id of its token, if that is one of the book.
+    pub token: Option<String>,
+}
+
+impl Principal {
+    /// As whom it is counted; `None`: whoever may everything is not held up, since it could lift
+    /// the limits anyway.
+    pub fn asker(&self) -> Option<Asker> {
+        let token = self.token.as_ref().filter(|_| self.grant != Grant::owner());
+        token.map(|id| Asker::Token(id.clone()))
+    }
 }
 
 /// Why the book could not be read.
@@ -80,10 +116,61 @@ impl Gate {
         owner: Option<AdminToken>,
         local: AdminToken,
         core: CoreHandle,
+        rates: RateLimits,
+        most_streams: usize,
     ) -> Self {
-        let (book, turn) = (RwLock::new(book), Arc::new(Mutex::new(())));
-        let refusal_noted_s = AtomicU64::new(0);
-        Self(Arc::new(Inner { key, owner, local, book, turn, core, refusal_noted_s }))
+        Self(Arc::new(Inner {
+            key,
+            owner,
+            local,
+            book: RwLock::new(book),
+            turn: Arc::new(Mutex::new(())),
+            core,
+            refusal_noted_s: AtomicU64::new(0),
+            clock: Clock::start(),
+            limiter: Lock::new(Limiter::new(rates)),
+            revoked: watch::Sender::new(()),
+            streams: Lock::default(),
+            most_streams,
+        }))
+    }
+
+    /// Counts a request of somebody, and refuses it where that is too much.
+    pub fn count(&self, asker: &Asker) -> Result<(), TooMuch> {
+        let now = self.0.clock.now().moment;
+        self.0.limiter.lock().unwrap_or_else(PoisonError::into_inner).ask(asker, now)
+    }
+
+    /// Counts what a request of somebody has brought.
+    pub fn count_bytes(&self, asker: &Asker, bytes: usize) {
+        let (now, bytes) = (self.0.clock.now().moment, u64::try_from(bytes).unwrap_or(u64::MAX));
+        self.0.limiter.lock().unwrap_or_else(PoisonError::into_inner).spend(asker, now, bytes);
+    }
+
+    /// Counts a stream of somebody; `None`: it has as many as it may.
+    pub fn open_stream(&self, asker: Option<Asker>) -> Option<Place> {
+        let Some(asker) = asker else { return Some(Place(None)) };
+        let mut streams = self.0.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = streams.entry(asker.clone()).or_default();
+        if *count >= self.0.most_streams {
+            return None;
+        }
+        *count += 1;
+        Some(Place(Some((self.clone(), asker))))
+    }
+
+    /// Returns when a token is good for nothing any more: revoked, or out of date.
+    pub async fn until_void(self, token: Option<String>) {
+        /// So that a clock that was set is followed.
+        const LONGEST: Duration = Duration::from_mins(1);
+        let Some(id) = token else { return std::future::pending().await };
+        let mut revoked = self.0.revoked.subscribe();
+        loop {
+            revoked.borrow_and_update();
+            let Some(left) = self.book().left_of(&id, clock::unix_ms()) else { return };
+            let wait = Duration::from_millis(left).min(LONGEST);
+            drop(tokio::time::timeout(wait, revoked.changed()).await);
+        }
     }
 
     /// Whether a refusal may go into the audit log: at most one a second, so that nobody who may
@@ -109,6 +196,7 @@ impl Gate {
             author: Author::new(name),
             grant: Grant::owner(),
             is_local,
+            token: None,
         };
         if self.0.owner.as_ref().is_some_and(|owner| owner.is(token)) {
             return Some(owner("admin", false));
@@ -125,9 +213,9 @@ impl Gate {
         };
         let author = Author::new(&format!("token/{}", found.id)).within(&found.grant.scope);
         if is_first {
-            drop(tokio::spawn(self.clone().note_use(found.id)));
+            drop(tokio::spawn(self.clone().note_use(found.id.clone())));
         }
-        Some(Principal { author, grant: found.grant, is_local: false })
+        Some(Principal { author, grant: found.grant, is_local: false, token: Some(found.id) })
     }
 
     /// Notes that a token was used, so that those that nobody uses can be told.
@@ -193,7 +281,14 @@ impl Gate {
     }
 
     fn apply(&self, edits: Vec<Edit>) {
+        let takes_away = edits.iter().any(|edit| matches!(edit, Edit::NoToken(_)));
         let mut book = self.0.book.write().unwrap_or_else(PoisonError::into_inner);
-        edits.into_iter().for_each(|edit| book.apply(edit));
+        for edit in edits {
+            book.apply(edit);
+        }
+        drop(book);
+        if takes_away {
+            self.0.revoked.send_replace(());
+        }
     }
 }

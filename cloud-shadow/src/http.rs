@@ -22,6 +22,8 @@ mod error;
 mod health;
 mod history;
 mod joins;
+mod lag;
+mod measure;
 mod nodes;
 mod openapi;
 mod path;
@@ -42,20 +44,23 @@ pub mod tls;
 mod tokens;
 mod watch;
 
-pub(crate) use auth::{bearer, may};
+pub(crate) use auth::{bearer, count, counted, may};
 pub(crate) use backup::BACKUP;
 pub use enroll::EnrolmentConfig;
 pub use error::ApiError;
 pub use openapi::description;
-pub use server::{HttpConfig, serve};
+pub(crate) use server::Peer;
+pub use server::{HttpConfig, Serving, serve};
 
-use self::auth::Permit::{self, Needs, OfANode, Open};
+use self::auth::Permit::{self, Needs, OfANode, Open, OpenHere};
 use self::auth::Permits;
 use crate::access::Action;
 use crate::aws::AccessKeys;
 use crate::core::CoreHandle;
 use crate::gate::Gate;
+use crate::health::Health;
 use crate::identity::{Identity, Roll};
+use crate::metrics::{Metrics, Throttled};
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -68,8 +73,14 @@ pub struct Api {
     pub identity: Arc<Identity>,
     /// With which keys clients of AWS sign.
     pub keys: Arc<AccessKeys>,
+    /// What counts requests that are too many.
+    pub throttled: Throttled,
     /// The metrics that are shown.
-    pub metrics: Arc<Registry>,
+    pub registry: Arc<Registry>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// How the cloud is.
+    pub health: Health,
     /// Where nodes reach the broker, as `host:port`.
     pub mqtt: Arc<[String]>,
     /// Where nodes reach the API over HTTPS, as `host:port`.
@@ -85,7 +96,7 @@ pub struct Api {
 /// The whole API.
 pub fn router(api: Api) -> Router {
     let routes = routes();
-    let permits = Permits::of(&routes);
+    let (permits, metrics) = (Permits::of(&routes), api.metrics.api.clone());
     let route = |router: Router<Api>, (path, operations): (&str, Vec<Operation>)| {
         let handlers = operations.into_iter().map(|operation| operation.handler);
         router.route(path, handlers.fold(MethodRouter::new(), MethodRouter::merge))
@@ -98,6 +109,7 @@ pub fn router(api: Api) -> Router {
         .layer(middleware::from_fn_with_state((api.clone(), permits), auth::guard))
         .with_state(api.clone())
         .merge(crate::aws::rest::router(api))
+        .layer(middleware::from_fn_with_state(metrics, measure::measure))
 }
 
 /// A method of a path, who may call it, and what answers. There is no other way to make a route.
@@ -114,24 +126,13 @@ const fn on(method: Method, permit: Permit, handler: MethodRouter<Api>) -> Opera
 /// Every path, and what it takes from whom.
 fn routes() -> Vec<(&'static str, Vec<Operation>)> {
     use Action::{
-        ApproveUnknown, CopyStore, ManageEnrolment, ManageNodes, ManageThings, ManageTokens, Read,
-        ReadAudit, ReadThings, WriteDesired, WriteTags,
+        ApproveUnknown, CopyStore, ManageEnrolment, ManageThings, ManageTokens, Read, ReadAudit,
+        ReadMetrics, ReadThings, WriteDesired,
     };
     let (reads, deletes) = (Method::GET, Method::DELETE);
-    let (puts, posts) = (Method::PUT, Method::POST);
+    let posts = Method::POST;
     let read = |handler| vec![on(Method::GET, Needs(Read), handler)];
     let open = |handler| vec![on(Method::GET, Open, handler)];
-    let node = vec![
-        on(puts.clone(), Needs(ManageNodes), put(nodes::put)),
-        on(reads.clone(), Needs(Read), get(nodes::read)),
-        on(deletes.clone(), Needs(ManageNodes), delete(nodes::delete)),
-    ];
-    let shadow = vec![
-        on(reads.clone(), Needs(Read), get(shadows::read)),
-        on(puts.clone(), Needs(WriteDesired), put(shadows::put)),
-        on(Method::PATCH, Needs(WriteDesired), patch(shadows::patch)),
-        on(deletes.clone(), Needs(WriteDesired), delete(shadows::delete)),
-    ];
     let tokens = vec![
         on(reads.clone(), Needs(ManageTokens), get(api_tokens::list)),
         on(posts.clone(), Needs(ManageTokens), post(api_tokens::create)),
@@ -140,13 +141,56 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
         on(reads.clone(), Needs(ManageEnrolment), get(joins::list)),
         on(posts.clone(), Needs(ManageEnrolment), post(joins::create)),
     ];
-    let post = |action, handler| vec![on(posts.clone(), Needs(action), handler)];
+    let post = |action, handler| vec![on(Method::POST, Needs(action), handler)];
     let take = |action, handler| vec![on(deletes.clone(), Needs(action), handler)];
-    vec![
+    let mut all = vec![
         ("/healthz", open(get(health::alive))),
         ("/readyz", open(get(health::ready))),
-        ("/metrics", open(get(health::metrics))),
+        ("/metrics", vec![on(Method::GET, OpenHere(ReadMetrics), get(health::metrics))]),
         ("/openapi.json", open(get(openapi::document))),
+        (BACKUP, vec![on(reads.clone(), Needs(CopyStore), get(backup::read))]),
+        ("/v1/batch", post(WriteDesired, routing::post(batch::write))),
+        ("/v1/search", read(get(search::search))),
+        ("/v1/apps", read(get(apps::list))),
+        ("/v1/lag", read(get(lag::list))),
+        ("/v1/watch", read(get(watch::watch))),
+        ("/v1/tokens", tokens),
+        ("/v1/tokens/{id}", take(ManageTokens, delete(api_tokens::revoke))),
+        ("/v1/join-tokens", joins),
+        ("/v1/join-tokens/{id}", take(ManageEnrolment, delete(joins::revoke))),
+        ("/v1/audit", vec![on(reads, Needs(ReadAudit), get(audit::list))]),
+        ("/v1/pending", vec![on(Method::GET, Needs(ApproveUnknown), get(pending::list))]),
+        ("/v1/pending/{id}/approve", post(ApproveUnknown, routing::post(pending::approve))),
+        ("/v1/pending/{id}/deny", post(ApproveUnknown, routing::post(pending::deny))),
+        ("/v1/things", vec![on(Method::GET, Needs(ReadThings), get(things::list))]),
+        ("/v1/things/{thing}/certificates", post(ManageThings, routing::post(things::certify))),
+        ("/v1/things/{thing}/certificates/{serial}", take(ManageThings, delete(things::revoke))),
+        ("/v1/enroll", vec![on(posts.clone(), Open, routing::post(enroll::enroll))]),
+        ("/v1/renew", vec![on(posts, OfANode, routing::post(renew::renew))]),
+    ];
+    all.extend(node_routes());
+    all
+}
+
+/// The paths of nodes, and what it takes from whom.
+fn node_routes() -> Vec<(&'static str, Vec<Operation>)> {
+    use Action::{ManageEnrolment, ManageNodes, Read, WriteDesired, WriteTags};
+    let (reads, deletes) = (Method::GET, Method::DELETE);
+    let (puts, posts) = (Method::PUT, Method::POST);
+    let read = |handler| vec![on(Method::GET, Needs(Read), handler)];
+    let node = vec![
+        on(puts.clone(), Needs(ManageNodes), put(nodes::put)),
+        on(reads.clone(), Needs(Read), get(nodes::read)),
+        on(deletes.clone(), Needs(ManageNodes), delete(nodes::delete)),
+    ];
+    let shadow = vec![
+        on(reads, Needs(Read), get(shadows::read)),
+        on(puts.clone(), Needs(WriteDesired), put(shadows::put)),
+        on(Method::PATCH, Needs(WriteDesired), patch(shadows::patch)),
+        on(deletes, Needs(WriteDesired), delete(shadows::delete)),
+    ];
+    let post = |action, handler| vec![on(posts.clone(), Needs(action), handler)];
+    vec![
         ("/v1/nodes", read(get(nodes::list))),
         ("/v1/nodes/{node}", node),
         ("/v1/nodes/{node}/join-tokens", post(ManageEnrolment, routing::post(tokens::create))),
@@ -158,25 +202,7 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
         ("/v1/nodes/{node}/diff/{*key}", read(get(history::diff))),
         ("/v1/nodes/{node}/rollback/{*key}", post(WriteDesired, routing::post(history::roll_back))),
         ("/v1/nodes/{node}/tags/{*key}", vec![on(puts, Needs(WriteTags), put(tags::put))]),
-        (BACKUP, vec![on(reads.clone(), Needs(CopyStore), get(backup::read))]),
-        ("/v1/batch", post(WriteDesired, routing::post(batch::write))),
-        ("/v1/search", read(get(search::search))),
-        ("/v1/apps", read(get(apps::list))),
-        ("/v1/watch", read(get(watch::watch))),
-        ("/v1/tokens", tokens),
-        ("/v1/tokens/{id}", take(ManageTokens, delete(api_tokens::revoke))),
-        ("/v1/join-tokens", joins),
-        ("/v1/join-tokens/{id}", take(ManageEnrolment, delete(joins::revoke))),
-        ("/v1/audit", vec![on(reads, Needs(ReadAudit), get(audit::list))]),
         ("/v1/nodes/{node}/revoke", post(ManageEnrolment, routing::post(revoke::revoke))),
-        ("/v1/pending", vec![on(Method::GET, Needs(ApproveUnknown), get(pending::list))]),
-        ("/v1/pending/{id}/approve", post(ApproveUnknown, routing::post(pending::approve))),
-        ("/v1/pending/{id}/deny", post(ApproveUnknown, routing::post(pending::deny))),
-        ("/v1/things", vec![on(Method::GET, Needs(ReadThings), get(things::list))]),
-        ("/v1/things/{thing}/certificates", post(ManageThings, routing::post(things::certify))),
-        ("/v1/things/{thing}/certificates/{serial}", take(ManageThings, delete(things::revoke))),
-        ("/v1/enroll", vec![on(posts.clone(), Open, routing::post(enroll::enroll))]),
-        ("/v1/renew", vec![on(posts.clone(), OfANode, routing::post(renew::renew))]),
     ]
 }
 

@@ -15,6 +15,7 @@ mod tests;
 mod token;
 
 use authority::ServerCertificate;
+pub(crate) use authority::not_after;
 pub use authority::{Authority, AuthorityError, NodeCertificate, SERVER_NAME};
 pub use files::FileError;
 pub use roll::Roll;
@@ -129,6 +130,13 @@ impl Identity {
     pub(crate) fn server_pem(&self) -> (String, &str) {
         let ServerCertificate { chain_pem, key_pem } = &self.server.0;
         (format!("{chain_pem}{}", self.authority.certificate_pem()), key_pem)
+    }
+
+    /// Its certificates, and when each runs out, in seconds since 1970.
+    pub(crate) fn expiries(&self) -> impl Iterator<Item = (&'static str, Option<i64>)> {
+        let server = self.server.0.chain_pem.as_str();
+        let pems = [("ca", self.authority.certificate_pem()), ("server", server)];
+        pems.map(|(name, pem)| (name, authority::not_after_pem(pem))).into_iter()
     }
 
     /// The owner's token, from a file that is made where there is none.

@@ -12,16 +12,20 @@ pub mod config;
 pub mod core;
 pub mod domain;
 pub mod gate;
+pub mod health;
 pub mod http;
 pub mod identity;
 pub mod link;
+pub mod local;
 pub mod metrics;
 pub mod mqtt;
 mod quiet;
 pub mod rows;
 pub mod server;
 pub mod setup;
+mod spans;
 pub mod store;
+pub mod traces;
 
 /// An error with its causes, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {

@@ -11,6 +11,7 @@ use gnomon_broker::{
 use gnomon_schemas::id::{DeviceName, NodeName};
 use gnomon_schemas::topic::{FROM_ALL_NODES, NODE_PUBLISHES, NODE_SUBSCRIBES, ThingTopic, Topic};
 use gnomon_schemas::wire::Message;
+use tracing::Instrument as _;
 
 use crate::aws::{self, mqtt::ThingLink};
 use crate::core::CoreHandle;
@@ -19,6 +20,7 @@ use crate::identity::Roll;
 use crate::link::Link;
 use crate::metrics::{Direction, Metrics};
 use crate::quiet::Quiet;
+use crate::spans;
 
 /// How many events of the broker may wait for the core before clients have to wait.
 const EVENTS: usize = 4096;
@@ -106,7 +108,8 @@ pub async fn run(
     while let Some(event) = attachment.next().await {
         let Some(command) = intake.translate(event) else { continue };
         let shown = intake.shown(&command);
-        if core.tell(command).await.is_err() {
+        let span = spans::told(&command);
+        if core.tell(command).instrument(span).await.is_err() {
             break;
         }
         if let Some(shown) = shown
@@ -198,7 +201,7 @@ impl Intake {
         if topic.node != node {
             return Err(BadMessage::Foreign);
         }
-        self.metrics.message(Direction::Received, topic.kind, payload.len());
+        self.metrics.message(Direction::Received, &topic, payload.len());
         let message = Message::decode(topic.kind, payload)?;
         let (stream, bytes) = (topic.stream(), payload.len());
         Ok(command(node, Action::Received { session, stream, message, bytes }))

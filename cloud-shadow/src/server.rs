@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig};
+use gnomon_broker::{Broker, BrokerConfig, Chain, ListenerConfig, Listeners};
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -23,9 +23,11 @@ use crate::aws::{self, AccessKeys, AccessKeysError, ThingRoll};
 use crate::clock::{self, Clock};
 use crate::config::{Advertise, Config};
 use crate::core::{self, Core, CoreHandle, CoreParts};
+use crate::domain::Domain;
 use crate::gate::{self, Gate, OpenBookError};
+use crate::health::{Health, Outcomes, Subjects};
 use crate::http::tls::{HttpsError, Shown};
-use crate::http::{self, Api};
+use crate::http::{self, Api, Serving};
 use crate::identity::{Identity, IdentityError, Roll};
 use crate::metrics::Metrics;
 use crate::mqtt;
@@ -38,13 +40,17 @@ pub struct Server {
     mqtt_addr: SocketAddr,
     core: Core,
     broker: Broker,
+    health: Health,
     /// What takes in the broker's events, of nodes and of things.
     tasks: [JoinHandle<()>; 2],
-    listeners: Vec<(&'static str, JoinHandle<()>)>,
+    listeners: Vec<Task>,
     stop: CancellationToken,
     /// Held as long as the data folder is ours.
     _lock: DataLock,
 }
+
+/// A task that ends when the cloud is stopped, and what it is.
+type Task = (&'static str, JoinHandle<()>);
 
 /// Why the cloud did not start.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +106,12 @@ struct Https {
 
 impl Https {
     async fn open(config: &Config, identity: &Identity) -> Result<Option<Self>, ServeError> {
-        let Some(addr) = config.https else { return Ok(None) };
+        let Some(addr) = config.https else {
+            if config.advertise.is_some() {
+                tracing::warn!("without --https ADDR no node can renew its certificate");
+            }
+            return Ok(None);
+        };
         let shown = Arc::new(Shown::load(identity, config.https_files.clone())?);
         let tls = http::tls::config(identity, Arc::clone(&shown))?;
         let (listener, addr) = bind(addr).await?;
@@ -115,22 +126,10 @@ impl Server {
     /// Makes what is missing in the data folder, reads the rest, and opens the ports.
     pub async fn start(config: Config) -> Result<Self, ServeError> {
         let lock = DataLock::take(&config.data)?;
-        let was_used = Identity::is_in(&config.data);
-        let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
-        let identity = Arc::new(identity);
-        let store_path = config.data.join(crate::backup::STORE);
-        if was_used && std::fs::metadata(&store_path).map_or(0, |file| file.len()) == 0 {
-            let path = store_path.display();
-            tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
-        }
-        let store: Arc<dyn Store> = Arc::new(RedbStore::open(&store_path)?);
-        let clock = Clock::start();
-        let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
-        let book = open_book(&store).await?;
-
+        let Opened { identity, store, outcomes, clock, domain, book } = open(&config).await?;
         let (listener, http_addr) = bind(config.http).await?;
         let https = Https::open(&config, &identity).await?;
-        let https_addr = https.as_ref().map(|https| https.addr);
+        let https_at = https.as_ref().map(|https| https.addr);
         lock.announce(http_addr)?;
         let roll = Roll::default();
         domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
@@ -138,56 +137,57 @@ impl Server {
         let keys = AccessKeys::load(config.access_keys.as_deref())?;
         let broker = start_broker(&config, &identity, roll.clone(), things.clone()).await?;
         let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
-        let mut registry = Registry::default();
-        let metrics = Metrics::default();
-        metrics.register(&mut registry);
-        broker.register(&mut registry);
-
+        let (metrics, registry) = count(&broker);
         let (requests, thing_link) = aws::mqtt::attach(&broker, things);
         let (attachment, link) = mqtt::attach(&broker, roll.clone(), Arc::clone(&thing_link));
         let parts =
             CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
         let core = Core::start(domain, parts, config.core);
-        let asking = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
-        let things = tokio::spawn(asking);
-        let intake = tokio::spawn(mqtt::run(attachment, link, core.handle(), metrics));
+        let things = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
+        let intake = mqtt::run(attachment, link, core.handle(), metrics.clone());
+        let tasks = [tokio::spawn(intake), tokio::spawn(things)];
         let stop = CancellationToken::new();
-        let gate = open_gate(&identity, book, core.handle())?;
+        let shown = https.as_ref().map(|https| Arc::clone(&https.shown));
+        let seen = (broker.listeners(), shown);
+        let health = look_at(&config, &core, outcomes, seen, &identity, &metrics);
         let api = Api {
             core: core.handle(),
-            gate,
+            gate: open_gate(&identity, book, core.handle(), &config)?,
             identity,
             keys: Arc::new(keys),
-            metrics: Arc::new(registry),
-            https: https_addr.map(|addr| config.reached_at(addr)),
+            throttled: metrics.api.throttled(),
+            registry,
+            metrics: metrics.clone(),
+            health: health.clone(),
+            https: https_at.map(|addr| config.reached_at(addr)),
             roll,
             mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
             enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let (router, limits) = (http::router(api), config.http_limits);
-        let mut listeners = Vec::new();
-        if let Some(https) = https {
-            let watching = http::tls::watch(https.shown, CERTIFICATE_LOOK, stop.clone());
-            listeners.push(("the look at certificates", tokio::spawn(watching)));
-            let acceptor = Some(TlsAcceptor::from(https.tls));
-            let (router, stop) = (router.clone(), stop.clone());
-            let serving = http::serve(https.listener, acceptor, router, limits, stop);
-            listeners.push(("the HTTPS listener", tokio::spawn(serving)));
-        }
-        let serving = http::serve(listener, None, router, limits, stop.clone());
-        listeners.push(("the HTTP listener", tokio::spawn(serving)));
+        let (router, config) = (http::router(api), config.http_limits);
+        let serving =
+            Serving { tls: None, router, config, metrics: metrics.api, stop: stop.clone() };
+        let watching = tokio::spawn(health.clone().watch(stop.clone()));
+        let mut listeners = listen(listener, https, serving);
+        listeners.push(("the look at the cloud's health", watching));
         Ok(Self {
             http_addr,
-            https_addr,
+            https_addr: https_at,
             mqtt_addr,
             core,
             broker,
-            tasks: [intake, things],
+            health,
+            tasks,
             listeners,
             stop,
             _lock: lock,
         })
+    }
+
+    /// How the cloud is.
+    pub fn health(&self) -> Health {
+        self.health.clone()
     }
 
     /// Where the HTTP API listens.
@@ -224,6 +224,67 @@ impl Server {
     }
 }
 
+/// What the data folder holds.
+struct Opened {
+    identity: Arc<Identity>,
+    store: Arc<dyn Store>,
+    outcomes: Outcomes,
+    clock: Clock,
+    domain: Domain,
+    book: Book,
+}
+
+/// Makes what is missing in the data folder, and reads the rest.
+async fn open(config: &Config) -> Result<Opened, ServeError> {
+    let was_used = Identity::is_in(&config.data);
+    let identity = Identity::open(&config.data, &config.hosts(), clock::since_1970())?;
+    let identity = Arc::new(identity);
+    let store_path = config.data.join(crate::backup::STORE);
+    if was_used && std::fs::metadata(&store_path).map_or(0, |file| file.len()) == 0 {
+        let path = store_path.display();
+        tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
+    }
+    let (store, outcomes) = Outcomes::watch(Arc::new(RedbStore::open(&store_path)?));
+    let clock = Clock::start();
+    let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
+    let book = open_book(&store).await?;
+    Ok(Opened { identity, store, outcomes, clock, domain, book })
+}
+
+fn count(broker: &Broker) -> (Metrics, Arc<Registry>) {
+    let (metrics, mut registry) = (Metrics::default(), Registry::default());
+    metrics.register(&mut registry);
+    broker.register(&mut registry);
+    (metrics, Arc::new(registry))
+}
+
+fn look_at(
+    config: &Config,
+    core: &Core,
+    outcomes: Outcomes,
+    (broker, shown): (Listeners, Option<Arc<Shown>>),
+    identity: &Arc<Identity>,
+    metrics: &Metrics,
+) -> Health {
+    let (core, data) = (core.handle(), config.data.clone());
+    let (identity, metrics) = (Arc::clone(identity), metrics.health.clone());
+    let subjects = Subjects { core, outcomes, data, broker, identity, shown, metrics };
+    Health::new(subjects, config.health)
+}
+
+/// Serves the API, with TLS where that is wanted, until it is stopped.
+fn listen(listener: TcpListener, https: Option<Https>, serving: Serving) -> Vec<Task> {
+    let mut tasks = Vec::new();
+    if let Some(https) = https {
+        let watching = http::tls::watch(https.shown, CERTIFICATE_LOOK, serving.stop.clone());
+        tasks.push(("the look at certificates", tokio::spawn(watching)));
+        let serving = Serving { tls: Some(TlsAcceptor::from(https.tls)), ..serving.clone() };
+        tasks.push(("the HTTPS listener", tokio::spawn(http::serve(https.listener, serving))));
+    }
+    tasks.push(("the HTTP listener", tokio::spawn(http::serve(listener, serving))));
+    tasks
+}
+
 async fn open_book(store: &Arc<dyn Store>) -> Result<Book, ServeError> {
     let store = Arc::clone(store);
     let read = tokio::task::spawn_blocking(move || gate::read_book(&*store)).await;
@@ -232,11 +293,19 @@ async fn open_book(store: &Arc<dyn Store>) -> Result<Book, ServeError> {
 
 /// The owner's token is in a file, unless `init` made one that is nowhere but with its holder; so
 /// whoever revokes the last one, or lost it, finds a new one there after a start.
-fn open_gate(identity: &Identity, book: Book, core: CoreHandle) -> Result<Gate, ServeError> {
+fn open_gate(
+    identity: &Identity,
+    book: Book,
+    core: CoreHandle,
+    config: &Config,
+) -> Result<Gate, ServeError> {
     let has_owner = book.has_owner(clock::unix_ms()) && !identity.has_owner_token();
     let owner = if has_owner { None } else { Some(identity.owner_token()?) };
     let local = identity.local_token()?;
-    Ok(Gate::new(book, identity.token_key.clone(), owner, local, core))
+    // No caller takes all the streams that there are.
+    let most_streams = (config.core.watchers / 10).max(1);
+    let key = identity.token_key.clone();
+    Ok(Gate::new(book, key, owner, local, core, config.rates, most_streams))
 }
 
 async fn join(what: &str, task: JoinHandle<()>) {

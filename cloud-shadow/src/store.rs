@@ -45,6 +45,17 @@ pub enum Op {
     },
 }
 
+impl Op {
+    /// How many bytes of keys and values it brings.
+    pub const fn bytes(&self) -> usize {
+        match self {
+            Self::Put { key, value } => key.len() + value.len(),
+            Self::Delete { key } => key.len(),
+            Self::DeletePrefix { prefix } | Self::Trim { prefix, .. } => prefix.len(),
+        }
+    }
+}
+
 /// Keeps rows through crashes and power cuts.
 ///
 /// Every call may block on a disk; callers in async code go through a blocking thread. One store

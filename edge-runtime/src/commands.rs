@@ -10,6 +10,7 @@ pub(crate) mod orders;
 pub(crate) mod run;
 pub(crate) mod status;
 mod table;
+pub(crate) mod uninstall;
 
 use std::io::{self, Write as _};
 use std::path::PathBuf;

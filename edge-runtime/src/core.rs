@@ -48,6 +48,7 @@ mod tests;
 
 pub use allowance::Limits;
 pub use budget::Budgets;
+pub(crate) use images::owned_images;
 pub use input::{Effect, Input, StepFailure, Ticket};
 
 use allowance::Allowance;
@@ -132,6 +133,8 @@ pub struct Core {
     quality: quality::Link,
     /// How it stands with the agent's own program.
     update: Value,
+    /// What the node's clock said last; right or wrong.
+    wall_s: u64,
     effects: VecDeque<Effect>,
 }
 
@@ -175,6 +178,7 @@ impl Core {
             heartbeat: None,
             quality: quality::Link::default(),
             update: Value::Null,
+            wall_s: 0,
             effects: VecDeque::new(),
             config,
         }
@@ -193,6 +197,7 @@ impl Core {
                 }
             }
             Input::Carried { traffic, quality, wall_s } => {
+                self.wall_s = wall_s;
                 self.quality.quality = quality;
                 self.quality.traffic = traffic;
                 self.on_carried(now, traffic.total(), wall_s);
@@ -203,6 +208,7 @@ impl Core {
             }
             Input::Unreachable { reason } => self.on_unreachable(now, reason),
             Input::Found { image, is_here } => self.on_found(now, &image, is_here),
+            Input::Pulling { image, percent } => self.on_pulling(now, &image, percent),
             Input::Fetched { image, id } => self.images.fetched(&image, id),
             Input::Surveyed(survey) => self.on_surveyed(now, survey),
             Input::Cleared { image, outcome } => self.on_cleared(now, &image, outcome),

@@ -3,6 +3,7 @@
 
 pub mod backoff;
 pub mod core;
+pub mod enrolment;
 pub mod identity;
 pub mod link;
 pub mod local;
@@ -10,9 +11,11 @@ pub mod lock;
 pub mod metrics;
 pub mod orchestrator;
 pub mod reconcile;
+pub mod renewal;
 pub mod run;
 pub mod settings;
 pub mod store;
+pub mod uninstall;
 pub mod update;
 
 /// An error with all its causes, for a log line or a person.

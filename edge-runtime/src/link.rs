@@ -1,6 +1,7 @@
 //! The link to the cloud: messages in and out while it is up. It keeps nothing across connections;
 //! what must not get lost is in the store, and the sync protocol sends it again.
 
+pub mod call;
 pub mod clock;
 mod course;
 mod dial;
@@ -21,7 +22,10 @@ use gnomon_schemas::wire::Message;
 use serde::{Deserialize, Serialize};
 
 pub use course::Version;
-pub use tls::{TlsError, client_config, client_config_at};
+pub use tls::{
+    Fingerprint, ParseFingerprintError, Tls, TlsError, Trust, client_config, client_config_at,
+    joining_config,
+};
 
 /// What the link tells.
 #[derive(Debug, Clone, PartialEq)]

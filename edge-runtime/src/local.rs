@@ -84,6 +84,16 @@ pub enum Request {
         /// The app.
         app: AppName,
     },
+    /// Fetch the images of an app now, whatever the time of the day.
+    Pull {
+        /// The app.
+        app: AppName,
+    },
+    /// Remove the named volumes of an app that is not desired any more.
+    RemoveVolumes {
+        /// The app.
+        app: AppName,
+    },
     /// Merge a value into what this node, or a device behind it, reports.
     Report {
         /// `node` or `device/<id>[/<shadow>]`.

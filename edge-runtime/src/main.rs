@@ -13,7 +13,7 @@ use gnomon_edge::settings::LogFormat;
 use gnomon_edge::update;
 use tracing_subscriber::EnvFilter;
 
-use commands::{apply, apps, diag, exec, join, logs, orders, run, status};
+use commands::{apply, apps, diag, exec, join, logs, orders, run, status, uninstall};
 
 /// What may still be at work when the agent stops gets this long.
 const LAST_WORK: Duration = Duration::from_secs(1);
@@ -40,12 +40,17 @@ enum Command {
     Apply(apply::ApplyArgs),
     Report(orders::ReportArgs),
     Diag(diag::DiagArgs),
+    Pull(orders::PullArgs),
+    RemoveVolumes(orders::RemoveVolumesArgs),
+    Uninstall(uninstall::UninstallArgs),
 }
 
 fn main() -> ExitCode {
     if let Some(code) = shim::dispatch(std::env::args_os()) {
         return code;
     }
+    // The one TLS stack of the process; it cannot be there already.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let args = Args::parse();
     match execute(&args.command) {
         Ok(code) => code,
@@ -106,6 +111,9 @@ async fn execute_local(command: &Command) -> Result<ExitCode> {
         Command::Apply(args) => apply::execute(args).await,
         Command::Report(args) => orders::report(args).await,
         Command::Diag(args) => diag::execute(args).await,
+        Command::Pull(args) => orders::pull(args).await,
+        Command::RemoveVolumes(args) => orders::remove_volumes(args).await,
+        Command::Uninstall(args) => uninstall::execute(args).await,
     };
     done.map(|()| ExitCode::SUCCESS)
 }

@@ -25,7 +25,7 @@ const STATES: [AppState; 8] = [
     AppState::Refused,
 ];
 
-/// The metrics of a status, in the text format of OpenMetrics.
+/// The metrics of a status, in the text format of `OpenMetrics`.
 pub fn text(status: Status) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("gnomon_edge");
     registry.register_collector(Box::new(Metrics(status)));
@@ -116,12 +116,12 @@ impl Metrics {
 }
 
 fn one_of_each(states: &mut MetricEncoder<'_>, app: &AppReport) -> fmt::Result {
-    let Some(status) = &app.status else { return Ok(()) };
+    let Some(told) = &app.status else { return Ok(()) };
     for state in STATES {
         let name = serde_json::to_value(state).unwrap_or_default();
         let labels = [("app", app.app.as_str()), ("state", name.as_str().unwrap_or_default())];
         let series = states.encode_family(&labels)?;
-        ConstGauge::new(u64::from(status.state == state)).encode(series)?;
+        ConstGauge::new(u64::from(told.state == state)).encode(series)?;
     }
     Ok(())
 }
@@ -164,7 +164,7 @@ mod tests {
                 "quality": { "rtt_ms": 81, "connections": 2, "resumed": 1, "keep_alive_s": 60, "mqtt": 5 },
             },
             "apps": [{ "app": "web", "busy": false, "status": {
-                "state": "running", "services": { "main": { "state": "running", "restarts": 4 } },
+                "desired_version": 1, "state": "running", "services": { "main": { "state": "running", "restarts": 4 } },
             } }],
         });
         let text = text(serde_json::from_value(status).unwrap()).unwrap();

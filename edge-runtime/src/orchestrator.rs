@@ -133,14 +133,16 @@ impl Orchestrator {
         }
     }
 
-    /// Makes sure that an image is here for an app; its id if it had to be fetched.
+    /// Makes sure that an image is here for an app; its id if it had to be fetched. `came` hears
+    /// in steps how many percent of it are here.
     pub async fn pull(
         &self,
         app: &AppName,
         image: &str,
+        came: &(dyn Fn(u8) + Send + Sync),
     ) -> Result<Option<String>, OrchestratorError> {
         match self {
-            Self::Docker(docker) => Ok(docker.pull(image).await?),
+            Self::Docker(docker) => Ok(docker.pull(image, came).await?),
             Self::Process(_) => Ok(None),
             Self::K3s(k3s) => k3s.pull(image).await.map(|()| None).map_err(Into::into),
             Self::Fake(fake) => Ok(fake.pull(app, image)?),
@@ -163,6 +165,16 @@ impl Orchestrator {
             Self::Docker(docker) => Ok(docker.clear_image(image, id).await?),
             Self::Process(_) | Self::K3s(_) => Ok(Cleared::Gone),
             Self::Fake(fake) => Ok(fake.clear_image(image, id)?),
+        }
+    }
+
+    /// Removes the named volumes of an app, or of all apps of this node, which nothing else does;
+    /// gives back how many. Those of a Kubernetes are its operator's.
+    pub async fn remove_volumes(&self, app: Option<&AppName>) -> Result<usize, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.remove_volumes(app).await?),
+            Self::Process(process) => Ok(process.remove_volumes(app).await?),
+            Self::K3s(_) | Self::Fake(_) => Ok(0),
         }
     }
 
@@ -205,7 +217,7 @@ impl Orchestrator {
         match self {
             Self::Docker(docker) => Ok(docker.exec(slot, command).await?),
             Self::Process(process) => Ok(process.exec(slot, command).await?),
-            Self::K3s(k3s) => Ok(k3s.exec(slot, command).await?),
+            Self::K3s(k3s) => Ok(Box::pin(k3s.exec(slot, command)).await?),
             Self::Fake(fake) => Ok(fake.exec(slot, command)?),
         }
     }

@@ -14,6 +14,7 @@
 //! | --- | --- |
 //! | `planner` | Apps are planned one by one, copies by the one rule that fits their instances. |
 //! | `preflight` | What cannot run here is refused, and what runs of it is left as it is. |
+//! | `share` | A port of the node belongs to one app; so many apps and no more run on a node. |
 //! | `images` | Images first: nothing is stopped before all that replaces it is here. |
 //! | `order` | Dependencies decide the order of starting; the reverse, that of stopping. |
 //! | `create` | A missing copy is made at once, when nothing stands in its way. |
@@ -38,7 +39,7 @@
 //! 5. An instance that is current and well is never stopped or removed.
 //! 6. No slot ever has two instances running, nor one made beside another.
 //! 7. The same inputs give the same plan, and time changes it only at the moment it names.
-//! 8. An app is planned as if there were no other.
+//! 8. An app is planned as if there were no other, but for what they share.
 //! 9. Nothing starts before what it depends on, nothing is given up before its images are here.
 
 mod attempts;
@@ -57,6 +58,7 @@ mod preflight;
 mod report;
 mod restart;
 mod retire;
+mod share;
 mod text;
 mod trial;
 mod update;

@@ -214,6 +214,12 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
                         self.errands.spawn(work);
                     }
                 }
+                Effect::RemoveVolumes { ticket, app } => {
+                    if let Some(answer) = self.waiting.take(ticket) {
+                        let orchestrator = self.orchestrator.clone();
+                        self.errands.spawn(errands::remove_volumes(orchestrator, app, answer));
+                    }
+                }
                 Effect::Logs { ticket, slots, tail } => {
                     if let Some(answer) = self.waiting.take(ticket) {
                         let orchestrator = self.orchestrator.clone();

@@ -45,7 +45,9 @@ pub struct Settings {
     pub namespace: Option<String>,
     /// Where the broker listens, if not where the identity says; tried in turn.
     pub brokers: Option<Vec<Address>>,
-    /// The proxy on the way to it.
+    /// Where the cloud's API speaks HTTPS, if not where the identity says.
+    pub api: Option<Address>,
+    /// The proxy on the way to the cloud.
     pub proxy: Option<Proxy>,
     /// The shortest and the longest silence on the link.
     pub keep_alive: (Duration, Duration),
@@ -106,6 +108,8 @@ pub struct Given {
     pub namespace: Option<String>,
     /// See [`Settings::brokers`].
     pub broker: Option<Brokers>,
+    /// See [`Settings::api`].
+    pub api: Option<Address>,
     /// See [`Settings::proxy`].
     pub proxy: Option<Proxy>,
     /// See [`Settings::keep_alive`], in seconds.
@@ -221,6 +225,7 @@ impl Given {
             kubeconfig: self.kubeconfig.or(lower.kubeconfig),
             namespace: self.namespace.or(lower.namespace),
             broker: self.broker.or(lower.broker),
+            api: self.api.or(lower.api),
             proxy: self.proxy.or(lower.proxy),
             keep_alive_s: self.keep_alive_s.or(lower.keep_alive_s),
             keep_alive_max_s: self.keep_alive_max_s.or(lower.keep_alive_max_s),
@@ -251,6 +256,7 @@ impl Given {
             kubeconfig: self.kubeconfig,
             namespace: self.namespace,
             brokers: self.broker.map(Brokers::list).filter(|list| !list.is_empty()),
+            api: self.api,
             proxy: self.proxy,
             keep_alive: (
                 seconds("keep_alive_s", self.keep_alive_s, KEEP_ALIVE_S, 5, 3600)?,
@@ -358,7 +364,7 @@ mod tests {
         let Given { data, orchestrator, docker_socket, broker, keep_alive_s, .. } = given.clone();
         assert!(data.is_some() && orchestrator.is_some() && docker_socket.is_some());
         assert!(given.update_key.is_some() && given.update_within_s.is_some());
-        assert!(given.proxy.is_some() && given.keep_alive_max_s.is_some());
+        assert!(given.api.is_some() && given.proxy.is_some() && given.keep_alive_max_s.is_some());
         assert!(broker.is_some() && keep_alive_s.is_some() && given.observe_every_s.is_some());
         assert!(given.kubeconfig.is_some() && given.namespace.is_some());
         assert!(given.bind_prefixes.is_some() && given.min_free_mib.is_some());

@@ -7,6 +7,7 @@ pub mod app;
 pub mod cbor;
 pub mod compose;
 pub mod document;
+pub mod hex;
 pub mod id;
 pub mod json;
 pub mod key;

@@ -17,3 +17,6 @@ pub const SHADOWS_PER_NODE: usize = 20_000;
 
 /// The most bytes that a JSON text from a user may have before it is parsed.
 pub const JSON_BYTES: usize = 1024 * 1024;
+
+/// Apps that a node runs; more are refused there.
+pub const APPS_PER_NODE: usize = 256;

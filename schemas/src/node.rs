@@ -8,6 +8,10 @@ use serde_json::Value;
 
 use crate::app::SecretText;
 
+mod window;
+
+pub use window::{ParseWindowError, Window};
+
 /// Registries that a node may have credentials for.
 const REGISTRIES: usize = 64;
 /// Bytes of a name or a password.
@@ -30,6 +34,17 @@ pub struct NodeSettings {
     /// The credentials for registries, by host and port as an image reference names them;
     /// `docker.io` for images without a host.
     pub registries: BTreeMap<String, Credentials>,
+    /// When images are fetched.
+    pub pulls: PullSettings,
+}
+
+/// When images are fetched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PullSettings {
+    /// The part of each day in which pulls begin; `None`: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
 }
 
 /// Who pulls from a registry.
@@ -113,6 +128,7 @@ mod tests {
             (host("r", json!({ "username": "u", "pasword": "hunter2" })), "registries.r"),
             (host("r/x", with("hunter2")), "host"),
             (host("r", with("")), "1 to 16384"),
+            (json!({ "pulls": { "window": "hunter2" } }), "pulls.window"),
             (host("r", with(&"hunter2".repeat(9999))), "1 to 16384"),
         ] {
             let refused = NodeSettings::from_document(&desired).unwrap_err().to_string();

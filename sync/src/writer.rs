@@ -250,6 +250,12 @@ impl Writer {
         self.acked() == Some(self.head) && self.wanted.is_empty()
     }
 
+    /// Whether there is something that the reader is not known to hold. Of one that has not said
+    /// where it stands, what was believed last counts.
+    pub fn owes(&self) -> bool {
+        self.position < self.head || !self.wanted.is_empty()
+    }
+
     /// What was sent so far.
     pub const fn counters(&self) -> &WriterCounters {
         &self.counters

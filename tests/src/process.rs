@@ -11,8 +11,13 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-/// The folder of the built programs: that of the test itself, one up.
+/// A built program: in the folder that `GNOMON_PROGRAMS` names if it is there, else in the folder of
+/// the test itself, one up.
 pub fn binary(name: &str) -> PathBuf {
+    let chosen = std::env::var_os("GNOMON_PROGRAMS").map(|folder| Path::new(&folder).join(name));
+    if let Some(program) = chosen.filter(|program| program.is_file()) {
+        return program;
+    }
     let mut folder = std::env::current_exe().unwrap();
     folder.pop();
     if folder.ends_with("deps") {

@@ -62,6 +62,15 @@ impl Site {
         site
     }
 
+    /// Starts the agent of a folder that has joined already; its apps are host processes.
+    pub fn joined(data: &Path) -> Self {
+        let name = data.file_name().unwrap().to_string_lossy().into_owned();
+        let orchestrator = ["--orchestrator", "process"].map(str::to_owned).to_vec();
+        let mut site = Self { name, data: data.to_path_buf(), orchestrator, program: None };
+        site.start();
+        site
+    }
+
     /// Arguments for the next starts.
     pub fn add_args(&mut self, args: &[&str]) {
         self.orchestrator.extend(args.iter().map(ToString::to_string));

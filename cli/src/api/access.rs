@@ -11,8 +11,8 @@ pub(crate) struct Token {
     /// What it is called by.
     pub(crate) id: String,
     /// The secret, when it was just made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) token: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "token")]
+    pub(crate) secret: Option<String>,
     /// What its holder may; a join token has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) role: Option<String>,

@@ -1,6 +1,8 @@
 //! Why a call to the cloud failed, and what the caller can do about it.
 
-use reqwest::{Response, StatusCode};
+use std::time::Duration;
+
+use reqwest::{Response, StatusCode, header};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -75,13 +77,18 @@ pub(crate) struct Refusal {
     pub(crate) message: String,
     /// More of it, by code.
     pub(crate) detail: Value,
+    /// When it is worth asking again, if the cloud says so.
+    pub(crate) retry_after: Option<Duration>,
 }
 
 impl Refusal {
     pub(super) async fn read(response: Response) -> Self {
         let status = response.status();
+        let retry_after = response.headers().get(header::RETRY_AFTER);
+        let retry_after = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
         let body = response.text().await.unwrap_or_default();
-        Self::from_body(status, &body)
+        let refusal = Self::from_body(status, &body);
+        Self { retry_after: retry_after.map(Duration::from_secs), ..refusal }
     }
 
     pub(super) fn from_body(status: StatusCode, body: &str) -> Self {
@@ -98,7 +105,7 @@ impl Refusal {
         }
         if let Ok(Envelope { error }) = serde_json::from_str(body) {
             let Inner { code, message, detail } = error;
-            return Self { status: status.as_u16(), code, message, detail };
+            return Self { status: status.as_u16(), code, message, detail, retry_after: None };
         }
         let start: String = body.trim().chars().take(200).collect();
         Self {
@@ -106,6 +113,7 @@ impl Refusal {
             code: "unknown".to_owned(),
             message: format!("the server answered {status}: {start}"),
             detail: Value::Null,
+            retry_after: None,
         }
     }
 

@@ -118,15 +118,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
                 let text = "the node has its tenant, pool and labels already; leave them out";
                 return Err(Failure::Usage(text.to_owned()).into());
             }
-            let token = client.join_token(name.as_str(), ttl).await?;
-            if let Some(format) = format {
-                return output::value(&token, format);
-            }
-            output::talk(&format!(
-                "on the site's machine: gnomon-edge join {} --token TOKEN --data DIR (works once)",
-                client.server()
-            ));
-            output::data(&token.token)?;
+            return token_of_one(&client, &name, ttl, format).await;
         }
         Command::Token { name: None, uses, ttl, home, output: format } => {
             let token = client.fleet_token(uses, ttl, &home).await?;
@@ -160,6 +152,23 @@ pub(crate) async fn run(session: &Session, command: Command) -> anyhow::Result<(
         }
     }
     Ok(())
+}
+
+async fn token_of_one(
+    client: &Client,
+    name: &NodeName,
+    ttl: Duration,
+    format: Option<Format>,
+) -> anyhow::Result<()> {
+    let token = client.join_token(name.as_str(), ttl).await?;
+    if let Some(format) = format {
+        return output::value(&token, format);
+    }
+    output::talk(&format!(
+        "on the site's machine: gnomon-edge join {} --token TOKEN --data DIR (works once)",
+        client.server()
+    ));
+    Ok(output::data(&token.token)?)
 }
 
 fn created(

@@ -103,7 +103,7 @@ pub(crate) fn print_new(token: &Token, format: Option<Format>) -> anyhow::Result
         return output::value(token, format);
     }
     output::talk(&format!("{} is made; the token is said this once:", token.id));
-    Ok(output::data(token.token.as_deref().unwrap_or_default())?)
+    Ok(output::data(token.secret.as_deref().unwrap_or_default())?)
 }
 
 /// Prints tokens.

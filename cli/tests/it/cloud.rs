@@ -10,7 +10,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
@@ -19,6 +19,8 @@ use serde_json::{Value, json};
 pub(crate) struct Content {
     pub(crate) desired: BTreeMap<String, (u64, Value)>,
     pub(crate) reported: BTreeMap<String, Value>,
+    /// How many requests are refused as too many.
+    pub(crate) busy: u32,
     /// Text of the watch; the shadows and `synced` when empty.
     pub(crate) watch: Vec<String>,
 }
@@ -58,6 +60,15 @@ fn router(content: Shared) -> Router {
         .route("/v1/nodes", get(|| async { Json(json!({ "nodes": [node("site-1")] })) }))
         .route("/v1/nodes/{node}", put(put_node).get(get_node).delete(get_node))
         .route("/v1/nodes/{node}/join-tokens", post(token))
+        .route("/v1/tokens", get(tokens).post(make_token))
+        .route("/v1/join-tokens", get(joins).post(make_join))
+        .route("/v1/tokens/{id}", delete(gone))
+        .route("/v1/join-tokens/{id}", delete(gone))
+        .route("/v1/nodes/{node}/revoke", post(gone))
+        .route("/v1/pending", get(pending))
+        .route("/v1/pending/{id}/approve", post(decide))
+        .route("/v1/pending/{id}/deny", post(decide))
+        .route("/v1/audit", get(audit))
         .route("/v1/nodes/{node}/shadows", get(shadows))
         .route("/v1/nodes/{node}/shadows/{*key}", shadow)
         .route("/v1/apps", get(apps))
@@ -112,6 +123,89 @@ async fn token(Path(name): Path<String>, Json(body): Json<Value>) -> Response {
     let ttl = body["ttl_s"].as_u64().unwrap();
     let token = json!({"token": "ticket", "node": name, "expires_ms": ttl * 1000});
     (StatusCode::CREATED, Json(token)).into_response()
+}
+
+fn about(id: &str, more: &Value) -> Value {
+    let mut token = json!({
+        "id": id, "tenant": "acme", "pool": null, "labels": {"region": "north"}, "by": "admin",
+        "expires_ms": null,
+    });
+    token.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    token
+}
+
+async fn tokens() -> Json<Value> {
+    let ci =
+        about("ci-5f0c1e2a", &json!({"role": "publisher", "created_ms": 1, "last_used_ms": null}));
+    let mut all = about("boss-00000001", &json!({"role": "admin", "expires_ms": 1}));
+    all["tenant"] = Value::Null;
+    all["labels"] = json!({});
+    Json(json!({ "tokens": [all, ci] }))
+}
+
+/// Says back what it was asked for, as the cloud does.
+async fn make_token(Json(body): Json<Value>) -> Response {
+    let id = format!("{}-5f0c1e2a", body["name"].as_str().unwrap());
+    if body["role"] == "admin" {
+        let message = "nobody can make a token that may more than the own one, or elsewhere";
+        return refuse(403, "forbidden", message, &Value::Null);
+    }
+    let mut token = about(&id, &body);
+    token["token"] = json!("gnt_secret");
+    (StatusCode::CREATED, Json(token)).into_response()
+}
+
+async fn joins() -> Json<Value> {
+    let join = about("join-00000007", &json!({"uses_left": 3, "expires_ms": 1}));
+    Json(json!({ "tokens": [join] }))
+}
+
+async fn make_join(Json(body): Json<Value>) -> (StatusCode, Json<Value>) {
+    let mut token = about("join-00000008", &body);
+    token["token"] = json!("gnj_secret.00");
+    (StatusCode::CREATED, Json(token))
+}
+
+async fn gone(Path(name): Path<String>) -> Response {
+    if name == "nobody" {
+        let message = "there is no token nobody";
+        return refuse(404, "unknown_token", message, &Value::Null);
+    }
+    StatusCode::NO_CONTENT.into_response()
+}
+
+async fn pending() -> Json<Value> {
+    let key = "0f".repeat(32);
+    Json(json!({ "pending": [{
+        "id": "a1b2c3d4e5f6", "node": "pump-9", "key_sha256": key, "peer": "10.0.0.9",
+        "since_ms": 0, "state": "undecided",
+    }] }))
+}
+
+async fn decide(Path(id): Path<String>) -> Response {
+    if id == "a1b2c3d4e5f6" {
+        return StatusCode::NO_CONTENT.into_response();
+    }
+    refuse(404, "nobody_waits", &format!("nobody waits as {id}"), &Value::Null)
+}
+
+/// Two pages of one entry each.
+async fn audit(uri: axum::http::Uri, State(content): State<Shared>) -> Response {
+    let query = uri.query().unwrap_or_default().to_owned();
+    let busy = &mut content.lock().unwrap().busy;
+    if *busy > 0 {
+        *busy -= 1;
+        let refusal =
+            refuse(429, "too_many_requests", "this is more than one may ask for", &Value::Null);
+        return ([(header::RETRY_AFTER, "1")], refusal).into_response();
+    }
+    let (number, next) = if query.contains("before=2") { (1, Value::Null) } else { (2, json!(2)) };
+    let entry = json!({
+        "number": number, "at_ms": 1_795_238_110_002_u64, "by": "token/ci-5f0c1e2a",
+        "action": "shadow.patch", "target": "site-1/device/pump-7", "tenant": "acme",
+        "outcome": "done",
+    });
+    Json(json!({ "entries": [entry], "next": next })).into_response()
 }
 
 fn shadow(content: &Content, key: &str) -> Option<Value> {

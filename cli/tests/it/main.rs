@@ -6,6 +6,7 @@
     reason = "a failing helper must stop the test"
 )]
 
+mod access;
 mod apply;
 mod cloud;
 mod errors;

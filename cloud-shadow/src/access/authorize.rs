@@ -25,6 +25,8 @@ pub enum Action {
     ManageThings,
     /// Make, list and revoke tokens.
     ManageTokens,
+    /// Read what the cloud counts, over all tenants.
+    ReadMetrics,
     /// Read who did what.
     ReadAudit,
     /// Copy the whole store.
@@ -33,7 +35,7 @@ pub enum Action {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Read,
         Self::WriteDesired,
         Self::WriteTags,
@@ -44,6 +46,7 @@ impl Action {
         Self::WriteThings,
         Self::ManageThings,
         Self::ManageTokens,
+        Self::ReadMetrics,
         Self::ReadAudit,
         Self::CopyStore,
     ];
@@ -51,7 +54,7 @@ impl Action {
     /// The least role that may.
     pub const fn needs(self) -> Role {
         match self {
-            Self::Read | Self::ReadThings => Role::Viewer,
+            Self::Read | Self::ReadThings | Self::ReadMetrics => Role::Viewer,
             Self::WriteDesired | Self::WriteThings => Role::Publisher,
             Self::WriteTags
             | Self::ManageNodes
@@ -74,6 +77,7 @@ impl Action {
             Self::ReadAudit => Target::Tenant,
             Self::ApproveUnknown
             | Self::ReadThings
+            | Self::ReadMetrics
             | Self::WriteThings
             | Self::ManageThings
             | Self::CopyStore => Target::Cloud,

@@ -183,6 +183,12 @@ impl Book {
         is_good(token.expires_ms, now_ms).then_some(token)
     }
 
+    /// How many milliseconds a good token is still good for.
+    pub fn left_of(&self, id: &str, now_ms: u64) -> Option<u64> {
+        let token = self.tokens.get(id).filter(|token| is_good(token.expires_ms, now_ms))?;
+        Some(token.expires_ms.map_or(u64::MAX, |at| at.saturating_sub(now_ms)))
+    }
+
     /// Whether somebody may do everything.
     pub fn has_owner(&self, now_ms: u64) -> bool {
         let owner = Grant::owner();
@@ -297,7 +303,9 @@ mod tests {
 
     fn write(book: &mut Book, store: &MemoryStore, edits: Vec<Edit>) {
         store.commit(&edits.iter().map(Edit::op).collect::<Vec<_>>()).unwrap();
-        edits.into_iter().for_each(|edit| book.apply(edit));
+        for edit in edits {
+            book.apply(edit);
+        }
     }
 
     #[test]

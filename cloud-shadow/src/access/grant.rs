@@ -105,6 +105,7 @@ impl Scope {
     }
 
     /// The other, where it says nothing filled from this one.
+    #[must_use]
     pub fn complete(&self, other: Self) -> Self {
         let labels = self.labels.iter().map(|(key, value)| (key.clone(), value.clone()));
         Self {

@@ -112,7 +112,9 @@ mod tests {
         let node = "site-1".parse().unwrap();
         let knock = Knock { node, key: "k".to_owned(), peer: "10.0.0.1".to_owned() };
         let (waiting, edits) = book.knock(id, knock, 2, now_ms)?;
-        edits.into_iter().for_each(|edit| book.apply(edit));
+        for edit in edits {
+            book.apply(edit);
+        }
         Ok(waiting.state)
     }
 

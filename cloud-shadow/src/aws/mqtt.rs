@@ -10,14 +10,15 @@ use gnomon_broker::{
 };
 use gnomon_schemas::id::DeviceName;
 use gnomon_schemas::topic::{
-    FROM_ALL_THINGS, ParseThingTopicError, Response, THING_PUBLISHES, THING_SUBSCRIBES, ThingTopic,
+    FROM_ALL_THINGS, Operation, ParseThingTopicError, Response, THING_PUBLISHES, THING_SUBSCRIBES,
+    ThingTopic,
 };
 
 use super::ThingRoll;
 use super::domain::{Order, Origin, Rejected, Request, rejected};
 use crate::clock;
 use crate::core::CoreHandle;
-use crate::metrics::Metrics;
+use crate::metrics::{Direction, Metrics};
 
 /// How many requests may wait for the core before things have to wait.
 const EVENTS: usize = 4096;
@@ -102,7 +103,10 @@ pub(crate) async fn run(
                 link.ended(&principal, session);
             }
             AttachmentEvent::Publish { session: Some(_), topic, payload, .. } => {
-                match read(&topic, &payload) {
+                let read = read(&topic, &payload);
+                let operation = read.as_ref().ok().and_then(operation);
+                metrics.thing_message(Direction::Received, operation, payload.len());
+                match read {
                     Ok(order) => {
                         if core.tell_order(order).await.is_err() {
                             break;
@@ -110,6 +114,7 @@ pub(crate) async fn run(
                     }
                     Err((topic, body, why)) => {
                         metrics.refused(why.kind());
+                        metrics.thing_message(Direction::Sent, None, body.len());
                         link.publish(&topic, body);
                     }
                 }
@@ -140,6 +145,13 @@ fn read(topic: &TopicName, payload: &[u8]) -> Result<Order, (String, Vec<u8>, Re
             let topic = ThingTopic::of(id, operation, Response::Rejected).to_string();
             Err(refuse(topic, unread.rejected, unread.token.as_deref()))
         }
+    }
+}
+
+fn operation(order: &Order) -> Option<Operation> {
+    match order {
+        Order::Shadow(_, request, _) => Some(request.operation()),
+        Order::Forget(..) | Order::Certify(..) | Order::Revoke(..) => None,
     }
 }
 

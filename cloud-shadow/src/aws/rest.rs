@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
@@ -16,11 +16,14 @@ use serde_json::json;
 
 use super::domain::{Order, Origin, Rejected, Request, shadow_name, shadows_of};
 use super::sigv4::{self, Signed, decode};
-use crate::access::Action;
+use crate::access::{Action, Asker};
 use crate::clock;
 use crate::core::Deed;
 use crate::domain::Author;
-use crate::http::{Api, bearer, body, may};
+use crate::http::{self, Api, Peer, bearer, body, counted, may};
+
+#[cfg(test)]
+mod laws;
 
 /// The most bytes of a body; what is larger is not read.
 const BODY: usize = 128 * 1024;
@@ -36,12 +39,12 @@ pub(crate) fn router(api: Api) -> Router {
         .with_state(api)
 }
 
-/// A refusal of these calls.
-struct Refused(Rejected);
+/// A refusal of these calls, and after how many seconds it is worth asking again.
+struct Refused(Rejected, Option<u64>);
 
 impl From<Rejected> for Refused {
     fn from(rejected: Rejected) -> Self {
-        Self(rejected)
+        Self(rejected, None)
     }
 }
 
@@ -55,18 +58,23 @@ impl IntoResponse for Refused {
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
             (header::HeaderName::from_static("x-amzn-errortype"), kind),
         ];
-        (status, headers, body).into_response()
+        let mut response = (status, headers, body).into_response();
+        if let Some(seconds) = self.1 {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
     }
 }
 
 async fn shadow(
     State(api): State<Api>,
+    Extension(peer): Extension<Peer>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Refused> {
-    let (payload, by) = prove(&api, &method, &uri, &headers, content).await?;
+    let (payload, by) = prove(&api, &peer, &method, &uri, &headers, content).await?;
     let operation = match method.as_str() {
         "GET" => Operation::Get,
         "POST" => Operation::Update,
@@ -98,12 +106,13 @@ async fn shadow(
 
 async fn list(
     State(api): State<Api>,
+    Extension(peer): Extension<Peer>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Refused> {
-    prove(&api, &method, &uri, &headers, content).await?;
+    prove(&api, &peer, &method, &uri, &headers, content).await?;
     if method != Method::GET {
         return Err(Rejected::Method.into());
     }
@@ -139,6 +148,7 @@ async fn list(
 /// Reads the body of a caller who may call, says who it is, and refuses everyone else.
 async fn prove(
     api: &Api,
+    peer: &Peer,
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
@@ -151,6 +161,16 @@ async fn prove(
     if principal.as_ref().is_some_and(|principal| may(principal, action).is_err()) {
         return Err(Rejected::Forbidden("the token is not good for this").into());
     }
+    // Who signs has proven nothing before the body is here; so until then it is a stranger.
+    let asker = match &principal {
+        Some(principal) => principal.asker(),
+        None => Some(Asker::stranger(peer.addr.ip())),
+    };
+    count(api, asker.as_ref())?;
+    let content = match asker {
+        Some(asker) => counted(content, api.gate.clone(), asker),
+        None => content,
+    };
     let content = body::bytes(content, BODY).await.map_err(|error| {
         if error.status() == StatusCode::PAYLOAD_TOO_LARGE {
             Rejected::TooLarge
@@ -172,7 +192,13 @@ async fn prove(
         body: &content,
     };
     let key = sigv4::verify(&request, said, &api.keys, clock::unix_ms() / 1000)?;
+    count(api, Some(&Asker::Key(key.to_owned())))?;
     Ok((content, Author::new(&format!("aws-key/{key}"))))
+}
+
+fn count(api: &Api, asker: Option<&Asker>) -> Result<(), Refused> {
+    let counted = http::count(api, asker);
+    counted.map_err(|error| Refused(Rejected::Throttled, error.retry_after_s()))
 }
 
 fn thing_in(segment: &str) -> Result<DeviceName, Rejected> {

@@ -1,5 +1,6 @@
 //! AWS Signature Version 4, checked: the request as it came, a known key, a fresh date. Pure.
 
+use gnomon_schemas::hex;
 use ring::hmac;
 use sha2::{Digest as _, Sha256};
 
@@ -53,7 +54,7 @@ pub(super) fn verify<'a>(
     let wrong = Rejected::Forbidden("the access key is unknown or the signature does not match");
     let Some(secret) = keys.secret(id) else { return Err(wrong) };
     let canonical = request.canonical(&names);
-    let text = format!("{ALGORITHM}\n{date}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
+    let text = format!("{ALGORITHM}\n{date}\n{scope}\n{}", hex::of(&Sha256::digest(canonical)));
     let mut key = format!("AWS4{secret}").into_bytes();
     for part in [day, region, service, END] {
         let next = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), part.as_bytes());
@@ -87,7 +88,7 @@ impl Signed<'_> {
         let headers: String = names.iter().map(header).collect();
         let (method, path) = (self.method, encode(self.path.as_bytes(), "/"));
         let (query, names, body) =
-            (query.join("&"), names.join(";"), hex(&Sha256::digest(self.body)));
+            (query.join("&"), names.join(";"), hex::of(&Sha256::digest(self.body)));
         format!("{method}\n{path}\n{query}\n{headers}\n{names}\n{body}")
     }
 }
@@ -116,15 +117,10 @@ fn encode(bytes: &[u8], safe: &str) -> String {
             out.push(c);
         } else {
             out.push('%');
-            out.push_str(&hex(&[*byte]).to_ascii_uppercase());
+            out.push_str(&hex::of(&[*byte]).to_ascii_uppercase());
         }
     }
     out
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {

@@ -3,20 +3,16 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufReader, BufWriter, ErrorKind, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Bytes;
-use hyper::client::conn::http1;
-use hyper::{Request, StatusCode, header};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use http_body_util::BodyExt as _;
+use hyper::StatusCode;
 
 use super::{BackupError, Reader, STORE, Writer, failed};
 use crate::http::BACKUP;
 use crate::identity::{Identity, LOCAL_TOKEN};
+use crate::local;
 use crate::server::{DataLock, LockError};
 use crate::store::{RedbStore, Store as _};
 
@@ -117,20 +113,12 @@ fn copy(data: &Path, out: &mut BufWriter<File>, part: &Path) -> Result<(), Backu
 /// Has the running cloud give out its rows.
 async fn fetch(data: &Path, out: &mut BufWriter<File>, part: &Path) -> Result<(), BackupError> {
     let busy = || BackupError::Busy { path: data.to_owned() };
-    let addr = reachable(DataLock::addr(data).ok_or_else(busy)?);
+    let addr = DataLock::addr(data).ok_or_else(busy)?;
     let token = data.join(LOCAL_TOKEN);
     let token = std::fs::read_to_string(&token).map_err(failed("reading", &token))?;
     let lost = |source| BackupError::Unreachable { addr, source };
-    let stream = TcpStream::connect(addr).await.map_err(|error| lost(error.into()))?;
-    let opened = http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = opened.map_err(|error| lost(error.into()))?;
-    let talking = tokio::spawn(connection);
-    let request = Request::get(BACKUP)
-        .header(header::HOST, addr.to_string())
-        .header(header::AUTHORIZATION, format!("Bearer {}", token.trim()))
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| lost(error.into()))?;
-    let response = sender.send_request(request).await.map_err(|error| lost(error.into()))?;
+    let response = local::get(addr, BACKUP, Some(token.trim())).await;
+    let response = response.map_err(|error| lost(error.into()))?;
     let status = response.status();
     if status != StatusCode::OK {
         return Err(BackupError::Refused { addr, reason: status.to_string().into() });
@@ -140,17 +128,7 @@ async fn fetch(data: &Path, out: &mut BufWriter<File>, part: &Path) -> Result<()
         let Ok(data) = frame.map_err(|error| lost(error.into()))?.into_data() else { continue };
         out.write_all(&data).map_err(failed("writing", part))?;
     }
-    talking.abort();
     Ok(())
-}
-
-/// Where this machine reaches a server that listens on all addresses.
-fn reachable(mut addr: SocketAddr) -> SocketAddr {
-    if addr.ip().is_unspecified() {
-        let is_v4 = addr.is_ipv4();
-        addr.set_ip(if is_v4 { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() });
-    }
-    addr
 }
 
 /// Reads the backup once from begin to end, and counts the rows.

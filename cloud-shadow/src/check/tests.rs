@@ -42,7 +42,17 @@ fn checked(store: &MemoryStore) -> Result<CheckReport, CheckError> {
 fn a_good_store_is_counted() {
     let report = checked(&store()).unwrap();
     let (schema, problems) = (SCHEMA_VERSION, Vec::new());
-    let expected = CheckReport { schema, nodes: 1, shadows: 1, versions: 3, sessions: 0, problems };
+    let expected = CheckReport {
+        schema,
+        nodes: 1,
+        shadows: 1,
+        versions: 3,
+        sessions: 0,
+        things: 0,
+        thing_shadows: 0,
+        thing_certificates: 0,
+        problems,
+    };
     assert_eq!(report, expected);
 }
 
@@ -75,4 +85,51 @@ fn a_shadow_that_cannot_be_read_is_an_error_that_names_its_node() {
     store.commit(&[Op::Put { key, value: b"nonsense".to_vec() }]).unwrap();
     let error = checked(&store).unwrap_err();
     assert!(chain(&error).contains("site-1"), "{error}");
+}
+
+/// A store with a thing that has a shadow, a deleted one and a certificate.
+fn store_with_thing() -> MemoryStore {
+    let store = MemoryStore::new();
+    check_schema(&store).unwrap();
+    let put = |key: &str, value: &str| Op::Put { key: key.into(), value: value.into() };
+    let certificate = "{\"serial\":\"07\",\"not_after_s\":1}";
+    store
+        .commit(&[
+            put("aws/s/pump-7/", "{\"v\":3}"),
+            put("aws/d/pump-7/config", "{\"v\":1,\"t\":5}"),
+            put("aws/t/pump-7", "2"),
+            put("aws/c/pump-7/07", certificate),
+        ])
+        .unwrap();
+    store
+}
+
+#[test]
+fn rows_of_things_are_counted() {
+    let report = checked(&store_with_thing()).unwrap();
+    assert_eq!(report.problems, Vec::<String>::new());
+    assert_eq!((report.things, report.thing_shadows, report.thing_certificates), (1, 2, 1));
+}
+
+#[test]
+fn every_row_of_a_thing_that_is_damaged_is_named() {
+    for key in ["aws/s/pump-7/", "aws/d/pump-7/config", "aws/t/pump-7", "aws/c/pump-7/07"] {
+        let store = store_with_thing();
+        store.commit(&[Op::Put { key: key.into(), value: b"nonsense".to_vec() }]).unwrap();
+        let report = checked(&store).unwrap();
+        assert!(report.problems.iter().any(|problem| problem.contains(key)), "{key}: {report:?}");
+    }
+}
+
+#[test]
+fn a_thing_that_counts_wrongly_is_named() {
+    for (key, value) in
+        [("aws/t/pump-7", "3"), ("aws/t/pump-8", "1"), ("aws/s/pump-9/", "{\"v\":1}")]
+    {
+        let store = store_with_thing();
+        store.commit(&[Op::Put { key: key.into(), value: value.into() }]).unwrap();
+        let report = checked(&store).unwrap();
+        assert_eq!(report.problems.len(), 1, "{report:?}");
+        assert!(report.problems[0].contains("counts"), "{report:?}");
+    }
 }

@@ -55,7 +55,7 @@ pub(crate) async fn run(args: BrokerArgs) -> anyhow::Result<()> {
 }
 
 async fn serve(path: PathBuf, standalone: Standalone) -> anyhow::Result<()> {
-    crate::log(standalone.log_format);
+    super::log::start(standalone.log_format, None);
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
     let mut hangup = signal(SignalKind::hangup()).context("cannot wait for SIGHUP")?;

@@ -68,6 +68,9 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
         "shadows": report.shadows,
         "versions": report.versions,
         "sessions": report.sessions,
+        "things": report.things,
+        "thing_shadows": report.thing_shadows,
+        "thing_certificates": report.thing_certificates,
         "problems": report.problems,
     }))?;
     let found = report.problems.len();

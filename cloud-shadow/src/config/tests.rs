@@ -18,22 +18,30 @@ fn the_example_loads_and_shows_every_option() {
         mqtt,
         advertise,
         log_format,
-        limits,
-        sync,
-        history,
-        enrolment,
-        audit,
-        aws,
+        limits: _,
+        sync: _,
+        history: _,
+        enrolment: _,
+        audit: _,
+        aws: _,
+        health: _,
+        traces: _,
     } = file.clone();
     assert!(data.is_some() && http.is_some() && mqtt.is_some() && names.is_some());
     assert!(https.is_some() && insecure_http.is_some());
     assert!(tls_certificate.is_none() && tls_key.is_none(), "they would have to be there");
     assert!(EXAMPLE.contains("# tls_certificate = ") && EXAMPLE.contains("# tls_key = "));
+    assert!(advertise.is_some() && log_format.is_some());
+    each_part_is_whole(file.clone());
+    Config::merge(ServeArgs::default(), file).unwrap();
+}
+
+fn each_part_is_whole(file: File) {
+    let File { limits, sync, history, enrolment, audit, aws, health, traces, .. } = file;
     let FileEnrolment { certificate_days, approve_unknown, pending } = enrolment;
     assert!(approve_unknown.is_some() && pending.is_some());
     let FileAudit { entries, days } = audit;
     assert!(certificate_days.is_some() && entries.is_some() && days.is_some());
-    assert!(advertise.is_some() && log_format.is_some());
     let FileLimits {
         nodes,
         shadows_per_node,
@@ -41,7 +49,20 @@ fn the_example_loads_and_shows_every_option() {
         watch_queue,
         http_connections,
         mqtt_connections,
+        requests_per_second,
+        requests_at_once,
+        body_kib_per_second,
+        strangers_per_second,
+        strangers_at_once,
     } = limits;
+    let rates = [
+        requests_per_second,
+        requests_at_once,
+        body_kib_per_second,
+        strangers_per_second,
+        strangers_at_once,
+    ];
+    assert!(rates.iter().all(Option::is_some));
     let all = [nodes, shadows_per_node, watchers, watch_queue, http_connections, mqtt_connections];
     assert!(all.iter().all(Option::is_some));
     let FileSync { window, max_batch_bytes } = sync;
@@ -50,7 +71,23 @@ fn the_example_loads_and_shows_every_option() {
     assert!(versions.is_some() && days.is_some());
     let FileAws { access_keys, document_bytes, shadows_per_thing } = aws;
     assert!(access_keys.is_some() && document_bytes.is_some() && shadows_per_thing.is_some());
-    Config::merge(ServeArgs::default(), file).unwrap();
+    let FileHealth { min_free_mib, certificate_notice_days } = health;
+    assert!(min_free_mib.is_some() && certificate_notice_days.is_some());
+    let FileTraces { endpoint, ratio } = traces;
+    assert!(endpoint.is_some() && ratio.is_some());
+}
+
+#[test]
+fn traces_need_a_collector_and_a_part() {
+    let load = |text: &str| {
+        let file = toml::from_str(&format!("data = \"/a\"\n[traces]\n{text}")).unwrap();
+        Config::merge(ServeArgs::default(), file)
+    };
+    assert_eq!(load("ratio = 0.5").unwrap().traces, TracesConfig { endpoint: None, ratio: 0.5 });
+    for bad in ["endpoint = \"collector:4318\"", "ratio = 1.1", "ratio = -0.1", "ratio = nan"] {
+        let error = load(bad).unwrap_err().to_string();
+        assert!(error.starts_with("traces."), "{bad}: {error}");
+    }
 }
 
 #[test]
@@ -62,6 +99,7 @@ fn the_example_shows_the_defaults() {
     default.advertise.clone_from(&example.advertise);
     default.https = example.https;
     default.access_keys.clone_from(&example.access_keys);
+    default.traces.endpoint.clone_from(&example.traces.endpoint);
     assert_eq!(format!("{example:?}"), format!("{default:?}"));
 }
 
@@ -94,6 +132,11 @@ fn a_misspelt_option_is_an_error_that_names_it() {
     let error = toml::from_str::<File>("htpp = \"127.0.0.1:1\"").unwrap_err();
     assert!(error.to_string().contains("htpp"), "{error}");
     assert!(toml::from_str::<File>("[limits]\nnodes = 0").is_err());
+    for days in ["0", "-1", "0.0001", "1e9", "nan"] {
+        let text = format!("[enrolment]\ncertificate_days = {days}");
+        assert!(toml::from_str::<File>(&text).is_err(), "{days}");
+    }
+    assert!(toml::from_str::<File>("[enrolment]\ncertificate_days = 0.5").is_ok());
     assert!(toml::from_str::<File>("advertise = \"cloud\"").is_err());
 }
 

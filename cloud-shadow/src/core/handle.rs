@@ -1,20 +1,23 @@
 //! How others talk to the core.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot};
+use tracing::{Instrument as _, Span};
 
 use super::audit::Deed;
 use super::things::ThingReply;
 use super::watch::{Position, WatchFilter, Watching};
 use crate::aws::domain::Order;
 use crate::domain::{Answer, Command, Domain, Now, Rejection};
+use crate::spans;
 use crate::store::{Op, Store};
 
 /// Talks to the core; cheap to clone.
 #[derive(Debug, Clone)]
 pub struct CoreHandle {
-    inputs: mpsc::Sender<Input>,
+    inputs: mpsc::Sender<Arrived>,
     store: Arc<dyn Store>,
 }
 
@@ -47,9 +50,32 @@ impl Refusal {
     }
 }
 
-pub(super) type Reply = oneshot::Sender<Result<Answer, Refusal>>;
+/// Where an answer goes, and the span of whoever waits for it.
+pub(super) struct Reply {
+    sender: oneshot::Sender<Result<Answer, Refusal>>,
+    pub(super) span: Span,
+}
+
+impl Reply {
+    fn channel() -> (Self, oneshot::Receiver<Result<Answer, Refusal>>) {
+        let (sender, answer) = oneshot::channel();
+        (Self { sender, span: Span::current() }, answer)
+    }
+
+    /// Answers; whoever asked may have gone.
+    pub(super) fn send(self, result: Result<Answer, Refusal>) {
+        drop(self.sender.send(result));
+    }
+}
+
 pub(super) type Reader = Box<dyn FnOnce(Result<(&Domain, Now), Refusal>) + Send>;
 pub(super) type WatchReply = oneshot::Sender<Result<Watching, Refusal>>;
+
+/// What has come in, and when.
+pub(super) struct Arrived {
+    pub(super) at: Instant,
+    pub(super) input: Input,
+}
 
 /// What comes in.
 pub(super) enum Input {
@@ -62,7 +88,7 @@ pub(super) enum Input {
 }
 
 impl CoreHandle {
-    pub(super) const fn new(inputs: mpsc::Sender<Input>, store: Arc<dyn Store>) -> Self {
+    pub(super) const fn new(inputs: mpsc::Sender<Arrived>, store: Arc<dyn Store>) -> Self {
         Self { inputs, store }
     }
 
@@ -79,14 +105,21 @@ impl CoreHandle {
     /// Writes rows that belong to no node, and what is to be remembered of it; once this returns
     /// `Ok`, they are durable.
     pub async fn keep(&self, ops: Vec<Op>, deed: Option<Deed>) -> Result<(), Refusal> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, answer) = Reply::channel();
         self.send(Input::Keep(ops, deed, reply)).await?;
         answer.await.unwrap_or(Err(Refusal::Stopping)).map(drop)
     }
 
     /// Carries out a command; once this returns `Ok`, it is durable.
     pub async fn execute(&self, command: Command) -> Result<Answer, Refusal> {
-        let (reply, answer) = oneshot::channel();
+        let span = spans::command(&command);
+        let result = self.carry_out(command).instrument(span.clone()).await;
+        spans::outcome(&span, result.as_ref().err().map(Refusal::code));
+        result
+    }
+
+    async fn carry_out(&self, command: Command) -> Result<Answer, Refusal> {
+        let (reply, answer) = Reply::channel();
         self.send(Input::Command(command, Some(reply))).await?;
         answer.await.unwrap_or(Err(Refusal::Stopping))
     }
@@ -98,7 +131,7 @@ impl CoreHandle {
     ) -> Result<Vec<Result<Answer, Refusal>>, Refusal> {
         let mut answers = Vec::with_capacity(commands.len());
         for command in commands {
-            let (reply, answer) = oneshot::channel();
+            let (reply, answer) = Reply::channel();
             self.send(Input::Command(command, Some(reply))).await?;
             answers.push(answer);
         }
@@ -141,6 +174,7 @@ impl CoreHandle {
     }
 
     pub(super) async fn send(&self, input: Input) -> Result<(), Refusal> {
-        self.inputs.send(input).await.map_err(|_| Refusal::Stopping)
+        let arrived = Arrived { at: Instant::now(), input };
+        self.inputs.send(arrived).await.map_err(|_| Refusal::Stopping)
     }
 }

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gnomon_schemas::id::NodeName;
+use tracing::Instrument as _;
 
 use super::audit::{AuditLimits, AuditLog, Deed};
-use super::handle::{Input, Refusal, Reply};
+use super::handle::{Arrived, Input, Refusal, Reply};
 use super::watch::Watchers;
 use super::{CoreConfig, CoreParts, RELOAD, start};
 use crate::aws::domain::{Limits, Rejected};
 use crate::domain::{
     Action, Answer, Author, Command, Domain, Done, Effect, Now, Rejection, Session,
 };
-use crate::metrics::Direction;
+use crate::metrics::{Direction, Stage};
+use crate::spans;
 use crate::store::{Op, StoreError};
 
 /// The domain and what its effects need.
@@ -68,16 +70,29 @@ impl Rounds {
         }
     }
 
+    /// Counts how long the first input of a round has waited, and how many wait for the next one.
+    pub(super) fn note_wait(&self, first: Option<&Arrived>, left: usize) {
+        if let Some(first) = first {
+            self.parts.metrics.stage(Stage::Wait, first.at.elapsed());
+        }
+        self.parts.metrics.waiting(left);
+    }
+
     /// Ends the watch streams.
     pub(super) fn end_watching(&mut self) {
         self.watchers.end();
     }
 
     pub(super) async fn run(&mut self, inputs: impl Iterator<Item = Input>) {
+        let span = spans::round();
+        self.go(inputs).instrument(span).await;
+    }
+
+    async fn go(&mut self, inputs: impl Iterator<Item = Input>) {
         if !self.catch_up().await {
             return self.refuse_all(inputs);
         }
-        let now = self.parts.clock.now();
+        let (now, began) = (self.parts.clock.now(), Instant::now());
         let (mut decided, mut looks, mut others) = (Vec::new(), Vec::new(), Others::default());
         let (mut orders, mut attempts) = (Vec::new(), Vec::new());
         for input in inputs {
@@ -101,11 +116,12 @@ impl Rounds {
         let deeds = attempts.into_iter().zip(things.accepted());
         others.deeds.extend(deeds.filter_map(|(deed, is_done)| deed.filter(|_| is_done)));
         let (ops, kept, deeds) = (others.ops, others.replies, others.deeds);
+        self.parts.metrics.stage(Stage::Decide, began.elapsed());
         let failure = self.commit(&mut decided, ops, deeds).await;
+        let began = Instant::now();
         self.conclude(things, failure.as_ref());
         for reply in kept {
-            // Whoever asked may have gone.
-            drop(reply.send(failure.clone().map_or(Ok(Answer::Nothing), Err)));
+            reply.send(failure.clone().map_or(Ok(Answer::Nothing), Err));
         }
         for command in decided {
             self.carry_out(command, failure.as_ref());
@@ -116,6 +132,7 @@ impl Rounds {
         for look in looks {
             self.show(look, now);
         }
+        self.parts.metrics.stage(Stage::Act, began.elapsed());
         self.parts.metrics.census(self.domain.census());
         self.parts.metrics.watchers(self.watchers.len());
     }
@@ -124,7 +141,13 @@ impl Rounds {
         let (node, session) = (command.node.clone(), command.action.session());
         let is_timer = matches!(command.action, Action::Timeout);
         let deed = Deed::of(&command, self.domain.node(&node));
+        if let Some(reply) = &reply {
+            spans::link(&reply.span);
+        }
         let result = self.domain.handle(command, now);
+        if let Some(after_ms) = self.domain.caught_up() {
+            self.parts.metrics.caught_up(after_ms);
+        }
         let deed = deed.filter(|_| result.is_ok());
         Decided { node, session, is_timer, deed, reply, result }
     }
@@ -162,8 +185,12 @@ impl Rounds {
             }
         }
         let (store, began) = (Arc::clone(&self.parts.store), Instant::now());
-        let committed = tokio::task::spawn_blocking(move || store.commit(&ops)).await;
-        self.parts.metrics.committed(commands, began.elapsed());
+        let bytes = ops.iter().map(Op::bytes).sum();
+        let span = spans::commit(commands, ops.len(), bytes);
+        let writing = tokio::task::spawn_blocking(move || store.commit(&ops));
+        let committed = writing.instrument(span).await;
+        self.parts.metrics.stage(Stage::Commit, began.elapsed());
+        self.parts.metrics.committed(commands, bytes, began.elapsed());
         let is_done = matches!(committed, Ok(Ok(())));
         if let Some(audit) = &mut self.audit {
             audit.settle(is_done);
@@ -218,8 +245,7 @@ impl Rounds {
             Err(refusal) => self.parts.metrics.refused(refusal.code()),
         }
         if let Some(reply) = command.reply {
-            // Whoever asked may have gone.
-            drop(reply.send(result));
+            reply.send(result);
         }
     }
 
@@ -227,7 +253,7 @@ impl Rounds {
         match effect {
             Effect::Persist(_) => {}
             Effect::Send(topic, payload) => {
-                self.parts.metrics.message(Direction::Sent, topic.kind, payload.len());
+                self.parts.metrics.message(Direction::Sent, &topic, payload.len());
                 self.parts.link.publish(&topic, payload);
             }
             Effect::Close(session) => self.parts.link.close(session),
@@ -276,7 +302,7 @@ impl Rounds {
             match input {
                 Input::Command(command, None) => self.miss(command),
                 Input::Command(_, Some(reply)) | Input::Keep(_, _, reply) => {
-                    drop(reply.send(Err(refusal.clone())));
+                    reply.send(Err(refusal.clone()));
                 }
                 Input::Read(reader) => reader(Err(refusal.clone())),
                 Input::Watch(_, _, reply) => drop(reply.send(Err(refusal.clone()))),

@@ -8,10 +8,9 @@ use tokio::sync::oneshot;
 use super::audit::Deed;
 use super::handle::{CoreHandle, Input, Refusal};
 use super::round::Rounds;
-use crate::aws::domain::{
-    Done, Effect, Needs, Order, Origin, ReadThingError, Rejected, Things, rejected,
-};
+use crate::aws::domain::{Done, Effect, Needs, Order, Origin, Rejected, Things, rejected};
 use crate::domain::Now;
+use crate::metrics::Direction;
 use crate::store::{Op, Store, StoreError};
 use gnomon_schemas::topic::{Response, ThingTopic};
 
@@ -22,8 +21,6 @@ pub(super) type Asked = (Order, Option<ThingReply>);
 enum ReadThingsError {
     #[error(transparent)]
     Store(#[from] StoreError),
-    #[error(transparent)]
-    Row(#[from] ReadThingError),
     #[error("reading things ended by a panic")]
     Panicked(#[from] tokio::task::JoinError),
 }
@@ -62,6 +59,10 @@ impl Rounds {
                 return Weighed { asked: orders.into_iter().map(|asked| (asked, None)).collect() };
             }
         };
+        for error in things.unreadable() {
+            let error: &dyn std::error::Error = error;
+            tracing::error!(error, "a row of a thing is damaged; what needs it was refused");
+        }
         let decide = |asked: Asked| {
             let done = things.handle(&asked.0, now.unix_ms / 1000, self.limits);
             (asked, Some(done))
@@ -98,7 +99,11 @@ impl Rounds {
 
     fn carry(&self, effect: Effect) {
         match effect {
-            Effect::Publish(topic, body) => self.parts.link.publish_thing(&topic, body),
+            Effect::Publish(topic, body) => {
+                let (operation, bytes) = (Some(topic.operation), body.len());
+                self.parts.metrics.thing_message(Direction::Sent, operation, bytes);
+                self.parts.link.publish_thing(&topic, body);
+            }
             Effect::Admit(thing, serials) => self.parts.link.admit_thing(&thing, &serials),
         }
     }

@@ -60,6 +60,7 @@ impl Author {
     }
 
     /// The same, for whom there are no nodes but those that the scope covers.
+    #[must_use]
     pub fn within(self, scope: &Scope) -> Self {
         Self { within: (!scope.is_whole()).then(|| Arc::new(scope.clone())), ..self }
     }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gnomon_schemas::id::NodeName;
+use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::topic::Stream;
 use gnomon_schemas::version::{Half, Version};
 use gnomon_sync::{Reader, RestoreError, Writer};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
+use super::lag;
 use super::node::{Link, Node};
 use super::shadows::Shadows;
 use super::{Domain, DomainConfig, Effect, Now, Session};
@@ -51,7 +53,7 @@ pub enum LoadError {
 struct Sorted<'a> {
     presence: Presence,
     floor: Version,
-    shadows: BTreeMap<gnomon_schemas::key::ShadowKey, rows::ShadowRecord>,
+    shadows: BTreeMap<ShadowKey, rows::ShadowRecord>,
     tokens: BTreeMap<crate::identity::TokenHash, u64>,
     certificates: BTreeMap<String, rows::CertificateRecord>,
     down: Vec<(&'a [u8], &'a [u8])>,
@@ -123,6 +125,8 @@ impl Node {
         let writer = writer.ok_or_else(|| LoadError::NoStream(name.clone()))?;
         let reader = Reader::restore(sorted.up, config.reader).map_err(stream)?;
         let reader = reader.unwrap_or_else(|| Reader::new(config.reader));
+        let is_desired = |key: &ShadowKey| writer.get(key).is_some();
+        let behind_since = lag::believed(sorted.presence, &sorted.shadows, is_desired);
         let shadows = Shadows::restore(
             config.history.versions,
             sorted.shadows,
@@ -145,6 +149,7 @@ impl Node {
             vain_wishes: 0,
             sent_bytes: 0,
             received_bytes: 0,
+            behind_since,
         })
     }
 

@@ -43,6 +43,8 @@ pub struct Node {
     pub(super) vain_wishes: usize,
     pub(super) sent_bytes: u64,
     pub(super) received_bytes: u64,
+    /// Since when it lacks something that is desired, in milliseconds since 1970.
+    pub(super) behind_since: Option<u64>,
 }
 
 /// What is known of the link.
@@ -80,6 +82,7 @@ impl Node {
             vain_wishes: 0,
             sent_bytes: 0,
             received_bytes: 0,
+            behind_since: None,
         };
         let done = node.described(Created(true));
         (node, done)
@@ -125,17 +128,16 @@ impl Node {
         Effect::Notify(Notice::Node(Box::new(self.view())))
     }
 
-    /// Counts an accepted update of a shadow, and gives back the rows and the notice of it.
+    /// Counts an accepted update of a shadow, and gives back the rows and what watchers see of it.
     pub(super) fn count(
         &mut self,
         change: &Accepted<'_>,
         before: Option<Arc<Document>>,
-    ) -> (Vec<Op>, Effect) {
+    ) -> (Vec<Op>, Box<ShadowChange>) {
         let ops = self.shadows.count(&self.name, change);
         let (half, by) = (change.half, change.by.clone());
         let (view, home) = (self.shadow(change.key), Arc::clone(&self.home));
-        let change = ShadowChange { view, half, before, by, home };
-        (ops, Effect::Notify(Notice::Shadow(Box::new(change))))
+        (ops, Box::new(ShadowChange { view, half, before, by, home }))
     }
 
     /// Whether the shadow has a half.
@@ -143,7 +145,7 @@ impl Node {
         self.writer.get(key).is_some() || self.reader.get(key).is_some()
     }
 
-    fn count_reported(&mut self, now: Now, delivery: &Delivery) -> (Vec<Op>, Effect) {
+    fn count_reported(&mut self, now: Now, delivery: &Delivery) -> (Vec<Op>, Box<ShadowChange>) {
         let before = self.shadows.exchange_reported(&delivery.key, delivery.document.clone());
         let before = before.map(|before| Arc::new(before.unpack()));
         let after = delivery.document.as_ref().map(Packed::unpack);
@@ -173,9 +175,9 @@ impl Node {
                 }
                 Output::Send(message) => sends.push(self.send(stream, &message)),
                 Output::Deliver(delivery) => {
-                    let (counted, notice) = self.count_reported(now, &delivery);
+                    let (counted, change) = self.count_reported(now, &delivery);
                     ops.extend(counted);
-                    notices.push(notice);
+                    notices.push(Effect::Notify(Notice::Shadow(change)));
                 }
             }
         }

@@ -202,20 +202,28 @@ fn a_late_goodbye_of_an_old_session_is_ignored() {
 }
 
 /// The other end: what a site does, without its store.
-struct Site {
+pub(super) struct Site {
     reader: Reader,
     writer: Writer,
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let rng = StdRng::seed_from_u64(8);
         let writer = Writer::new(Epoch(9), WriterConfig::default(), rng);
         Self { reader: Reader::new(ReaderConfig::default()), writer }
     }
 
-    /// Carries messages to and fro until neither end has more to say.
-    fn talk(&mut self, domain: &mut Domain, session: Session, mut effects: Vec<Effect>, now: Now) {
+    /// Carries messages to and fro until neither end has more to say; how long the node had been
+    /// behind, as often as the domain has said it.
+    pub(super) fn talk(
+        &mut self,
+        domain: &mut Domain,
+        session: Session,
+        mut effects: Vec<Effect>,
+        now: Now,
+    ) -> Vec<u64> {
+        let mut waits = Vec::new();
         self.reader.link_up(now.moment);
         self.writer.link_up(now.moment);
         loop {
@@ -226,9 +234,10 @@ impl Site {
                     Stream::Up => self.writer.receive(now.moment, &message),
                 }
             }
-            let Some((stream, message)) = self.say() else { return };
+            let Some((stream, message)) = self.say() else { return waits };
             let received = Action::Received { session, stream, message, bytes: 1 };
             effects = domain.handle(command("site-1", received), now).unwrap().effects;
+            waits.extend(domain.caught_up());
         }
     }
 

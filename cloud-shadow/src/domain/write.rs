@@ -7,7 +7,9 @@ use gnomon_schemas::document::{Document, Patch};
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Half, Version};
 
-use super::command::{Answer, Author, Change, Created, Done, Now, Precondition, Write};
+use super::command::{
+    Answer, Author, Change, Created, Done, Effect, Notice, Now, Precondition, Write,
+};
 use super::node::Node;
 use super::pointer::FieldCondition;
 use super::rejection::Rejection;
@@ -89,7 +91,7 @@ impl Node {
             Some(document) => Some(self.writer.put(now.moment, &key, document)),
             None => self.writer.delete(now.moment, &key),
         };
-        let mut effects = Vec::new();
+        let created = Created(current.is_none());
         if let Some(version) = version.filter(|version| Some(*version) != current) {
             let change = Accepted {
                 key: &key,
@@ -102,12 +104,14 @@ impl Node {
                 unix_ms: now.unix_ms,
                 present: self.has(&key),
             };
-            let (ops, notice) = self.count(&change, old.clone());
-            effects = self.drain(now, ops);
-            effects.push(notice);
+            let (ops, change) = self.count(&change, old.clone());
+            let answer = Answer::Shadow(Box::new(change.view.clone()), created);
+            let mut effects = self.drain(now, ops);
+            effects.push(Effect::Notify(Notice::Shadow(change)));
+            return Done { answer, effects };
         }
-        let created = Created(current.is_none());
-        Done { answer: Answer::Shadow(Box::new(self.shadow(&key)), created), effects }
+        let answer = Answer::Shadow(Box::new(self.shadow(&key)), created);
+        Done { answer, ..Done::NOTHING }
     }
 }
 

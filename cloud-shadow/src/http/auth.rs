@@ -5,25 +5,29 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{FromRequestParts, MatchedPath, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use gnomon_schemas::id::NodeName;
+use http_body_util::BodyExt as _;
 
 use super::server::Peer;
 use super::{Api, ApiError, Operation};
-use crate::access::{self, Action, Decision, Grant, Scope};
+use crate::access::{self, Action, Asker, Decision, Grant, Scope};
 use crate::core::Deed;
 use crate::domain::Author;
-use crate::gate::Principal;
+use crate::gate::{Gate, Principal};
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Permit {
     /// Anyone who reaches the port; what joins brings its own token.
     Open,
+    /// Anyone who reaches the port without TLS, which is for this machine; others as they may.
+    OpenHere(Action),
     /// A node, by its certificate.
     OfANode,
     /// Whose grant allows this.
@@ -87,6 +91,23 @@ impl<S: Send + Sync> FromRequestParts<S> for Within {
     }
 }
 
+/// The token that the caller has shown.
+#[derive(Debug, Clone)]
+pub(super) struct Shown {
+    /// Its id; `None`: it is not in the book.
+    pub(super) token: Option<String>,
+    /// As whom it is counted, if at all.
+    pub(super) asker: Option<Asker>,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Shown {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(ApiError::internal)
+    }
+}
+
 pub(super) async fn guard(
     State((api, permits)): State<(Api, Permits)>,
     mut request: Request,
@@ -94,37 +115,82 @@ pub(super) async fn guard(
 ) -> Response {
     let path = request.extensions().get::<MatchedPath>();
     let permit = path.and_then(|path| permits.get(path.as_str(), request.method()));
-    if permit == Some(Permit::Open) {
-        return next.run(request).await;
+    match admit(&api, permit, &mut request).await {
+        Ok(None) => next.run(request).await,
+        Ok(Some(asker)) => next.run(request.map(|body| counted(body, api.gate, asker))).await,
+        Err(error) => error.into_response(),
     }
-    if permit == Some(Permit::OfANode) {
-        return match node_of(&api, &request) {
-            Ok(shown) => {
-                request.extensions_mut().insert(shown);
-                next.run(request).await
-            }
-            Err(error) => error.into_response(),
-        };
-    }
+}
+
+/// Lets a request through, and says who has to pay for its body.
+async fn admit(
+    api: &Api,
+    permit: Option<Permit>,
+    request: &mut Request,
+) -> Result<Option<Asker>, ApiError> {
+    let peer = request.extensions().get::<Peer>().cloned();
+    let is_here = peer.as_ref().is_some_and(|peer| !peer.is_tls);
+    let stranger = peer.map(|peer| Asker::stranger(peer.addr.ip()));
+    let action = match permit {
+        Some(Permit::Needs(action)) => Some(action),
+        Some(Permit::OpenHere(action)) if !is_here => Some(action),
+        // Without a permit there is no such route: whoever is known is told so.
+        None => None,
+        Some(Permit::OfANode) => {
+            let shown = match node_of(api, request) {
+                Ok(shown) => shown,
+                Err(error) => return Err(count(api, stranger.as_ref()).err().unwrap_or(error)),
+            };
+            let asker = Asker::Node(shown.node.clone());
+            count(api, Some(&asker))?;
+            request.extensions_mut().insert(shown);
+            return Ok(Some(asker));
+        }
+        Some(Permit::Open | Permit::OpenHere(_)) => {
+            return count(api, stranger.as_ref()).map(|()| None);
+        }
+    };
     let Some(principal) = bearer(request.headers()).and_then(|token| api.gate.who(token)) else {
+        count(api, stranger.as_ref())?;
         let message = "the call needs the header `Authorization: Bearer <token>`, with a token \
                        that is neither revoked nor out of date; `gnomon-cloud init` made the \
                        first one, or it is in the file admin-token in the cloud's data folder";
-        return ApiError::unauthorized(message).into_response();
+        return Err(ApiError::unauthorized(message));
     };
-    // Without a permit there is no such route: whoever is known is told so.
-    if let Some(Permit::Needs(action)) = permit
+    let asker = principal.asker();
+    count(api, asker.as_ref())?;
+    if let Some(action) = action
         && let Err(error) = may(&principal, action)
     {
         if action != Action::Read {
-            remember(&api, attempt(&principal, &request)).await;
+            remember(api, attempt(&principal, request)).await;
         }
-        return error.into_response();
+        return Err(error);
     }
-    let Principal { author, grant, .. } = principal;
+    let Principal { author, grant, token, .. } = principal;
     request.extensions_mut().insert(Caller(author));
     request.extensions_mut().insert(Granted(grant));
-    next.run(request).await
+    request.extensions_mut().insert(Shown { token, asker: asker.clone() });
+    Ok(asker)
+}
+
+/// Counts a request, and refuses it where that is too much.
+pub(crate) fn count(api: &Api, asker: Option<&Asker>) -> Result<(), ApiError> {
+    let Some(asker) = asker else { return Ok(()) };
+    api.gate.count(asker).map_err(|too_much| {
+        api.throttled.refused(asker.kind());
+        ApiError::too_many_requests(too_much.wait)
+    })
+}
+
+/// The body, which is counted as it comes.
+pub(crate) fn counted(body: Body, gate: Gate, asker: Asker) -> Body {
+    Body::new(body.map_frame(move |frame| {
+        if let Some(data) = frame.data_ref() {
+            gate.count_bytes(&asker, data.len());
+        }
+        frame
+    }))
 }
 
 /// The node that calls, by a certificate that is good now, and the serial number of that.

@@ -1,6 +1,7 @@
 //! The one form in which the API refuses: a stable code for machines, a sentence for people.
 
 use std::error::Error;
+use std::time::Duration;
 
 use axum::Json;
 use axum::http::{Method, StatusCode, header};
@@ -47,11 +48,13 @@ pub struct ApiError {
     code: &'static str,
     message: String,
     detail: Value,
+    /// After how many seconds it is worth asking again.
+    retry_after_s: Option<u64>,
 }
 
 impl ApiError {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), detail: json!({}) }
+        Self { status, code, message: message.into(), detail: json!({}), retry_after_s: None }
     }
 
     /// The status.
@@ -59,9 +62,14 @@ impl ApiError {
         self.status
     }
 
+    /// After how many seconds it is worth asking again.
+    pub(crate) const fn retry_after_s(&self) -> Option<u64> {
+        self.retry_after_s
+    }
+
     /// The status, and what is said with it.
     pub(super) fn into_parts(self) -> (StatusCode, RefusalJson) {
-        let Self { status, code, message, detail } = self;
+        let Self { status, code, message, detail, .. } = self;
         (status, RefusalJson { code, message, detail })
     }
 
@@ -92,6 +100,26 @@ impl ApiError {
     /// The token is good, but not for this.
     pub(super) fn forbidden(message: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", message)
+    }
+
+    /// The caller asks for too much; after this time it does not.
+    pub(super) fn too_many_requests(wait: Duration) -> Self {
+        let wait_s = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let wait_s = wait_s.max(1);
+        let message = format!(
+            "this is more than one caller may ask for, so nothing was done; ask again in {wait_s} s \
+             (the limits are in the cloud's configuration, [limits])"
+        );
+        let detail = json!({ "retry_after_s": wait_s });
+        let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
+        Self { retry_after_s: Some(wait_s), ..refused.with(detail) }
+    }
+
+    /// The caller has as many streams open as it may.
+    pub(super) fn too_many_streams() -> Self {
+        let message = "this token has as many watch streams open as one may; close some, or name \
+                       several nodes in one";
+        Self::new(StatusCode::CONFLICT, "limit_reached", message)
     }
 
     /// No resource has this path.
@@ -146,11 +174,15 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let retry_after_s = self.retry_after_s;
         let (status, error) = self.into_parts();
         let mut response = (status, Json(ErrorJson { error })).into_response();
         if status == StatusCode::UNAUTHORIZED {
             let scheme = header::HeaderValue::from_static("Bearer");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        if let Some(seconds) = retry_after_s {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
         response
     }
@@ -188,14 +220,15 @@ impl From<Rejection> for ApiError {
                 let problems = problems(&reason);
                 refuse(StatusCode::BAD_REQUEST).with(json!({ "problems": problems }))
             }
-            Rejection::OtherTenant { .. } | Rejection::NameTaken(_) => refuse(StatusCode::CONFLICT),
+            Rejection::OtherTenant { .. }
+            | Rejection::NameTaken(_)
+            | Rejection::StaleSession(_) => refuse(StatusCode::CONFLICT),
             Rejection::OutOfScope(_) => refuse(StatusCode::FORBIDDEN),
             Rejection::LimitReached { limit, .. } => {
                 refuse(StatusCode::CONFLICT).with(json!({ "limit": limit }))
             }
             Rejection::BadLabel(_) => refuse(StatusCode::BAD_REQUEST),
             Rejection::BadToken | Rejection::BadCertificate(_) => refuse(StatusCode::UNAUTHORIZED),
-            Rejection::StaleSession(_) => refuse(StatusCode::CONFLICT),
         }
     }
 }

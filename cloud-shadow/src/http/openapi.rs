@@ -16,8 +16,8 @@ use utoipa::{Modify, OpenApi};
 use super::auth::Permit;
 use super::error::ErrorJson;
 use super::{
-    api_tokens, apps, audit, backup, batch, enroll, health, history, joins, nodes, pending, renew,
-    revoke, search, sessions, shadows, shape, tags, things, tokens, watch,
+    api_tokens, apps, audit, backup, batch, enroll, health, history, joins, lag, nodes, pending,
+    renew, revoke, search, sessions, shadows, shape, tags, things, tokens, watch,
 };
 
 #[cfg(test)]
@@ -34,7 +34,7 @@ mod tests;
         shadows::list, shadows::read, shadows::put, shadows::patch, shadows::delete,
         history::list, history::read, history::diff, history::roll_back,
         batch::write, search::search, tags::put,
-        backup::read, apps::list, watch::watch,
+        backup::read, apps::list, lag::list, watch::watch,
         api_tokens::list, api_tokens::create, api_tokens::revoke,
         joins::list, joins::create, joins::revoke, audit::list,
         pending::list, pending::approve, pending::deny, renew::renew, revoke::revoke,
@@ -97,7 +97,7 @@ impl Modify for Common {
 }
 
 /// Every status with which a call can be refused.
-const REFUSALS: [(u16, &str); 13] = [
+const REFUSALS: [(u16, &str); 14] = [
     (
         400,
         "Something about the request is wrong: `bad_request`, `bad_precondition`, \
@@ -118,6 +118,10 @@ const REFUSALS: [(u16, &str); 13] = [
     (412, "A condition does not hold: `version_conflict`, `field_conflict`"),
     (413, "The body or the document is too large: `too_large`"),
     (415, "The body is not JSON: `unsupported_media_type`"),
+    (
+        429,
+        "The caller asks for too much; the header Retry-After says when not: `too_many_requests`",
+    ),
     (431, "The headers are too large; without a body"),
     (500, "A fault: `store_failed`, `internal`"),
     (503, "The cloud is stopping: `stopping`"),
@@ -154,7 +158,7 @@ fn permits() -> BTreeMap<(String, String), Permit> {
 
 fn complete(operation: &mut Operation, path: &str, writes: bool, permit: Option<Permit>) {
     let is_open = permit == Some(Permit::Open);
-    if let Some(Permit::Needs(action)) = permit {
+    if let Some(Permit::Needs(action) | Permit::OpenHere(action)) = permit {
         let role = json!(action.needs());
         let role = ExtensionsBuilder::new().add("x-role", role).build();
         operation.extensions.get_or_insert_default().merge(role);
@@ -162,12 +166,15 @@ fn complete(operation: &mut Operation, path: &str, writes: bool, permit: Option<
     let has_body = operation.request_body.is_some();
     if permit == Some(Permit::OfANode) {
         operation.security = Some(vec![SecurityRequirement::new(CERTIFICATE, [""; 0])]);
+    } else if matches!(permit, Some(Permit::OpenHere(_))) {
+        let bearer = SecurityRequirement::new(BEARER, [""; 0]);
+        operation.security = Some(vec![SecurityRequirement::default(), bearer]);
     } else if !is_open {
         operation.security = Some(vec![SecurityRequirement::new(BEARER, [""; 0])]);
     }
     for (status, _) in REFUSALS {
         let is_possible = match status {
-            400 | 431 => true,
+            400 | 429 | 431 => true,
             401 | 404 | 500 | 503 => !is_open || has_body,
             403 => !is_open || path.ends_with("/enroll"),
             408 | 413 | 415 => has_body,

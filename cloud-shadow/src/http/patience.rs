@@ -11,17 +11,26 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
+use crate::metrics::Traffic;
+
 /// A TCP connection that fails when a write makes no progress for `patience`.
 pub(super) struct Patient {
     stream: TcpStream,
     patience: Duration,
+    traffic: Traffic,
     /// When to give up; `None` while nothing waits to be written.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub(super) const fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream, patience, deadline: None }
+    pub(super) const fn new(stream: TcpStream, patience: Duration, traffic: Traffic) -> Self {
+        Self { stream, patience, traffic, deadline: None }
+    }
+
+    fn count(&self, written: &Poll<io::Result<usize>>) {
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.traffic.sent(*bytes);
+        }
     }
 
     fn watch<T>(
@@ -45,7 +54,10 @@ impl AsyncRead for Patient {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let progress = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.traffic.received(buffer.filled().len() - before);
+        progress
     }
 }
 
@@ -56,6 +68,7 @@ impl AsyncWrite for Patient {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.count(&progress);
         self.watch(context, progress)
     }
 
@@ -65,6 +78,7 @@ impl AsyncWrite for Patient {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let progress = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.count(&progress);
         self.watch(context, progress)
     }
 
@@ -92,7 +106,8 @@ mod tests {
     async fn pair(patience: Duration) -> (Patient, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        (Patient::new(listener.accept().await.unwrap().0, patience), client)
+        let stream = listener.accept().await.unwrap().0;
+        (Patient::new(stream, patience, Traffic::default()), client)
     }
 
     #[tokio::test]

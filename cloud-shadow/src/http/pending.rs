@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use gnomon_schemas::id::{NodeName, PoolName, TenantName};
@@ -13,9 +13,10 @@ use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::enroll::{self, EnrolledJson};
+use super::path::IdPath;
 use super::server::Peer;
 use super::{Api, ApiError, body};
-use crate::access::{Book, Home, Knock, Waiting, WaitingState};
+use crate::access::{Book, Edit, Home, Knock, Waiting, WaitingState};
 use crate::clock;
 use crate::core::Deed;
 use crate::domain::{Action, Author, Command, Rejection};
@@ -95,7 +96,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<PendingNodesJson
 pub(super) async fn approve(
     State(api): State<Api>,
     Caller(by): Caller,
-    Path(id): Path<String>,
+    IdPath(id): IdPath,
     headers: HeaderMap,
     content: Body,
 ) -> Result<StatusCode, ApiError> {
@@ -112,7 +113,7 @@ pub(super) async fn approve(
 pub(super) async fn deny(
     State(api): State<Api>,
     Caller(by): Caller,
-    Path(id): Path<String>,
+    IdPath(id): IdPath,
 ) -> Result<StatusCode, ApiError> {
     decide(&api, by, id, WaitingState::Denied, "node.deny").await
 }
@@ -148,16 +149,12 @@ pub(super) async fn knock(
     let id = crate::identity::short_id(&format!("{node}/{key}"));
     let peer = peer.addr.ip().to_string();
     let knock = Knock { node: node.clone(), key, peer };
-    let name = node.clone();
-    let is_known = api.core.read(move |domain, _| domain.node(&name).is_some()).await?;
+    let is_known = is_there(api, &node).await?;
     let most = api.enrolment.pending;
     let plan = |book: &Book, now_ms| {
-        let known = book.waiting(now_ms).find(|waiting| waiting.id == id);
-        if let Some(known) = known.filter(|_| is_known) {
-            return Ok((Some(known.clone()), Vec::new(), None));
-        }
         if is_known {
-            return Ok((None, Vec::new(), None));
+            let known = book.waiting(now_ms).find(|waiting| waiting.id == id);
+            return Ok((known.cloned(), Vec::new(), None));
         }
         let (waiting, edits) = book.knock(&id, knock, most, now_ms)?;
         Ok((Some(waiting), edits, None))
@@ -167,11 +164,26 @@ pub(super) async fn knock(
         WaitingState::Undecided => Ok(wait(waiting)),
         WaitingState::Denied => Err(ApiError::forbidden("an operator has not let this node in")),
         WaitingState::Approved(home) => admit(api, waiting, home, csr_pem).await,
-        WaitingState::Joined(pem) => {
+        WaitingState::Joined(pem) if is_there(api, &waiting.node).await? => {
             let answer = EnrolledJson::new(api, waiting.node, pem);
             Ok((StatusCode::CREATED, Json(answer)).into_response())
         }
+        WaitingState::Joined(_) => Ok(wait(begin_anew(api, waiting).await?)),
     }
+}
+
+async fn is_there(api: &Api, node: &NodeName) -> Result<bool, ApiError> {
+    let node = node.clone();
+    Ok(api.core.read(move |domain, _| domain.node(&node).is_some()).await?)
+}
+
+/// A node that was let in, and deleted since, waits again.
+async fn begin_anew(api: &Api, waiting: Waiting) -> Result<Waiting, ApiError> {
+    let plan = |_: &Book, since_ms| {
+        let waiting = Waiting { state: WaitingState::Undecided, since_ms, ..waiting };
+        Ok((waiting.clone(), vec![Edit::Waiting(waiting)], None))
+    };
+    Ok(api.gate.change(plan).await?)
 }
 
 fn wait(waiting: Waiting) -> Response {

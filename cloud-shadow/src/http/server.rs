@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::patience::Patient;
+use crate::metrics::ApiMetrics;
 use crate::quiet::Quiet;
 
 /// What the listener may be tuned with.
@@ -48,11 +49,17 @@ impl Default for HttpConfig {
     }
 }
 
+/// The most bytes of a head, and so of what a client can have waiting here: room for a query that
+/// names as many nodes as one may.
+const HEAD: usize = 128 * 1024;
+
 /// Who is at the other end of a connection.
 #[derive(Debug, Clone)]
-pub(super) struct Peer {
+pub(crate) struct Peer {
     /// Where it is.
-    pub(super) addr: SocketAddr,
+    pub(crate) addr: SocketAddr,
+    /// Whether nobody on the way can read along.
+    pub(super) is_tls: bool,
     /// The certificate of the cloud's authority that it showed.
     pub(super) certificate: Option<Arc<CertificateSubject>>,
 }
@@ -74,18 +81,40 @@ impl hyper::service::Service<Request<Incoming>> for Service {
     }
 }
 
-/// Serves until `stop`, then lets the requests that are under way end.
-pub async fn serve(
-    listener: TcpListener,
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    config: HttpConfig,
-    stop: CancellationToken,
-) {
+/// What a listener serves with.
+#[derive(Clone)]
+pub struct Serving {
+    /// TLS, if it is spoken.
+    pub tls: Option<TlsAcceptor>,
+    /// What answers.
+    pub router: Router,
+    /// The bounds.
+    pub config: HttpConfig,
+    /// What is counted.
+    pub metrics: ApiMetrics,
+    /// Ends it.
+    pub stop: CancellationToken,
+}
+
+impl Serving {
+    /// Serves without TLS.
+    pub const fn plain(
+        router: Router,
+        config: HttpConfig,
+        metrics: ApiMetrics,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { tls: None, router, config, metrics, stop }
+    }
+}
+
+/// Serves until it is stopped, then lets the requests that are under way end.
+pub async fn serve(listener: TcpListener, serving: Serving) {
+    let config = serving.config;
     let room = Arc::new(Semaphore::new(config.connections));
     let connections = TaskTracker::new();
     let mut quiet = Quiet::default();
-    while let Some(stream) = next(&listener, &room, &stop).await {
+    while let Some(stream) = next(&listener, &room, &serving.stop).await {
         let (stream, addr, permit) = match stream {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -97,11 +126,11 @@ pub async fn serve(
                 continue;
             }
         };
-        let (router, stop) = (router.clone(), stop.clone());
-        let connection = welcome(stream, addr, tls.clone(), router, config, stop);
+        let open = serving.metrics.connected();
+        let connection = welcome(stream, addr, serving.clone());
         connections.spawn(async move {
             connection.await;
-            drop(permit);
+            drop((permit, open));
         });
     }
     connections.close();
@@ -124,19 +153,13 @@ async fn next(
     stop.run_until_cancelled(accept).await
 }
 
-async fn welcome(
-    stream: TcpStream,
-    addr: SocketAddr,
-    tls: Option<TlsAcceptor>,
-    router: Router,
-    config: HttpConfig,
-    stop: CancellationToken,
-) {
+async fn welcome(stream: TcpStream, addr: SocketAddr, serving: Serving) {
+    let Serving { tls, router, config, metrics, stop } = serving;
     drop(stream.set_nodelay(true));
-    let stream = Patient::new(stream, config.write_timeout);
+    let stream = Patient::new(stream, config.write_timeout, metrics.traffic());
     let router = TowerToHyperService::new(router);
     let Some(tls) = tls else {
-        let service = Service { router, peer: Peer { addr, certificate: None } };
+        let service = Service { router, peer: Peer { addr, is_tls: false, certificate: None } };
         return converse(stream, service, config, stop).await;
     };
     let shaking = tokio::time::timeout(config.head_timeout, tls.accept(stream));
@@ -150,7 +173,7 @@ async fn welcome(
     };
     let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let subject = leaf.and_then(|leaf| CertificateSubject::from_der(leaf).ok());
-    let peer = Peer { addr, certificate: subject.map(Arc::new) };
+    let peer = Peer { addr, is_tls: true, certificate: subject.map(Arc::new) };
     converse(stream, Service { router, peer }, config, stop).await;
 }
 
@@ -164,6 +187,7 @@ async fn converse<S: AsyncRead + AsyncWrite + Unpin>(
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(config.head_timeout)
+        .max_buf_size(HEAD)
         // Who has said all and only listens is answered, too.
         .half_close(true)
         .serve_connection(stream, service);

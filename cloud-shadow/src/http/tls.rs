@@ -15,7 +15,7 @@ use rustls::{RootCertStore, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::TlsFiles;
-use crate::identity::{Identity, SERVER_NAME};
+use crate::identity::{Identity, SERVER_NAME, not_after};
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +69,12 @@ impl Shown {
         let own = Arc::new(pair("server.pem", chain.as_bytes(), key.as_bytes())?);
         let given = files.as_ref().map(read).transpose()?.map(Arc::new);
         Ok(Self { own, files, given: RwLock::new(given) })
+    }
+
+    /// When the given certificate runs out, in seconds since 1970, if one was given.
+    pub fn given_expiry(&self) -> Option<i64> {
+        let given = self.given.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+        not_after(given.cert.first()?)
     }
 
     /// Reads the given files again; if anything is wrong, all stays as it is.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::auth::Within;
+use super::auth::{Shown, Within};
 use super::history::patch_json;
 use super::shape::{ChangedJson, NodeJson};
 use super::{Api, ApiError, query};
@@ -26,7 +26,8 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// What there is, and then every change of it.
 ///
 /// Who comes back with the id of the last event it saw gets what it missed; if that is not known
-/// any more, a `resync` and everything anew.
+/// any more, a `resync` and everything anew. The stream ends when the token is revoked or runs
+/// out. One token has at most a tenth of the streams that the cloud keeps open.
 #[utoipa::path(get, path = "/v1/watch", tag = "shadows",
     params(("node" = Option<Vec<String>>, Query, description = "Only these nodes; may be repeated"),
         ("key" = Option<String>, Query, description = "Only this shadow of each"),
@@ -37,10 +38,12 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 pub(super) async fn watch(
     State(api): State<Api>,
     Within(within): Within,
+    Shown { token, asker }: Shown,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, ApiError> {
     let filter = WatchFilter { within, ..query::filter(&uri, true)? };
+    let place = api.gate.open_stream(asker).ok_or_else(ApiError::too_many_streams)?;
     let last = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
     // What is no id of ours is that of a cloud that was there before.
     let seen = last.and_then(|id| id.to_str().ok()?.parse::<Position>().ok());
@@ -56,7 +59,13 @@ pub(super) async fn watch(
     let synced = stream::once(async move { event("synced", &json!({})).id(position.to_string()) });
     let changes = ReceiverStream::new(events).map(|event| form(&event));
     let begin = stream::iter(resync).chain(snapshot).chain(missed).chain(synced);
-    let events = begin.chain(changes).map(Ok).take_until(api.stop.cancelled_owned());
+    let is_void = Box::pin(api.gate.until_void(token));
+    let events = begin.chain(changes).take_until(is_void).map(move |event| {
+        // The place is free when the stream is dropped.
+        let _held = &place;
+        Ok(event)
+    });
+    let events = events.take_until(api.stop.cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 

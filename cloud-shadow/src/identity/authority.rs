@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use gnomon_schemas::hex;
 use gnomon_schemas::id::{DeviceName, NodeName};
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
@@ -12,8 +13,7 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
-
-use super::token::hex;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 /// The name in the broker's certificate that sites check, whatever address they dial.
 pub const SERVER_NAME: &str = "gnomon-cloud";
@@ -145,8 +145,8 @@ impl Authority {
         let request = CertificateSigningRequestParams::from_pem(request_pem)
             .map_err(AuthorityError::Request)?;
         let mut params = parameters(name, now + life);
-        // A day of grace, for two clouds whose clocks differ.
-        params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(DAY);
+        // Up to a day of grace, for two clouds whose clocks differ.
+        params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(DAY.min(life / 10));
         params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -186,8 +186,19 @@ impl Authority {
     }
 }
 
+/// When a certificate runs out, in seconds since 1970; `None`: it is none.
+pub(crate) fn not_after(der: &[u8]) -> Option<i64> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    Some(certificate.validity().not_after.timestamp())
+}
+
+/// The same for the first one in PEM.
+pub(super) fn not_after_pem(pem: &str) -> Option<i64> {
+    not_after(&CertificateDer::from_pem_slice(pem.as_bytes()).ok()?)
+}
+
 fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex::of(&Sha256::digest(bytes))
 }
 
 impl fmt::Debug for Authority {

@@ -8,9 +8,8 @@ use gnomon_broker::{
     AuthError, Authenticator, CertificateAuthenticator, CertificateSubject, Credentials, Principal,
     Role,
 };
+use gnomon_schemas::hex;
 use gnomon_schemas::id::NodeName;
-
-use super::token::hex;
 
 /// The serial numbers, in hexadecimal, of every node's certificates; clones share them.
 #[derive(Debug, Clone, Default)]
@@ -38,7 +37,7 @@ impl Roll {
     pub fn recognize(&self, shown: &CertificateSubject) -> Option<(NodeName, String)> {
         let is_nodes = shown.unit == "node" && self.knows(&shown.common_name, &shown.serial);
         let node = shown.common_name.parse().ok().filter(|_| is_nodes)?;
-        Some((node, digits(&hex(&shown.serial))))
+        Some((node, digits(&hex::of(&shown.serial))))
     }
 
     /// The certificate that a node has connected with, if it has several and this was not asked
@@ -53,14 +52,14 @@ impl Roll {
         let all = self.serials.read().unwrap_or_else(PoisonError::into_inner);
         if all.get(&node).is_some_and(|serials| serials.len() > 1) {
             let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-            shown.insert(node, digits(&hex(serial)));
+            shown.insert(node, digits(&hex::of(serial)));
         }
     }
 
     fn knows(&self, node: &str, serial: &[u8]) -> bool {
         let all = self.serials.read().unwrap_or_else(PoisonError::into_inner);
         let serials = node.parse().ok().and_then(|node: NodeName| all.get(&node));
-        serials.is_some_and(|serials| serials.contains(&digits(&hex(serial))))
+        serials.is_some_and(|serials| serials.contains(&digits(&hex::of(serial))))
     }
 }
 

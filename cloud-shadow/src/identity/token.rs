@@ -1,5 +1,6 @@
 //! Secrets that a caller shows: the owner's token, tokens of the API, and join tokens of nodes.
 
+use gnomon_schemas::hex;
 use std::fmt;
 
 use ring::hmac;
@@ -46,7 +47,7 @@ impl TokenHash {
 
 impl fmt::Display for TokenHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::of(&self.0))
     }
 }
 
@@ -109,23 +110,15 @@ impl fmt::Debug for Secret {
 
 /// An id for a token: what it is called, and digits that make it the only one.
 pub fn token_id(name: &str) -> String {
-    format!("{name}-{}", hex(&rand::random::<[u8; 4]>()))
+    format!("{name}-{}", hex::of(&rand::random::<[u8; 4]>()))
 }
 
 /// An id that follows from a text: twelve hexadecimal digits.
 pub fn short_id(text: &str) -> String {
-    hex(Sha256::digest(text.as_bytes()).get(..6).unwrap_or_default())
+    hex::of(Sha256::digest(text.as_bytes()).get(..6).unwrap_or_default())
 }
 
 /// 256 random bits as text.
 pub(super) fn random_text() -> String {
-    hex(&rand::random::<[u8; 32]>())
-}
-
-pub(super) fn hex(bytes: &[u8]) -> String {
-    use fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
-        text
-    })
+    hex::of(&rand::random::<[u8; 32]>())
 }

@@ -11,6 +11,8 @@ use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::enrolment::Joined;
+
 /// How long anything may take that the tests wait for.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -58,6 +60,19 @@ impl Cloud {
         Self::in_dir(self.stop().await, |_| ()).await
     }
 
+    /// A cloud that speaks HTTPS, too.
+    pub(crate) async fn with_https(dir: TempDir) -> Self {
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::in_dir(dir, |config| config.https = Some(any)).await
+    }
+
+    /// The same API over HTTPS, with the certificate of a node or without.
+    pub(crate) fn secure(&self, shown: Option<&Joined>) -> Api {
+        let ca = std::fs::read(self.dir.path().join("ca.pem")).unwrap();
+        let at = self.server.https_addr().unwrap();
+        Api::secure(&format!("https://{at}"), &ca, &self.api.token, shown)
+    }
+
     pub(crate) fn mqtt(&self) -> std::net::SocketAddr {
         self.server.mqtt_addr()
     }
@@ -69,6 +84,18 @@ impl Api {
         drop(rustls::crypto::ring::default_provider().install_default());
         let token = std::fs::read_to_string(data.join("admin-token")).unwrap().trim().to_owned();
         Self { client: Client::new(), base: base.to_owned(), token }
+    }
+
+    /// A client that knows the cloud by its authority.
+    pub(crate) fn secure(base: &str, ca: &[u8], token: &str, shown: Option<&Joined>) -> Self {
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let roots = reqwest::Certificate::from_pem_bundle(ca).unwrap();
+        let mut client = Client::builder().tls_certs_only(roots);
+        if let Some(joined) = shown {
+            let pem = format!("{}{}", joined.key, joined.certificate);
+            client = client.identity(reqwest::Identity::from_pem(pem.as_bytes()).unwrap());
+        }
+        Self { client: client.build().unwrap(), base: base.to_owned(), token: token.to_owned() }
     }
 
     /// The same, with another token.

@@ -13,9 +13,15 @@ mod durability;
 #[cfg(test)]
 mod enrolment;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod letting_in;
+#[cfg(test)]
 mod many;
+#[cfg(test)]
+mod observing;
 #[cfg(test)]
 mod past;
 #[cfg(test)]
@@ -23,8 +29,18 @@ mod process;
 #[cfg(test)]
 mod races;
 #[cfg(test)]
+mod requests;
+#[cfg(test)]
 mod rogue;
 #[cfg(test)]
+mod setup;
+#[cfg(test)]
 mod site;
+#[cfg(test)]
+mod things;
+#[cfg(test)]
+mod throttle;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod watching;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::bench::{Api, refused};
 
-fn serve(data: &Path, more: &[&str]) -> Command {
+pub(crate) fn serve(data: &Path, more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gnomon-cloud"));
     command.arg("serve").arg("--data").arg(data);
     command.args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]).args(more);
@@ -26,7 +26,7 @@ pub(crate) fn start(data: &Path) -> (Child, Value) {
     wait_ready(&mut serve(data, &[]))
 }
 
-fn wait_ready(command: &mut Command) -> (Child, Value) {
+pub(crate) fn wait_ready(command: &mut Command) -> (Child, Value) {
     let mut child = command.spawn().unwrap();
     let mut line = String::new();
     BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
@@ -37,7 +37,7 @@ pub(crate) fn api(ready: &Value, data: &Path) -> Api {
     Api::new(&format!("http://{}", ready["http"].as_str().unwrap()), data)
 }
 
-fn signal(child: &Child, signal: Signal) {
+pub(crate) fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
 }
 
@@ -123,6 +123,8 @@ async fn a_full_disk_refuses_writes_loses_nothing_and_heals() {
     refused(refusal, 507, "store_full").await;
     let shadows = full.get("/v1/nodes/site-1").await["shadows"].take();
     assert_eq!(shadows, written, "what was refused is not seen either");
+    let ready = full.get("/readyz").await;
+    assert_eq!((&ready["ready"], &ready["checks"]["store"]), (&json!(true), &json!("store_full")));
     let metrics = full.open(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
     assert!(metrics.contains("commands_total{code=\"store_full\"} 1"), "{metrics}");
     let delete = full.request(Method::DELETE, &path(0)).send().await.unwrap();
@@ -207,4 +209,48 @@ fn a_wrong_configuration_is_an_error_that_names_the_place() {
     std::fs::write(&file, "[limits]\nnodez = 1\n").unwrap();
     let output = serve(dir.path(), &["--config", file.to_str().unwrap()]).output().unwrap();
     failed(&output, &["cloud.toml", "nodez"]);
+}
+
+fn health(data: &Path) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_gnomon-cloud"));
+    command.arg("health").arg("--data").arg(data).output().unwrap()
+}
+
+#[test]
+fn a_command_of_the_same_machine_asks_how_the_cloud_is() {
+    let dir = tempfile::tempdir().unwrap();
+    failed(&health(dir.path()), &["no cloud runs on", dir.path().to_str().unwrap()]);
+    let (mut child, _) = start(dir.path());
+    let output = health(dir.path());
+    assert!(output.status.success());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&report["ready"], &report["checks"]["core"]), (&json!(true), &json!("ok")));
+    signal(&child, Signal::SIGTERM);
+    assert!(child.wait().unwrap().success());
+    failed(&health(dir.path()), &["is not there"]);
+}
+
+#[test]
+fn systemd_is_told_of_readiness_of_life_and_of_the_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("notify");
+    let notify = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+    notify.set_read_timeout(Some(crate::bench::DEADLINE)).unwrap();
+    // As systemd does it: the pid of the program itself is in the environment.
+    let script = "export WATCHDOG_PID=$$; exec \"$0\" serve \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_gnomon-cloud"), "--data"]);
+    command.arg(dir.path().join("data")).args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
+    command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "300000");
+    let (mut child, _) = wait_ready(command.stdout(Stdio::piped()));
+    let next = || {
+        let mut buffer = [0; 1024];
+        let len = notify.recv(&mut buffer).unwrap();
+        String::from_utf8_lossy(&buffer[..len]).trim().to_owned()
+    };
+    assert_eq!(next(), "READY=1");
+    assert_eq!((next(), next()), ("WATCHDOG=1".to_owned(), "WATCHDOG=1".to_owned()));
+    signal(&child, Signal::SIGTERM);
+    while next() != "STOPPING=1" {}
+    assert!(child.wait().unwrap().success());
 }

@@ -146,6 +146,14 @@ impl Site {
         self.orders.send(order).await.unwrap();
     }
 
+    /// Waits until the broker has ended the connection.
+    pub(crate) async fn ended(self) -> Machines {
+        let Self { orders, task } = self;
+        let machines = tokio::time::timeout(crate::bench::DEADLINE, task).await;
+        drop(orders);
+        machines.expect("the connection ends").unwrap()
+    }
+
     /// Says goodbye.
     pub(crate) async fn leave(self) -> Machines {
         drop(self.orders);

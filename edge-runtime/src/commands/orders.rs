@@ -1,4 +1,4 @@
-//! `gnomon-edge hold|release|restart|report`: short orders to the running agent.
+//! `gnomon-edge hold|release|restart|pull|report|remove-volumes`: short orders to the running agent.
 
 use anyhow::{Context as _, Result};
 use gnomon_edge::local::Request;
@@ -54,6 +54,26 @@ pub(crate) struct ReportArgs {
     value: String,
 }
 
+/// Fetches the images that an app waits for now, whatever part of the day is for that.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PullArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// The app.
+    app: AppName,
+}
+
+/// Removes the named volumes of an app that is not desired any more, with what is in them.
+///
+/// Nothing else removes them: not an update, nor the end of the app.
+#[derive(Debug, clap::Args)]
+pub(crate) struct RemoveVolumesArgs {
+    #[command(flatten)]
+    data: DataArg,
+    /// The app.
+    app: AppName,
+}
+
 pub(crate) async fn hold(args: &HoldArgs) -> Result<()> {
     super::order(&args.data, &Request::Hold { app: args.app.clone() }).await
 }
@@ -70,4 +90,12 @@ pub(crate) async fn restart(args: &RestartArgs) -> Result<()> {
 pub(crate) async fn report(args: &ReportArgs) -> Result<()> {
     let value = serde_json::from_str(&args.value).context("the value is not JSON")?;
     super::order(&args.data, &Request::Report { key: args.key.clone(), value }).await
+}
+
+pub(crate) async fn remove_volumes(args: &RemoveVolumesArgs) -> Result<()> {
+    super::order(&args.data, &Request::RemoveVolumes { app: args.app.clone() }).await
+}
+
+pub(crate) async fn pull(args: &PullArgs) -> Result<()> {
+    super::order(&args.data, &Request::Pull { app: args.app.clone() }).await
 }

@@ -8,13 +8,14 @@ use anyhow::{Context as _, Result};
 use gnomon_edge::backoff::Backoff;
 use gnomon_edge::core::{Core, CoreConfig};
 use gnomon_edge::identity::Identity;
-use gnomon_edge::link;
 use gnomon_edge::link::clock::Clock;
 use gnomon_edge::link::memory::Memory;
 use gnomon_edge::link::mqtt::{Address, MqttLink, MqttSettings};
 use gnomon_edge::link::proxy::Proxy;
+use gnomon_edge::link::{self, Tls};
 use gnomon_edge::lock::DataLock;
 use gnomon_edge::orchestrator::Orchestrator;
+use gnomon_edge::renewal::agent::Renewer;
 use gnomon_edge::run::{Parts, run};
 use gnomon_edge::settings::{self, Brokers, Given, LogFormat, Settings};
 use gnomon_edge::store::sled::{SledConfig, SledStore};
@@ -25,7 +26,7 @@ use rand::rngs::StdRng;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, watch};
 
-mod choose;
+pub(super) mod choose;
 mod service;
 
 /// The most that the updater tells before it is heard.
@@ -46,7 +47,10 @@ pub(crate) struct RunArgs {
     /// Where the broker is reached, if not where the identity says; tried in turn.
     #[arg(long, env = "GNOMON_EDGE_BROKER", value_name = "HOST:PORT", value_delimiter = ',')]
     broker: Option<Vec<Address>>,
-    /// The proxy on the way to the broker: socks5://[USER:PASSWORD@]HOST:PORT or http://...
+    /// Where the cloud's API speaks HTTPS, if not where the identity says.
+    #[arg(long, env = "GNOMON_EDGE_API", value_name = "HOST:PORT")]
+    api: Option<Address>,
+    /// The proxy on the way to the cloud: socks5://[USER:PASSWORD@]HOST:PORT or http://...
     #[arg(long, env = "GNOMON_EDGE_PROXY", value_name = "URL", hide_env_values = true)]
     proxy: Option<Proxy>,
     /// The shortest silence on the link, in seconds; it grows while the network allows it.
@@ -80,6 +84,7 @@ impl RunArgs {
             orchestrator: self.orchestrator.clone(),
             docker_socket: self.docker_socket.clone(),
             broker: self.broker.clone().map(Brokers::Several),
+            api: self.api.clone(),
             proxy: self.proxy.clone(),
             keep_alive_s: self.keep_alive_s,
             log_format: self.log_format,
@@ -98,19 +103,18 @@ pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Opt
     let data = &settings.data;
     let identity = Identity::load(data)?;
     let _lock = DataLock::take(data)?;
+    Identity::settle(data)?;
+    let (secure, memory) = Secure::open(settings, &identity)?;
     let orchestrator = choose::orchestrator(settings, &identity.node).await?;
-    let store = StoreHandle::spawn(Box::new(SledStore::new(SledConfig {
-        min_free_bytes: settings.min_free_bytes,
-        ..SledConfig::new(data.join("store").join(identity.node.as_str()))
-    })))?;
+    let store = StoreHandle::spawn(store(settings, &identity))?;
     let release = started.version().map(ToOwned::to_owned);
     let line = serde_json::json!({
         "ready": true, "node": identity.node, "orchestrator": orchestrator.kind(),
         "update": release,
     });
-    let (wishes, wished) = watch::channel(Wish::default());
+    let (wishes, wanted) = watch::channel(Wish::default());
     let (told, updates) = mpsc::channel(UPDATES);
-    let updater = Updater {
+    let keeper = Updater {
         started,
         key: settings.update_key,
         proxy: settings.proxy.clone(),
@@ -118,13 +122,14 @@ pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Opt
     };
     let parts = Parts {
         core: core(settings, &identity, &orchestrator),
-        link: mqtt(settings, &identity)?,
+        link: secure.link(settings, &identity, memory),
         store,
         orchestrator,
         http: settings.http.clone(),
         wishes,
         updates,
     };
+    let renewing = tokio::spawn(secure.renewer(settings, identity).run());
     let is_ready = Arc::new(Notify::new());
     let alive = service::stay_alive(data.clone(), Arc::clone(&is_ready));
     let ready = move || {
@@ -138,13 +143,23 @@ pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Opt
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
-            started = updater.run(wished, told) => next = Some(started),
+            started = keeper.run(wanted, told) => next = Some(started),
             () = alive => {}
         }
         tracing::info!("stopping; apps keep running");
     };
-    run(parts, data, ready, stop).await.context("listening for local requests")?;
-    Ok(next)
+    let ended =
+        Box::pin(run(parts, data, ready, stop)).await.context("listening for local requests");
+    renewing.abort();
+    ended.map(|()| next)
+}
+
+/// The node's durable memory.
+pub(super) fn store(settings: &Settings, identity: &Identity) -> Box<SledStore> {
+    Box::new(SledStore::new(SledConfig {
+        min_free_bytes: settings.min_free_bytes,
+        ..SledConfig::new(settings.data.join("store").join(identity.node.as_str()))
+    }))
 }
 
 fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -> Core {
@@ -158,17 +173,42 @@ fn core(settings: &Settings, identity: &Identity, orchestrator: &Orchestrator) -
     Core::new(config, StdRng::from_rng(&mut rand::rng()))
 }
 
-fn mqtt(settings: &Settings, identity: &Identity) -> Result<MqttLink> {
-    let memory = Memory::open(&settings.data);
-    let clock = Arc::new(Clock::default());
-    clock.learn(memory.learned().past_s);
-    let link = MqttSettings {
-        node: identity.node.clone(),
-        addresses: settings.brokers.clone().unwrap_or_else(|| identity.mqtt.clone()),
-        proxy: settings.proxy.clone(),
-        tls: link::client_config_at(identity, Arc::clone(&clock))?,
-        clock,
-        keep_alive: settings.keep_alive,
-    };
-    Ok(MqttLink::start(link, memory, StdRng::from_rng(&mut rand::rng())))
+/// What the link and the renewal of its certificate share.
+struct Secure {
+    tls: Tls,
+    clock: Arc<Clock>,
+}
+
+impl Secure {
+    fn open(settings: &Settings, identity: &Identity) -> Result<(Self, Memory)> {
+        let memory = Memory::open(&settings.data);
+        let clock = Arc::new(Clock::default());
+        clock.learn(memory.learned().past_s);
+        let tls = link::client_config_at(identity, Arc::clone(&clock))?.into();
+        Ok((Self { tls, clock }, memory))
+    }
+
+    fn link(&self, settings: &Settings, identity: &Identity, memory: Memory) -> MqttLink {
+        let link = MqttSettings {
+            node: identity.node.clone(),
+            addresses: settings.brokers.clone().unwrap_or_else(|| identity.mqtt.clone()),
+            proxy: settings.proxy.clone(),
+            tls: self.tls.clone(),
+            clock: Arc::clone(&self.clock),
+            keep_alive: settings.keep_alive,
+        };
+        MqttLink::start(link, memory, StdRng::from_rng(&mut rand::rng()))
+    }
+
+    fn renewer(self, settings: &Settings, identity: Identity) -> Renewer {
+        Renewer {
+            data: settings.data.clone(),
+            identity,
+            api: settings.api.clone(),
+            proxy: settings.proxy.clone(),
+            tls: self.tls,
+            clock: self.clock,
+            rng: StdRng::from_rng(&mut rand::rng()),
+        }
+    }
 }

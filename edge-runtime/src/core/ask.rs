@@ -28,6 +28,8 @@ impl Core {
             | Request::Exec { .. }
             | Request::Apply { .. }
             | Request::Discard { .. }
+            | Request::RemoveVolumes { .. }
+            | Request::Pull { .. }
             | Request::Report { .. }) => match self.on_order(now, ticket, order) {
                 Ok(()) => return,
                 Err(refusal) => Err(refusal),

@@ -45,6 +45,16 @@ struct Row {
 /// What may be needed: names in their long form, and ids.
 type Needed = BTreeSet<String>;
 
+/// The images in a store's record, with the orchestrator's id of each.
+pub(crate) fn owned_images(entries: &[Entry]) -> Vec<(String, String)> {
+    let read = |(key, value): &Entry| {
+        let image = key.strip_prefix(PREFIX.as_bytes())?;
+        let Row { id } = serde_json::from_slice(value).ok()?;
+        Some((String::from_utf8(image.to_vec()).ok()?, id))
+    };
+    entries.iter().filter_map(read).collect()
+}
+
 impl Images {
     /// An image that was not here was fetched.
     pub(super) fn fetched(&mut self, image: &str, id: String) {

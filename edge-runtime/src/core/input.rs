@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use gnomon_schemas::id::AppName;
 use gnomon_schemas::node::NodeSettings;
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::wire::Message;
@@ -74,6 +75,13 @@ pub enum Input {
         image: String,
         /// Whether it is here; no if that could not be told.
         is_here: bool,
+    },
+    /// A part of the image of a [`Step::Pull`] has come; told in steps, and it may get lost.
+    Pulling {
+        /// The image.
+        image: String,
+        /// How much of it is here.
+        percent: u8,
     },
     /// The image of a [`Step::Pull`] was not here and was fetched; told before the step's end.
     Fetched {
@@ -166,6 +174,13 @@ pub enum Effect {
         command: Vec<String>,
         /// How long it may take.
         timeout: Duration,
+    },
+    /// Remove the named volumes of an app, and answer a local request with what became of it.
+    RemoveVolumes {
+        /// The request.
+        ticket: Ticket,
+        /// The app.
+        app: AppName,
     },
     /// Answer a local request with what these slots wrote.
     Logs {

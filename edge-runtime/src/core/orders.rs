@@ -43,6 +43,9 @@ impl Core {
             self.effects.push_back(Effect::Exec { ticket, slot, command, timeout });
             return Ok(());
         }
+        if let Request::RemoveVolumes { app } = order {
+            return self.remove_volumes(ticket, app);
+        }
         if self.machines.is_none() {
             let why = self.gate.trouble().map_or("it is being read", |trouble| &trouble.reason);
             let message = format!("the store takes no changes at the moment: {why}");
@@ -55,6 +58,7 @@ impl Core {
                 let slots = self.slots_of(&app, service.as_ref())?;
                 self.restart(now, slots)
             }
+            Request::Pull { app } => self.pull_now(&app)?,
             Request::Apply { app, spec } => self.apply_here(&app, &spec)?,
             Request::Discard { app } => self.discard(&app)?,
             Request::Report { key, value } => self.report_value(now, &key, value)?,
@@ -62,9 +66,23 @@ impl Core {
             | Request::Logs { .. }
             | Request::Shadow { .. }
             | Request::Diag
+            | Request::RemoveVolumes { .. }
             | Request::Exec { .. } => return Err(invalid("this is a question and no order")),
         };
         self.ledger.answer_when_durable(ticket, Response::Done(told));
+        Ok(())
+    }
+
+    /// Only of an app that is known not to be desired, and of which nothing runs.
+    fn remove_volumes(&mut self, ticket: Ticket, app: AppName) -> Result<(), Refusal> {
+        if !self.settled {
+            let message = "what is desired is not known yet; the volumes may be needed";
+            return Err(Refusal::new(RefusalCode::Unavailable, message));
+        }
+        if self.desired.apps.contains_key(&app) || self.statuses.contains_key(&app) {
+            return Err(conflict(format!("`{app}` is still desired, or not gone yet")));
+        }
+        self.effects.push_back(Effect::RemoveVolumes { ticket, app });
         Ok(())
     }
 
@@ -100,6 +118,15 @@ impl Core {
         self.attempts.ask_again(app, now);
         let again = if bad { "; the revision that was rolled back is tried again" } else { "" };
         Ok(format!("`{app}` follows what is desired{again}"))
+    }
+
+    fn pull_now(&mut self, app: &AppName) -> Result<String, Refusal> {
+        if !self.pulls.are_for(app) {
+            return Err(conflict(format!("no image of `{app}` is to be fetched")));
+        }
+        self.pulls.hurry(app.clone());
+        self.fetch();
+        Ok(format!("the images of `{app}` are fetched now, whatever the time of the day"))
     }
 
     fn restart(&mut self, now: Moment, slots: Vec<Slot>) -> String {

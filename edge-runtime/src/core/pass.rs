@@ -127,12 +127,6 @@ impl Core {
         }
     }
 
-    fn fetch(&mut self) {
-        while let Some(effect) = self.pulls.next() {
-            self.effects.push_back(effect);
-        }
-    }
-
     fn start(&mut self, step: Step) {
         tracing::debug!(app = %step.app(), %step, "a step begins");
         self.effects.push_back(Effect::Apply(step));

@@ -1,13 +1,17 @@
 //! The images that are being fetched, in a lane of their own: a download may take an hour, and
 //! the repair of the app that it is for must not wait for it. Each image once, whoever needs it,
 //! and not many at a time: they share one link. What is here already is found first, without
-//! a place in that queue.
+//! a place in that queue. They may be kept to a part of the day; what is under way then goes on.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use gnomon_schemas::app::{AppStatus, ServiceState};
 use gnomon_schemas::id::AppName;
+use gnomon_schemas::node::Window;
+use gnomon_sync::Moment;
 
-use super::Effect;
+use super::schedules::is_set;
+use super::{Core, Effect};
 use crate::reconcile::model::Step;
 
 /// How many images are fetched at the same time.
@@ -19,6 +23,8 @@ pub(super) struct Pulls {
     wanted: BTreeMap<String, Pull>,
     /// The images whose turn has not come, the first to be fetched first.
     queue: VecDeque<String>,
+    /// The apps whose images somebody wants now, whatever the time of the day.
+    hurried: BTreeSet<AppName>,
 }
 
 #[derive(Debug)]
@@ -26,6 +32,8 @@ struct Pull {
     /// Who needs it.
     apps: BTreeSet<AppName>,
     phase: Phase,
+    /// How much of it is here, in steps.
+    percent: u8,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +60,7 @@ impl Pulls {
         for (image, apps) in needs {
             let pull = self.wanted.entry(image.clone()).or_insert_with(|| {
                 effects.push(Effect::Find { image });
-                Pull { apps: BTreeSet::new(), phase: Phase::Looking }
+                Pull { apps: BTreeSet::new(), phase: Phase::Looking, percent: 0 }
             });
             pull.apps = apps;
         }
@@ -80,16 +88,36 @@ impl Pulls {
     fn leave(&mut self, phase: Phase, image: &str) -> BTreeSet<AppName> {
         let is_in_phase = self.wanted.get(image).is_some_and(|pull| pull.phase == phase);
         let pull = if is_in_phase { self.wanted.remove(image) } else { None };
+        let wanted = &self.wanted;
+        self.hurried.retain(|app| wanted.values().any(|pull| pull.apps.contains(app)));
         pull.map(|pull| pull.apps).unwrap_or_default()
     }
 
-    /// The next image to fetch, if another one may be.
-    pub(super) fn next(&mut self) -> Option<Effect> {
+    /// Somebody wants the images of an app now.
+    pub(super) fn hurry(&mut self, app: AppName) {
+        self.hurried.insert(app);
+    }
+
+    /// So much of an image is here.
+    pub(super) fn came(&mut self, image: &str, percent: u8) {
+        if let Some(pull) = self.wanted.get_mut(image).filter(|it| it.phase == Phase::Fetching) {
+            pull.percent = percent;
+        }
+    }
+
+    /// The next image to fetch, if another one may be; `is_time` says whether the time of the day
+    /// permits it.
+    pub(super) fn next(&mut self, is_time: bool) -> Option<Effect> {
         let fetched = self.wanted.values().filter(|pull| pull.phase == Phase::Fetching).count();
         if fetched >= AT_ONCE {
             return None;
         }
-        let image = self.queue.pop_front()?;
+        let (wanted, hurried) = (&self.wanted, &self.hurried);
+        let may = |image: &String| {
+            is_time || wanted.get(image).is_some_and(|it| !it.apps.is_disjoint(hurried))
+        };
+        let at = self.queue.iter().position(may)?;
+        let image = self.queue.remove(at)?;
         let pull = self.wanted.get_mut(&image)?;
         pull.phase = Phase::Fetching;
         let app = pull.apps.first()?.clone();
@@ -104,6 +132,50 @@ impl Pulls {
     /// Whether an image that the app needs is being fetched.
     pub(super) fn are_for(&self, app: &AppName) -> bool {
         self.wanted.values().any(|pull| pull.apps.contains(app))
+    }
+}
+
+impl Core {
+    /// Begins the pulls that may begin.
+    pub(super) fn fetch(&mut self) {
+        let is_time = self.is_time_to_pull();
+        while let Some(effect) = self.pulls.next(is_time) {
+            self.effects.push_back(effect);
+        }
+    }
+
+    pub(super) fn on_pulling(&mut self, now: Moment, image: &str, percent: u8) {
+        self.pulls.came(image, percent);
+        self.watching.want(now, "a part of an image has come");
+    }
+
+    /// Without a window always, and while the clock was never set.
+    fn is_time_to_pull(&self) -> bool {
+        let is_in = |window: Window| !is_set(self.wall_s) || window.contains(self.wall_s);
+        self.told_settings.window().is_none_or(is_in)
+    }
+
+    /// Says of what is being fetched how much of it is here, or for when it waits.
+    pub(super) fn explain_pulls(&self, app: &AppName, status: &mut AppStatus) {
+        let Some(Ok(spec)) = self.desired.apps.get(app).map(|it| &it.spec) else { return };
+        let window = self.told_settings.window().filter(|_| !self.is_time_to_pull());
+        for (name, service) in &mut status.services {
+            let is_pulling = service.state == ServiceState::Pulling;
+            let image = spec.services.get(name).and_then(|it| it.image.as_deref());
+            let Some(image) = image.filter(|_| is_pulling) else { continue };
+            let Some(pull) = self.pulls.wanted.get(image) else { continue };
+            let more = match (pull.phase, window) {
+                (Phase::Waiting, Some(window)) => format!(", not before {} UTC", window.begin()),
+                (Phase::Fetching, _) if pull.percent > 0 => format!(", {} %", pull.percent),
+                (Phase::Looking | Phase::Waiting | Phase::Fetching, _) => continue,
+            };
+            let plain = format!("pulling {image}");
+            for text in [&mut service.reason, &mut status.reason].into_iter().flatten() {
+                if text.ends_with(&plain) {
+                    text.push_str(&more);
+                }
+            }
+        }
     }
 }
 
@@ -137,9 +209,9 @@ mod tests {
         assert_eq!(pulls.want(needs([("x", &["a"])])), [find("x")]);
         assert_eq!(pulls.want(needs([("x", &["a", "b"])])), []);
         assert_eq!(pulls.found("x", false), apps(&[]));
-        assert_eq!(pulls.next(), Some(fetch("a", "x")));
+        assert_eq!(pulls.next(true), Some(fetch("a", "x")));
         assert_eq!(pulls.want(needs([("x", &["a", "b"])])), []);
-        assert_eq!(pulls.next(), None);
+        assert_eq!(pulls.next(true), None);
         assert!(pulls.are_for(&app("b")));
         assert_eq!(pulls.ended("x"), apps(&["a", "b"]));
         assert!(!pulls.are_for(&app("b")));
@@ -152,12 +224,12 @@ mod tests {
         for image in ["z", "y", "x"] {
             pulls.found(image, false);
         }
-        assert_eq!(pulls.next(), Some(fetch("b", "z")));
-        assert_eq!(pulls.next(), Some(fetch("a", "y")));
-        assert_eq!(pulls.next(), None);
+        assert_eq!(pulls.next(true), Some(fetch("b", "z")));
+        assert_eq!(pulls.next(true), Some(fetch("a", "y")));
+        assert_eq!(pulls.next(true), None);
         pulls.ended("y");
-        assert_eq!(pulls.next(), Some(fetch("a", "x")));
-        assert_eq!(pulls.next(), None);
+        assert_eq!(pulls.next(true), Some(fetch("a", "x")));
+        assert_eq!(pulls.next(true), None);
     }
 
     #[test]
@@ -166,7 +238,7 @@ mod tests {
         pulls.want(needs([("x", &["a"]), ("y", &["a"]), ("z", &["b"])]));
         pulls.found("x", false);
         pulls.found("y", false);
-        assert!(pulls.next().is_some() && pulls.next().is_some());
+        assert!(pulls.next(true).is_some() && pulls.next(true).is_some());
         assert_eq!(pulls.found("z", true), apps(&["b"]));
     }
 
@@ -177,13 +249,30 @@ mod tests {
         for image in ["x", "y", "z"] {
             pulls.found(image, false);
         }
-        assert!(pulls.next().is_some() && pulls.next().is_some());
+        assert!(pulls.next(true).is_some() && pulls.next(true).is_some());
         let x = "x".to_owned();
         assert_eq!(pulls.want(needs([("y", &["a"])])), [Effect::GiveUp { image: x }]);
-        assert_eq!(pulls.next(), None, "z is given up too");
+        assert_eq!(pulls.next(true), None, "z is given up too");
         assert_eq!(pulls.want(needs([("x", &["b"]), ("y", &["a"])])), [find("x")]);
         assert_eq!(pulls.ended("x"), apps(&[]));
         pulls.found("x", false);
-        assert_eq!(pulls.next(), Some(fetch("b", "x")));
+        assert_eq!(pulls.next(true), Some(fetch("b", "x")));
+    }
+
+    #[test]
+    fn outside_of_its_time_a_pull_waits_unless_somebody_wants_it_now() {
+        let mut pulls = Pulls::default();
+        pulls.want(needs([("x", &["a"]), ("y", &["b"])]));
+        pulls.found("x", false);
+        pulls.found("y", false);
+        assert_eq!(pulls.next(false), None);
+        pulls.hurry(app("b"));
+        assert_eq!(pulls.next(false), Some(fetch("b", "y")));
+        assert_eq!(pulls.next(false), None);
+        assert_eq!(pulls.next(true), Some(fetch("a", "x")));
+        pulls.ended("y");
+        pulls.want(needs([("z", &["b"])]));
+        pulls.found("z", false);
+        assert_eq!(pulls.next(false), None, "one hurry is for what is wanted at that time");
     }
 }

@@ -155,6 +155,7 @@ impl Core {
     /// than the one it was given, and why that one runs.
     pub(super) fn explain(&self, app: &AppName, status: &mut AppStatus) {
         let Some(running) = self.desired.apps.get(app) else { return };
+        self.explain_pulls(app, status);
         let record = self.ledger.get(app);
         let (wanted, cloud) = (self.wanted(app), self.cloud.get(app));
         status.good = status.revision.is_some() && record.good_revision() == status.revision;

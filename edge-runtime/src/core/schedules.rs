@@ -17,6 +17,11 @@ use crate::reconcile::model::{Observed, Slot};
 
 /// A clock that says less (November 2023) was never set: no schedule is kept by it.
 const OLDEST_NOW: u64 = 1_700_000_000;
+/// Whether a clock was ever set.
+pub(super) const fn is_set(wall_s: u64) -> bool {
+    wall_s >= OLDEST_NOW
+}
+
 /// A run that is so late was missed.
 const LATE_S: u64 = 5 * 60;
 /// A last run that lies further in the future was dated by a clock that was wrong.
@@ -68,7 +73,7 @@ fn judge(
 impl Core {
     /// Looks at the clock for every scheduled service.
     pub(super) fn keep_schedules(&mut self, now: Moment, wall_s: u64, observed: &Observed) {
-        if wall_s < OLDEST_NOW || self.machines.is_none() {
+        if !is_set(wall_s) || self.machines.is_none() {
             return;
         }
         let mut notes: BTreeMap<AppName, BTreeMap<ServiceName, Run>> = BTreeMap::new();

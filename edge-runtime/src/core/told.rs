@@ -2,7 +2,7 @@
 //! that cannot be read are reported, and none is used in their place.
 
 use gnomon_schemas::document::Packed;
-use gnomon_schemas::node::NodeSettings;
+use gnomon_schemas::node::{NodeSettings, Window};
 use gnomon_schemas::version::Version;
 use gnomon_sync::Moment;
 use serde_json::{Value, json};
@@ -15,6 +15,13 @@ pub(super) struct Told {
     version: Option<Version>,
     settings: NodeSettings,
     refused: Option<String>,
+}
+
+impl Told {
+    /// The part of the day in which images are fetched.
+    pub(super) const fn window(&self) -> Option<Window> {
+        self.settings.pulls.window
+    }
 }
 
 impl Core {
@@ -49,6 +56,9 @@ impl Core {
         let Told { version, settings, refused } = &self.told_settings;
         let registries: Vec<_> = settings.registries.keys().collect();
         let mut report = json!({ "desired_version": (*version)?, "registries": registries });
+        if let (Some(window), Some(report)) = (settings.pulls.window, report.as_object_mut()) {
+            report.insert("pulls".to_owned(), json!({ "window": window }));
+        }
         if let (Some(why), Some(report)) = (refused, report.as_object_mut()) {
             report.insert("refused".to_owned(), why.as_str().into());
         }

@@ -46,7 +46,7 @@ pub(super) enum DialError {
     #[error("{to} cannot be reached through the proxy {proxy}")]
     Proxy {
         to: Address,
-        proxy: Proxy,
+        proxy: Box<Proxy>,
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
@@ -87,7 +87,7 @@ pub(super) async fn dial(
     tokio::time::timeout(PATIENCE, open).await.map_err(late)?
 }
 
-async fn connect(to: &Address, proxy: Option<&Proxy>) -> Result<TcpStream, DialError> {
+pub(super) async fn connect(to: &Address, proxy: Option<&Proxy>) -> Result<TcpStream, DialError> {
     let mut direct = HttpConnector::new();
     direct.enforce_http(false);
     direct.set_nodelay(true);
@@ -101,14 +101,14 @@ async fn connect(to: &Address, proxy: Option<&Proxy>) -> Result<TcpStream, DialE
         let reached = direct.call(target).await;
         let wrong = |source: Box<dyn StdError + Send + Sync>| DialError::Reach {
             to: to.clone(),
-            source: deepest(source),
+            source: deepest(&*source),
         };
         return Ok(reached.map_err(|error| wrong(error.into()))?.into_inner());
     };
     let at = uri(&proxy.address)?;
     let wrong = |source: Box<dyn StdError + Send + Sync>| DialError::Proxy {
         to: to.clone(),
-        proxy: proxy.clone(),
+        proxy: Box::new(proxy.clone()),
         source,
     };
     let through = match proxy.kind {
@@ -136,8 +136,8 @@ fn basic((user, password): &(String, String)) -> Result<HeaderValue, hyper::http
 }
 
 /// The connector says the same at several levels; the last one is the system's.
-fn deepest(error: Box<dyn StdError + Send + Sync>) -> Box<dyn StdError + Send + Sync> {
-    let mut last: &(dyn StdError + 'static) = error.as_ref();
+fn deepest(error: &(dyn StdError + 'static)) -> Box<dyn StdError + Send + Sync> {
+    let mut last = error;
     while let Some(source) = last.source() {
         last = source;
     }

@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::topic::Topic;
 use rand::rngs::StdRng;
-use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -17,7 +16,7 @@ use super::course::{Course, Reached};
 use super::keepalive::KeepAlive;
 use super::memory::{Learned, Memory};
 use super::proxy::Proxy;
-use super::{Link, LinkEvent, Meter, Quality, Traffic};
+use super::{Link, LinkEvent, Meter, Quality, Tls, Traffic};
 use crate::backoff::Backoff;
 
 mod address;
@@ -48,7 +47,7 @@ pub struct MqttSettings {
     /// What is on the way, if anything.
     pub proxy: Option<Proxy>,
     /// The TLS client.
-    pub tls: Arc<ClientConfig>,
+    pub tls: Tls,
     /// The clock that the TLS client goes by.
     pub clock: Arc<Clock>,
     /// The shortest and the longest silence; the peer counts as gone after twice that.

@@ -1,7 +1,7 @@
 //! TLS as the link needs it: the cloud's own authority, this node's certificate, the name that the
 //! identity gives whatever the address says, and a clock that may be wrong. Sessions are resumed.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{VerifierBuilderError, WebPkiServerVerifier};
@@ -14,6 +14,36 @@ use rustls::{
 
 use super::clock::{self, Clock};
 use crate::identity::Identity;
+
+mod joining;
+
+pub use joining::{Fingerprint, ParseFingerprintError, Trust, joining_config};
+
+/// The TLS client of the present identity; clones share it. A renewed certificate comes with a
+/// client of its own, so that no session goes on that was begun with the one before.
+#[derive(Debug, Clone)]
+pub struct Tls(
+    // A lock, because the renewal writes what each new connection reads; held for one look.
+    Arc<RwLock<Arc<ClientConfig>>>,
+);
+
+impl Tls {
+    /// The client for the next connection.
+    pub fn current(&self) -> Arc<ClientConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// From now on this is the client.
+    pub fn replace(&self, client: Arc<ClientConfig>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = client;
+    }
+}
+
+impl From<Arc<ClientConfig>> for Tls {
+    fn from(client: Arc<ClientConfig>) -> Self {
+        Self(Arc::new(RwLock::new(client)))
+    }
+}
 
 /// Why the identity makes no TLS client.
 #[derive(Debug, thiserror::Error)]

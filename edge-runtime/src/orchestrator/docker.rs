@@ -14,12 +14,14 @@ mod lifecycle;
 mod login;
 mod network;
 mod observe;
+mod progress;
+mod volumes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_schemas::id::NodeName;
+use gnomon_schemas::id::{AppName, NodeName};
 use gnomon_schemas::node::{Credentials, NodeSettings};
 use tokio::sync::watch;
 
@@ -131,8 +133,13 @@ impl Docker {
     }
 
     /// Makes sure that an image is here; its id if it had to be fetched.
-    pub async fn pull(&self, image: &str) -> Result<Option<String>, DockerError> {
-        image::pull(self, image).await
+    /// `came` hears in steps how many percent of it are here.
+    pub async fn pull(
+        &self,
+        image: &str,
+        came: &(dyn Fn(u8) + Send + Sync),
+    ) -> Result<Option<String>, DockerError> {
+        image::pull(self, image, came).await
     }
 
     /// Every image of the daemon, and the room on its disk.
@@ -145,10 +152,15 @@ impl Docker {
         clear::clear(self, image, id).await
     }
 
+    /// Removes the volumes of an app, or of all apps of this node; gives back how many.
+    pub async fn remove_volumes(&self, app: Option<&AppName>) -> Result<usize, DockerError> {
+        volumes::remove(self, app).await
+    }
+
     /// Does one step.
     pub async fn apply(&self, step: &Step) -> Result<(), DockerError> {
         match step {
-            Step::Pull { app: _, image } => image::pull(self, image).await.map(drop),
+            Step::Pull { app: _, image } => image::pull(self, image, &|_| {}).await.map(drop),
             Step::Create { slot, spec } => create::create(self, slot, spec).await,
             Step::Start { id, slot } => lifecycle::start(self, id, slot).await,
             Step::Stop { id, slot, grace } => lifecycle::stop(self, id, slot, *grace).await,

@@ -159,6 +159,6 @@ impl K3s {
 
     /// Runs a command in the running pod of a slot.
     pub async fn exec(&self, slot: &Slot, command: &[String]) -> Result<ExecOutput, K3sError> {
-        exec::exec(self, slot, command).await
+        Box::pin(exec::exec(self, slot, command)).await
     }
 }

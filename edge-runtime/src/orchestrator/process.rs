@@ -18,7 +18,7 @@ mod user;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gnomon_schemas::id::NodeName;
+use gnomon_schemas::id::{AppName, NodeName};
 
 use super::watch::{Hinter, Watch};
 use super::{Capabilities, Kind};
@@ -111,6 +111,12 @@ impl Process {
                 blocking(move || lifecycle::remove(&this, &id, &slot)).await
             }
         }
+    }
+
+    /// Removes the volumes of an app, or of all apps; gives back how many.
+    pub async fn remove_volumes(&self, app: Option<&AppName>) -> Result<usize, ProcessError> {
+        let (layout, app) = (self.layout.clone(), app.cloned());
+        blocking(move || layout.remove_volumes(app.as_ref())).await
     }
 
     /// Looks at the directories again and again and hints when what it sees differs.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use gnomon_schemas::app::{AppSpec, Revision};
+use gnomon_schemas::app::{AppSpec, Port, Revision};
 use gnomon_schemas::document::Document;
 use gnomon_schemas::id::{AppName, ServiceName};
 use gnomon_schemas::version::Version;
@@ -18,6 +18,9 @@ pub struct Desired {
     /// The last specs of apps that are not desired any more, for the order and the grace with
     /// which they stop. After a restart they are unknown: then all stop at once.
     leaving: BTreeMap<AppName, Arc<AppSpec>>,
+    /// The turn in which each app asked for its fixed ports of the node.
+    turns: BTreeMap<AppName, u64>,
+    next_turn: u64,
 }
 
 /// One app that should run; made by [`Desired::insert`].
@@ -39,6 +42,8 @@ pub(super) struct Facts {
     pub(super) digests: BTreeMap<ServiceName, Revision>,
     /// The services, each after those that it depends on.
     pub(super) order: Vec<ServiceName>,
+    /// The fixed ports of the node that its services ask for.
+    pub(super) ports: Vec<(ServiceName, Port)>,
 }
 
 impl Desired {
@@ -50,11 +55,27 @@ impl Desired {
     /// Takes what should run as an app.
     pub fn put(&mut self, app: AppName, wanted: DesiredApp) {
         self.leaving.remove(&app);
+        let before = self.apps.get(&app).map_or(&[][..], |before| &before.facts.ports);
+        let had_them = wanted
+            .facts
+            .ports
+            .iter()
+            .any(|(_, port)| before.iter().any(|(_, before)| before.collides(port)));
+        if !had_them && !wanted.facts.ports.is_empty() {
+            self.turns.insert(app.clone(), self.next_turn);
+            self.next_turn = self.next_turn.saturating_add(1);
+        }
         self.apps.insert(app, wanted);
+    }
+
+    /// The lower, the earlier the app asked for its ports.
+    pub(super) fn turn(&self, app: &AppName) -> u64 {
+        self.turns.get(app).copied().unwrap_or(u64::MAX)
     }
 
     /// The app's shadow was deleted: what runs of it shall go.
     pub fn remove(&mut self, app: &AppName) {
+        self.turns.remove(app);
         if let Some(DesiredApp { spec: Ok(spec), .. }) = self.apps.remove(app) {
             self.leaving.insert(app.clone(), spec);
         }
@@ -120,6 +141,12 @@ impl Facts {
                 .map(|(name, it)| (name.clone(), it.digest(spec)))
                 .collect(),
             order: spec.start_order().into_iter().cloned().collect(),
+            ports: spec
+                .services
+                .iter()
+                .flat_map(|(name, it)| it.ports.iter().map(|port| (name.clone(), *port)))
+                .filter(|(_, port)| port.host.is_some())
+                .collect(),
         }
     }
 }

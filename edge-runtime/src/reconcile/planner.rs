@@ -11,6 +11,7 @@ use super::desired::{Desired, DesiredApp};
 use super::memory::Memory;
 use super::model::{Instance, Observed, Slot};
 use super::plan::{AppPlan, Plan};
+use super::share::Shares;
 use super::verdict::{Standing, Verdict};
 use super::view::{App, Copy, Service};
 use super::{create, keep, preflight, report, retire, update};
@@ -29,13 +30,17 @@ pub fn plan(
     for instance in observed.instances.values() {
         instances.entry(&instance.slot.app).or_default().push(instance);
     }
+    let shares = Shares::share_out(desired, &instances);
     let apps: BTreeSet<_> = desired.apps.keys().chain(observed.apps()).collect();
     let mut plan = Plan::default();
     for app in apps {
         let instances = instances.get(app).map_or(&[][..], Vec::as_slice);
         let leftover = observed.app_resources.contains(app);
         let part = match desired.apps.get(app) {
-            Some(wanted) => plan_wanted(app, wanted, instances, memory, capabilities),
+            Some(wanted) => {
+                let refusal = shares.refusal(app);
+                plan_wanted(app, wanted, instances, memory, (capabilities, refusal))
+            }
             None => retire::leaving(app, desired.leaving(app), instances, leftover, memory),
         };
         plan.add(app, part);
@@ -48,9 +53,9 @@ fn plan_wanted(
     wanted: &DesiredApp,
     instances: &[&Instance],
     memory: Memory<'_>,
-    capabilities: &Capabilities,
+    (capabilities, refusal): (&Capabilities, Option<&str>),
 ) -> AppPlan {
-    let spec = match preflight::check(wanted, capabilities) {
+    let spec = match preflight::check(wanted, capabilities, refusal) {
         Ok(spec) => spec,
         Err(why) => {
             let status = report::refused(wanted.version, why, instances);

@@ -54,7 +54,10 @@ pub(super) async fn pull(
     image: String,
     results: mpsc::Sender<Input>,
 ) {
-    let outcome = match AssertUnwindSafe(orchestrator.pull(&app, &image)).catch_unwind().await {
+    // One that is not taken is followed by another, or by the end.
+    let came = |percent| drop(results.try_send(Input::Pulling { image: image.clone(), percent }));
+    let pull = AssertUnwindSafe(orchestrator.pull(&app, &image, &came)).catch_unwind().await;
+    let outcome = match pull {
         Ok(Ok(Some(id))) => {
             drop(results.send(Input::Fetched { image: image.clone(), id }).await);
             Ok(())
@@ -126,6 +129,18 @@ pub(super) async fn logs(
     drop(answer.send(Response::Logs(logs)));
 }
 
+/// Removes the volumes of an app.
+pub(super) async fn remove_volumes(
+    orchestrator: Orchestrator,
+    app: AppName,
+    answer: oneshot::Sender<Response>,
+) {
+    drop(answer.send(match orchestrator.remove_volumes(Some(&app)).await {
+        Ok(removed) => Response::Done(format!("removed volumes of `{app}`: {removed}")),
+        Err(error) => Response::Refused(Refusal::new(RefusalCode::Failed, explain(&error))),
+    }));
+}
+
 /// Runs a command where a copy of a service runs.
 pub(super) async fn exec(
     orchestrator: Orchestrator,
@@ -134,7 +149,7 @@ pub(super) async fn exec(
     timeout: Duration,
     answer: oneshot::Sender<Response>,
 ) {
-    let ran = tokio::time::timeout(timeout, orchestrator.exec(&slot, &command)).await;
+    let ran = tokio::time::timeout(timeout, Box::pin(orchestrator.exec(&slot, &command))).await;
     let failed = |message: String| Response::Refused(Refusal::new(RefusalCode::Failed, message));
     drop(answer.send(match ran {
         Ok(Ok(output)) => Response::Exec(output),

@@ -6,7 +6,8 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest as _, Sha256};
+use gnomon_schemas::hex;
+use ring::digest::{Context, SHA256};
 
 use super::state::{Installed, Release, State};
 
@@ -110,7 +111,7 @@ impl Disk {
 
 /// The SHA-256 of a file in hex, and its size.
 pub(super) fn digest(at: &Path) -> io::Result<(String, u64)> {
-    let (mut file, mut hash, mut size) = (File::open(at)?, Sha256::new(), 0);
+    let (mut file, mut hash, mut size) = (File::open(at)?, Context::new(&SHA256), 0);
     let mut buffer = vec![0; 64 * 1024];
     loop {
         let read = file.read(&mut buffer)?;
@@ -120,8 +121,7 @@ pub(super) fn digest(at: &Path) -> io::Result<(String, u64)> {
         size += u64::try_from(read).unwrap_or_default();
         hash.update(buffer.get(..read).unwrap_or_default());
     }
-    let hex = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((hex, size))
+    Ok((hex::of(hash.finish().as_ref()), size))
 }
 
 /// What tells this installed program from another one at the same place.

@@ -19,7 +19,7 @@ use super::start::MARKS;
 use super::state::Release;
 
 /// A server that says nothing for so long is given up.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// A program that is asked for its version gets this long.
 const CHECK: Duration = Duration::from_secs(20);
 

@@ -149,6 +149,7 @@ impl Updater {
                 let tried = state.clone().try_out(release.clone(), state.installed);
                 let failed = tried.gave_up(&reason);
                 drop(disk.save(&super::state::State { given_up: failed.given_up, ..state }));
+                disk.clean(&disk.load(), None);
             }
             return Some(reason);
         }

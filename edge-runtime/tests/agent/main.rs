@@ -7,9 +7,10 @@ mod local;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Instant;
 
 use gnomon_edge::identity::Identity;
-use harness::{Agent, FakeCloud, edge, joined, text};
+use harness::{Agent, DEADLINE, FakeCloud, edge, joined, text};
 
 #[test]
 fn joining_makes_an_identity_whose_key_never_leaves() {
@@ -50,12 +51,50 @@ fn a_refused_token_leaves_no_identity_and_says_what_the_cloud_said() {
 }
 
 #[test]
-fn k3s_is_one_clear_error() {
-    let data = joined();
-    let output = edge(&["run", "--data", data.path().to_str().unwrap(), "--orchestrator", "k3s"]);
+fn an_authority_that_the_token_does_not_name_is_not_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let cloud = FakeCloud::start();
+    let token = format!("good.{}", "0f".repeat(32));
+    let data = dir.path().to_str().unwrap();
+    let output = edge(&["join", &cloud.url, "--token", &token, "--data", data]);
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(text(&output.stderr).lines().count(), 1, "{}", text(&output.stderr));
-    assert!(text(&output.stderr).contains("k3s"));
+    assert!(text(&output.stderr).contains("not the cloud that made the join token"));
+    assert!(!Identity::exists(dir.path()));
+}
+
+#[test]
+fn a_token_goes_in_the_clear_only_to_this_machine_unless_that_is_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    // Nobody is asked: the address is one of those that no machine has.
+    let output = edge(&["join", "http://192.0.2.1:1", "--token", "t", "--data", data]);
+    let said = text(&output.stderr);
+    assert!(said.contains("--insecure-http") && said.contains("https://"), "{said}");
+    let output = edge(&["join", "https://192.0.2.1:1", "--token", "t", "--data", data]);
+    assert!(text(&output.stderr).contains("--ca-sha256"), "{}", text(&output.stderr));
+    let output = edge(&["join", "http://127.0.0.1:1", "--data", data]);
+    assert!(text(&output.stderr).contains("--node NAME"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_agent_whose_cluster_is_not_there_yet_says_so_and_lives_on() {
+    let data = joined();
+    let nowhere = data.path().join("k3s.yaml");
+    let agent = Agent::start_on_k3s(data.path(), nowhere.to_str().unwrap());
+    assert_eq!(agent.ready["orchestrator"], "k3s");
+    let path = data.path().to_str().unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let status = edge(&["status", "--data", path, "-o", "json"]);
+        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        let reason = status["orchestrator"]["reason"].as_str().unwrap_or_default();
+        if reason.contains("k3s.yaml") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+        std::thread::yield_now();
+    }
+    assert_eq!(agent.stop(), Some(0));
 }
 
 #[test]

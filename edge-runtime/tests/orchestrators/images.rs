@@ -11,7 +11,7 @@ use crate::registry::{PASSWORD, Registry, USER};
 
 /// Fetches an image that is not here, and gives back its id.
 async fn fetch(bench: &Bench, image: &str) -> String {
-    let pulled = bench.orchestrator.pull(&slot("web").app, image).await;
+    let pulled = bench.orchestrator.pull(&slot("web").app, image, &|_| {}).await;
     pulled.unwrap().expect("it was not here")
 }
 
@@ -28,8 +28,8 @@ async fn an_image_that_was_fetched_is_told_apart_from_one_that_was_here_and_is_r
     let (bench, registry) = (Bench::docker(), Registry::start().await);
     let image = registry.image();
     let id = fetch(&bench, &image).await;
-    assert_eq!(bench.orchestrator.pull(&slot("web").app, &image).await.unwrap(), None);
-    assert_eq!(bench.orchestrator.pull(&slot("web").app, IMAGE).await.unwrap(), None);
+    assert_eq!(bench.orchestrator.pull(&slot("web").app, &image, &|_| {}).await.unwrap(), None);
+    assert_eq!(bench.orchestrator.pull(&slot("web").app, IMAGE, &|_| {}).await.unwrap(), None);
     let survey = bench.orchestrator.survey_images().await.unwrap();
     let found = survey.find(&image).expect("it is listed");
     assert!(!found.in_use && found.names.contains(&canonical(&image)), "{found:?}");
@@ -82,8 +82,11 @@ fn credentials(password: &str) -> Credentials {
 /// Says the credentials for a registry, and pulls; gives back what went wrong.
 async fn pull_as(bench: &Bench, image: &str, given: Option<&str>) -> Result<(), OrchestratorError> {
     let given = given.map(|password| (registry(image), credentials(password)));
-    bench.orchestrator.configure(NodeSettings { registries: given.into_iter().collect() });
-    bench.orchestrator.pull(&slot("web").app, image).await.map(drop)
+    bench.orchestrator.configure(NodeSettings {
+        registries: given.into_iter().collect(),
+        ..NodeSettings::default()
+    });
+    bench.orchestrator.pull(&slot("web").app, image, &|_| {}).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -133,11 +133,15 @@ pub(crate) async fn an_image_that_is_nowhere_is_a_failure_with_a_reason(bench: &
 
 pub(crate) async fn an_image_is_fetched_before_anything_is_stopped_for_it(bench: &Bench) {
     let (web, image) = (slot("web"), "gnomon-demo:1");
-    bench.orchestrator.pull(&web.app, image).await.unwrap();
+    bench.orchestrator.pull(&web.app, image, &|_| {}).await.unwrap();
     bench.up(&web, &app(service(POLITE))).await;
     assert!(bench.orchestrator.has_image(image).await.unwrap(), "a pod of ours runs it");
     let nowhere = "127.0.0.1:9/nowhere:2";
-    let error = bench.orchestrator.pull(&web.app, nowhere).await.expect_err("no registry is there");
+    let error = bench
+        .orchestrator
+        .pull(&web.app, nowhere, &|_| {})
+        .await
+        .expect_err("no registry is there");
     assert!(error.is_transient() && error.to_string().contains("ErrImagePull"), "{error}");
     assert_eq!(bench.all().await.len(), 1, "what fetches is no instance");
 }
@@ -149,7 +153,7 @@ pub(crate) async fn credentials_are_there_before_the_pod_that_needs_them(bench: 
     };
     let configure = |password| {
         let registries = [("registry.example".to_owned(), credentials(password))].into();
-        bench.orchestrator.configure(NodeSettings { registries });
+        bench.orchestrator.configure(NodeSettings { registries, ..NodeSettings::default() });
     };
     let web = slot("web");
     configure("one");

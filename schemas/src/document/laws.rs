@@ -70,7 +70,7 @@ proptest! {
         let step = |value: &Value, step: &String| match value {
             Value::Object(object) => object.get(step).cloned(),
             Value::Array(items) => items.get(step.parse::<usize>().ok()?).cloned(),
-            _ => None,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
         };
         let found = steps.iter().try_fold(root, |value, name| step(&value, name));
         prop_assert_eq!(Packed::from(&a).find(&steps), found);

@@ -199,6 +199,7 @@ impl Site {
                 Effect::Answer(_, Response::Status(status)) => self.status = Some(*status),
                 Effect::Answer(..)
                 | Effect::Logs { .. }
+                | Effect::RemoveVolumes { .. }
                 | Effect::Exec { .. }
                 | Effect::NodeDesired(_) => {}
             }

@@ -12,7 +12,7 @@ use gnomon_cloud::domain::{
     Action, Author, Change, Command, Domain, DomainConfig, Effect, Now, Precondition, Session,
     Write,
 };
-use gnomon_cloud::identity::{Identity, JoinToken};
+use gnomon_cloud::identity::{Identity, TokenHash};
 use gnomon_cloud::rows::CertificateRecord;
 use gnomon_cloud::store::{Op, RedbStore, Store, check_schema};
 use gnomon_schemas::document::{Document, Patch};
@@ -219,7 +219,7 @@ impl Maker {
         name: &NodeName,
         certificate: CertificateRecord,
     ) -> anyhow::Result<Vec<Op>> {
-        let hash = JoinToken::random().hash;
+        let hash = TokenHash::of(&certificate.serial);
         let mut ops = Vec::new();
         let ttl = Duration::from_mins(1);
         self.act(name, Action::AddToken { hash, ttl }, &mut ops)?;

@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use gnomon_tests::process::binary;
@@ -14,12 +15,16 @@ use serde_json::Value;
 
 use crate::app::{PATIENCE, apply, converged};
 
+mod crashes;
+
 /// Serves the files of a folder over HTTP, with ranges; breaks off in the middle when told to.
 struct Files {
     folder: PathBuf,
     url: String,
     /// The ranges that were asked for.
     asked: Arc<Mutex<Vec<String>>>,
+    /// Whether the first answer for a file breaks off in the middle, as links do.
+    breaks: Arc<AtomicBool>,
 }
 
 impl Files {
@@ -27,13 +32,15 @@ impl Files {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));
-        let (root, ranges) = (folder.to_path_buf(), Arc::clone(&asked));
+        let breaks = Arc::new(AtomicBool::new(true));
+        let (root, ranges, is_bad) =
+            (folder.to_path_buf(), Arc::clone(&asked), Arc::clone(&breaks));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
-                let _gone = answer(&root, &ranges, &stream.unwrap());
+                let _gone = answer(&root, &ranges, &is_bad, &stream.unwrap());
             }
         });
-        Self { folder: folder.to_path_buf(), url, asked }
+        Self { folder: folder.to_path_buf(), url, asked, breaks }
     }
 
     fn put(&self, name: &str, bytes: &[u8]) -> String {
@@ -44,7 +51,12 @@ impl Files {
     }
 }
 
-fn answer(root: &Path, ranges: &Mutex<Vec<String>>, stream: &TcpStream) -> std::io::Result<()> {
+fn answer(
+    root: &Path,
+    ranges: &Mutex<Vec<String>>,
+    breaks: &AtomicBool,
+    stream: &TcpStream,
+) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream).lines();
     let first = lines.next().unwrap_or_else(|| Ok(String::new()))?;
     let name = first.split_whitespace().nth(1).unwrap_or("/").trim_start_matches('/').to_owned();
@@ -62,8 +74,8 @@ fn answer(root: &Path, ranges: &Mutex<Vec<String>>, stream: &TcpStream) -> std::
     let bytes = fs::read(root.join(name)).unwrap_or_default();
     let status = if from > 0 { "206 Partial Content" } else { "200 OK" };
     let body = &bytes[from..];
-    // The first answer breaks off in the middle, as links do.
-    let sent = if from == 0 { &body[..body.len() / 2] } else { body };
+    let is_cut = from == 0 && breaks.load(Ordering::SeqCst);
+    let sent = if is_cut { &body[..body.len() / 2] } else { body };
     let mut out = stream;
     write!(out, "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n", body.len())?;
     out.write_all(sent)
@@ -151,7 +163,9 @@ fn a_signed_update_is_kept_when_it_reaches_the_cloud_and_taken_back_when_it_does
     update(&cloud, &files, &broken, "5.0", &key);
     let failed = reported(&cloud, &site, "5.0", "failed");
     assert!(failed["reason"].as_str().unwrap().contains("does not run here"), "{failed}");
-    update(&cloud, &files, &second, "6.0", &other);
+    let third = [&fs::read(&second).unwrap()[..], b"third"].concat();
+    let third = files.put("third", &third);
+    update(&cloud, &files, &third, "6.0", &other);
     let refused = reported(&cloud, &site, "6.0", "refused");
     assert!(refused["reason"].as_str().unwrap().contains("signature"), "{refused}");
     assert_eq!(site.program_file(), good);

@@ -5,6 +5,7 @@
 
 mod crates;
 mod names;
+mod operations;
 mod source;
 mod text;
 mod variants;

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use gnomon_schemas::hex;
 use gnomon_schemas::id::NodeName;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 
 use crate::client::{Client, Precondition, WriteMode};
 use crate::names;
@@ -22,12 +22,15 @@ use crate::output;
 /// Have nodes run another version of the agent; each goes back by itself if that one does not
 /// reach the cloud.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    disable_version_flag = true,
+    after_help = "\
 Examples:
   gnomon node update-key release.key          (once; nodes have what it prints as `update_key`)
   gnomon node update site-1 site-2 --version 1.4.0 --file gnomon-edge --key release.key \\
       --url http://files.example/gnomon-edge-1.4.0
-  gnomon get node site-1 -o json              (reported: agent.update)")]
+  gnomon get node site-1 -o json              (reported: agent.update)"
+)]
 pub(crate) struct Args {
     /// The nodes.
     #[arg(required = true, value_parser = names::node)]
@@ -110,6 +113,6 @@ fn digest(at: &Path) -> anyhow::Result<(String, u64)> {
     let mut bytes = Vec::new();
     let read = File::open(at).and_then(|mut file| file.read_to_end(&mut bytes));
     let size = read.with_context(|| format!("reading {}", at.display()))?;
-    let hex = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((hex, u64::try_from(size)?))
+    let sum = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    Ok((hex::of(sum.as_ref()), u64::try_from(size)?))
 }

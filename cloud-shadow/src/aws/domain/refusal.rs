@@ -56,6 +56,9 @@ pub enum Rejected {
     /// The payload is not UTF-8.
     #[error("Unsupported documented encoding; supported encoding is UTF-8")]
     Encoding,
+    /// Who asks asks for too much.
+    #[error("Rate exceeded")]
+    Throttled,
     /// The thing has as many shadows as it may.
     #[error("The thing has too many shadows; deleted ones count for 48 hours")]
     TooMany,
@@ -93,7 +96,7 @@ impl Rejected {
             Self::Conflict => 409,
             Self::TooLarge => 413,
             Self::Encoding => 415,
-            Self::TooMany | Self::TooManyCertificates => 429,
+            Self::Throttled | Self::TooMany | Self::TooManyCertificates => 429,
             Self::Internal => 500,
             Self::Unavailable => 503,
         }

@@ -95,45 +95,62 @@ impl Needs {
 }
 
 /// What was read for some orders, as they change it.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Default)]
 pub struct Things {
     slots: BTreeMap<ShadowId, Slot>,
     counts: BTreeMap<DeviceName, usize>,
     certificates: BTreeMap<DeviceName, BTreeMap<String, u64>>,
+    /// What could not be read; requests that need it are refused, others are not.
+    unreadable: Vec<ReadThingError>,
 }
 
 impl Things {
-    /// Reads what is needed: `get` gives the value of a key, `scan` the values below a prefix.
-    pub fn read<E: From<ReadThingError>>(
+    /// Reads what is needed: `get` gives the value of a key, `scan` the values below a prefix. A row
+    /// that cannot be read costs the requests that need it, and no others.
+    pub fn read<E>(
         needs: &Needs,
         get: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, E>,
         scan: impl Fn(&[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, E>,
     ) -> Result<Self, E> {
         let mut things = Self::default();
         for id in &needs.shadows {
-            let (live, dead) = (rows::shadow(id), rows::grave(id));
-            let slot = if let Some(value) = get(&live)? {
-                Slot::Present(rows::shadow_of(&live, &value)?.1)
-            } else if let Some(value) = get(&dead)? {
-                Slot::Deleted(rows::grave_of(&dead, &value)?.1)
-            } else {
-                Slot::Absent
+            let (live, dead, count) = (rows::shadow(id), rows::grave(id), rows::count(&id.thing));
+            let (alive, count_row) = (get(&live)?, get(&count)?);
+            let buried = if alive.is_some() { None } else { get(&dead)? };
+            let slot = match (alive, buried) {
+                (Some(value), _) => rows::shadow_of(&live, &value).map(|it| Slot::Present(it.1)),
+                (None, Some(value)) => rows::grave_of(&dead, &value).map(|it| Slot::Deleted(it.1)),
+                (None, None) => Ok(Slot::Absent),
             };
-            things.slots.insert(id.clone(), slot);
-            if !things.counts.contains_key(&id.thing) {
-                let key = rows::count(&id.thing);
-                let count = get(&key)?.map(|value| rows::thing_of(&key, &value)).transpose()?;
-                things.counts.insert(id.thing.clone(), count.map_or(0, |(_, count)| count));
+            let counted = count_row.map(|value| rows::thing_of(&count, &value)).transpose();
+            match (slot, counted) {
+                (Ok(slot), Ok(counted)) => {
+                    things.slots.insert(id.clone(), slot);
+                    things.counts.insert(id.thing.clone(), counted.map_or(0, |(_, count)| count));
+                }
+                (slot, counted) => {
+                    things.unreadable.extend(slot.err());
+                    things.unreadable.extend(counted.err());
+                }
             }
         }
         for thing in &needs.certificates {
-            let held = things.certificates.entry(thing.clone()).or_default();
-            for (key, value) in scan(&rows::certificates_of(thing))? {
+            let rows = scan(&rows::certificates_of(thing))?;
+            let read = |(key, value): (Vec<u8>, Vec<u8>)| {
                 let record = rows::certificate_of(&key, &value)?.1;
-                held.insert(record.serial, record.not_after_s);
+                Ok((record.serial, record.not_after_s))
+            };
+            match rows.into_iter().map(read).collect() {
+                Ok(held) => drop(things.certificates.insert(thing.clone(), held)),
+                Err(error) => things.unreadable.push(error),
             }
         }
         Ok(things)
+    }
+
+    /// What could not be read.
+    pub fn unreadable(&self) -> &[ReadThingError] {
+        &self.unreadable
     }
 
     /// Takes an order: all of it, or nothing and the reason why.
@@ -225,7 +242,9 @@ impl Things {
     }
 
     fn certify(&mut self, thing: &DeviceName, new: &CertificateRecord, now_s: u64) -> Outcome {
-        let held = self.certificates.entry(thing.clone()).or_default();
+        let Some(held) = self.certificates.get_mut(thing) else {
+            return (Vec::new(), Vec::new(), Err(Rejected::Internal));
+        };
         let mut ops = Vec::new();
         held.retain(|serial, not_after_s| {
             let is_good = *not_after_s > now_s;
@@ -244,7 +263,9 @@ impl Things {
     }
 
     fn revoke(&mut self, thing: &DeviceName, serial: &str) -> Outcome {
-        let held = self.certificates.entry(thing.clone()).or_default();
+        let Some(held) = self.certificates.get_mut(thing) else {
+            return (Vec::new(), Vec::new(), Err(Rejected::Internal));
+        };
         if held.remove(serial).is_none() {
             return (Vec::new(), Vec::new(), Err(Rejected::NoCertificate));
         }

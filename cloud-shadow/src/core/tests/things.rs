@@ -4,6 +4,7 @@ use gnomon_schemas::topic::{Operation, ShadowId};
 
 use super::*;
 use crate::aws::domain::{Order, Origin, Rejected, Request};
+use crate::store::Op;
 
 fn order(operation: Operation, body: &[u8]) -> Order {
     let id = ShadowId { thing: "pump-7".parse().unwrap(), shadow: None };
@@ -44,4 +45,28 @@ async fn a_hundred_writers_with_a_version_have_one_winner_each() {
         let lost = answers.iter().filter(|answer| **answer == Err(Rejected::Conflict)).count();
         assert_eq!(lost, 99);
     }
+}
+
+#[tokio::test]
+async fn a_damaged_row_costs_what_needs_it_and_nothing_else_in_the_round() {
+    let bench = Bench::start(MemoryStore::new(), CoreConfig::default()).await;
+    let of = |thing: &str, operation, body: &[u8]| {
+        let id = ShadowId { thing: thing.parse().unwrap(), shadow: None };
+        Order::Shadow(id, Request::read(operation, body).unwrap(), Origin::Mqtt)
+    };
+    let core = bench.core.handle();
+    for thing in ["broken", "good"] {
+        core.order(of(thing, Operation::Update, b"{\"state\":{}}"), None).await.unwrap();
+    }
+    let damage = Op::Put { key: b"aws/s/broken/".to_vec(), value: b"nonsense".to_vec() };
+    bench.store.commit(&[damage]).unwrap();
+    let ask = |thing| core.order(of(thing, Operation::Get, b""), None);
+    let (broken, good, unknown) = tokio::join!(ask("broken"), ask("good"), ask("unknown"));
+    assert_eq!(broken, Err(Rejected::Internal));
+    assert!(good.is_ok());
+    assert_eq!(unknown.unwrap_err().code(), 404);
+    let update = of("broken", Operation::Update, b"{\"state\":{\"desired\":{\"a\":1}}}");
+    assert_eq!(core.order(update, None).await, Err(Rejected::Internal));
+    let kept = bench.store.get(b"aws/s/broken/").unwrap();
+    assert_eq!(kept, Some(b"nonsense".to_vec()), "what is damaged is left for who repairs it");
 }

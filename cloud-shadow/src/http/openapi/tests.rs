@@ -8,7 +8,10 @@ use super::super::routes;
 use super::*;
 
 /// What anyone may ask for who reaches the port: a longer list needs a reason.
-const OPEN: [&str; 5] = ["/v1/enroll", "/healthz", "/readyz", "/metrics", "/openapi.json"];
+const OPEN: [&str; 4] = ["/v1/enroll", "/healthz", "/readyz", "/openapi.json"];
+
+/// The same, without TLS.
+const OPEN_HERE: [&str; 1] = ["/metrics"];
 
 fn description() -> Value {
     serde_json::from_str(&TEXT).unwrap()
@@ -65,6 +68,10 @@ fn every_operation_says_how_it_succeeds_and_how_it_is_refused() {
         assert!(operation["summary"].as_str().is_some_and(|text| !text.is_empty()), "{path}");
         let is_open = OPEN.contains(&path.as_str());
         assert_eq!(operation["security"].is_null(), is_open, "{method} {path}");
+        let needs_none =
+            operation["security"][0].as_object().is_some_and(serde_json::Map::is_empty);
+        assert_eq!(needs_none, OPEN_HERE.contains(&path.as_str()), "{method} {path}");
+        assert!(responses.contains_key("429"), "{method} {path}");
         assert!(is_open || responses.contains_key("401"), "{method} {path}");
         let has_body = operation.get("requestBody").is_some();
         assert_eq!(responses.contains_key("415"), has_body, "{method} {path}");

@@ -12,7 +12,7 @@ use gnomon_edge::orchestrator::{Kind, Orchestrator};
 use gnomon_edge::settings::{Choice, Settings};
 use gnomon_schemas::id::NodeName;
 
-pub(super) async fn orchestrator(settings: &Settings, node: &NodeName) -> Result<Orchestrator> {
+pub(crate) async fn orchestrator(settings: &Settings, node: &NodeName) -> Result<Orchestrator> {
     let kept_in = settings.data.join("orchestrator");
     let before = kept(&kept_in);
     let chosen = match (settings.orchestrator, before) {

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::link::Quality;
 
 impl World {
-    fn report(&mut self, key: &str, value: serde_json::Value) -> String {
+    fn report(&mut self, key: &str, value: Value) -> String {
         let request = Request::Report { key: key.parse().unwrap(), value };
         self.input(Input::Asked(Ticket(9), request));
         match self.answers.pop() {
@@ -17,7 +17,7 @@ impl World {
         }
     }
 
-    fn level(&self) -> Option<serde_json::Value> {
+    fn level(&self) -> Option<Value> {
         let held = self.cloud_up.get(&"device/pump".parse().unwrap())?;
         Some(held.document.to_value()["level"].clone())
     }

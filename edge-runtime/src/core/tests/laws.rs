@@ -3,7 +3,7 @@
 //! where there is one, and the app next door notices nothing.
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -51,7 +51,7 @@ fn image(tag: u8) -> String {
     format!("web:{tag}")
 }
 
-fn document(image: &str) -> serde_json::Value {
+fn document(image: &str) -> Value {
     json!({ "services": { "main": { "image": image, "restart": "always" } } })
 }
 

@@ -176,7 +176,8 @@ impl World {
     pub(super) fn end_pulls(&mut self) {
         self.is_link_slow = false;
         for (image, app) in std::mem::take(&mut self.slow) {
-            let pulled = self.orchestrator().pull(&app, &image).now_or_never().unwrap().unwrap();
+            let pulled =
+                self.orchestrator().pull(&app, &image, &|_| {}).now_or_never().unwrap().unwrap();
             self.hear_of(&image, pulled);
             let step = Step::Pull { app, image };
             self.input(Input::Done { step, outcome: Ok(()) });
@@ -330,7 +331,7 @@ impl World {
                 self.core.handle(self.now, input);
             }
             Effect::Publish(topic, message) => self.publish(&topic, &message),
-            Effect::NodeDesired(settings) => self.log.push(format!("settings {settings}")),
+            Effect::NodeDesired(desired) => self.log.push(format!("agent {}", desired["agent"])),
             Effect::Observe { version } => {
                 self.log.push("observe".to_owned());
                 let traffic = Traffic { bytes_out: self.carried, ..Traffic::default() };
@@ -365,6 +366,7 @@ impl World {
             Effect::Exec { slot, command, .. } => {
                 self.log.push(format!("exec {slot} {}", command.join(" ")));
             }
+            Effect::RemoveVolumes { app, .. } => self.log.push(format!("remove volumes of {app}")),
             Effect::Logs { slots, .. } => self.log.push(format!("logs {}", slots.len())),
         }
     }
@@ -392,7 +394,8 @@ impl World {
                 let is_free = is_apart || self.busy.insert(step.app().clone());
                 assert!(is_free, "two steps of one app at once");
                 let outcome = if let Step::Pull { app, image } = &step {
-                    let pulled = self.orchestrator().pull(app, image).now_or_never().unwrap();
+                    let pulled =
+                        self.orchestrator().pull(app, image, &|_| {}).now_or_never().unwrap();
                     pulled.map(|id| self.hear_of(image, id))
                 } else {
                     self.orchestrator().apply(&step).now_or_never().unwrap()

@@ -60,8 +60,8 @@ impl From<Lost> for Ending {
 impl Session {
     pub(super) async fn run(mut self) -> End {
         let settings = Arc::clone(&self.settings);
-        let (proxy, tls) = (settings.proxy.as_ref(), &settings.tls);
-        let wire = match dial::dial(&self.address, proxy, tls, &self.meter).await {
+        let (proxy, tls) = (settings.proxy.as_ref(), settings.tls.current());
+        let wire = match dial::dial(&self.address, proxy, &tls, &self.meter).await {
             Ok(wire) => wire,
             Err(error) => return self.end(Reached::Nothing, crate::chain(&error)),
         };

@@ -55,6 +55,7 @@ impl Authority {
         Identity {
             node: node.parse().unwrap(),
             mqtt: vec!["cloud.example:8883".parse().unwrap()],
+            https: None,
             server_name: "gnomon-cloud".to_owned(),
             certificate_pem: params.signed_by(&key, &self.issuer).unwrap().pem(),
             key_pem: key.serialize_pem(),
@@ -104,9 +105,9 @@ impl Cloud {
             node: identity.node.clone(),
             addresses: vec![at(port)],
             proxy: None,
-            tls: client_config_at(identity, Arc::clone(&clock)).unwrap(),
+            tls: client_config_at(identity, Arc::clone(&clock)).unwrap().into(),
             clock,
-            keep_alive: (Duration::from_secs(30), Duration::from_secs(300)),
+            keep_alive: (Duration::from_secs(30), Duration::from_mins(5)),
         }
     }
 

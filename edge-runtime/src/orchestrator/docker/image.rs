@@ -6,6 +6,7 @@ use bollard::errors::Error as ClientError;
 use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt as _;
 
+use super::progress::Progress;
 use super::{ANSWER, Docker, DockerError, WORK, login};
 use crate::orchestrator::images::registry;
 
@@ -14,7 +15,11 @@ const STALL: Duration = Duration::from_mins(5);
 
 /// Makes sure that an image is present; its id if it had to be fetched. One that is present is not
 /// looked for anywhere else.
-pub(super) async fn pull(docker: &Docker, image: &str) -> Result<Option<String>, DockerError> {
+pub(super) async fn pull(
+    docker: &Docker,
+    image: &str,
+    came: &(dyn Fn(u8) + Send + Sync),
+) -> Result<Option<String>, DockerError> {
     if is_present(docker, image).await? {
         return Ok(None);
     }
@@ -23,9 +28,11 @@ pub(super) async fn pull(docker: &Docker, image: &str) -> Result<Option<String>,
     let failed = |error| explain(image, docker.failed(format!("pull {image}"), error));
     match docker.credentials(&registry) {
         Some(given) => {
-            login::pull(docker, &reference, &registry, &given, STALL).await.map_err(failed)?;
+            login::pull(docker, &reference, &registry, &given, STALL, came)
+                .await
+                .map_err(failed)?;
         }
-        None => as_anyone(docker, &reference).await.map_err(failed)?,
+        None => as_anyone(docker, &reference, came).await.map_err(failed)?,
     }
     if let Some(id) = find(docker, image).await? {
         return Ok(Some(id));
@@ -34,14 +41,24 @@ pub(super) async fn pull(docker: &Docker, image: &str) -> Result<Option<String>,
     Err(DockerError::Pull { image: image.to_owned(), message })
 }
 
-async fn as_anyone(docker: &Docker, reference: &str) -> Result<(), ClientError> {
+async fn as_anyone(
+    docker: &Docker,
+    reference: &str,
+    came: &(dyn Fn(u8) + Send + Sync),
+) -> Result<(), ClientError> {
     let client = docker.connect(WORK)?;
     let options = CreateImageOptionsBuilder::new().from_image(reference).build();
-    let mut progress = client.create_image(Some(options), None, None);
+    let mut told = client.create_image(Some(options), None, None);
+    let mut progress = Progress::default();
     loop {
-        match tokio::time::timeout(STALL, progress.next()).await {
+        match tokio::time::timeout(STALL, told.next()).await {
             Ok(None) => return Ok(()),
-            Ok(Some(news)) => drop(news?),
+            Ok(Some(news)) => {
+                let news = news?;
+                let bytes = news.progress_detail.and_then(|it| it.current.zip(it.total));
+                let step = progress.hear(news.id.as_deref(), news.status.as_deref(), bytes);
+                step.into_iter().for_each(came);
+            }
             Err(_) => return Err(ClientError::RequestTimeoutError),
         }
     }

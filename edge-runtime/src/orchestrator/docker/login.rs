@@ -19,17 +19,29 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::progress::Progress;
 use super::{ANSWER, Docker};
 
 /// The most bytes of one line of news, or of a refusal.
 const LINE_BYTES: usize = 64 * 1024;
 
-/// What the daemon says while it pulls; only what went wrong is of interest.
+/// What the daemon says while it pulls.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct News {
     error: Option<String>,
     message: Option<String>,
+    id: Option<String>,
+    status: Option<String>,
+    #[serde(rename = "progressDetail")]
+    detail: Detail,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(default)]
+struct Detail {
+    current: Option<i64>,
+    total: Option<i64>,
 }
 
 /// Lets the daemon pull; `stall` is the longest time without any news.
@@ -39,6 +51,7 @@ pub(super) async fn pull(
     registry: &str,
     credentials: &Credentials,
     stall: Duration,
+    came: &(dyn Fn(u8) + Send + Sync),
 ) -> Result<(), Error> {
     let stream = UnixStream::connect(&docker.settings.socket);
     let stream = timeout(ANSWER, stream).await.map_err(|_| Error::RequestTimeoutError)??;
@@ -49,7 +62,7 @@ pub(super) async fn pull(
     connections.spawn(connection);
     let asked = sender.send_request(request(reference, registry, credentials)?);
     let response = timeout(stall, asked).await.map_err(|_| Error::RequestTimeoutError)??;
-    read(response, stall).await
+    read(response, stall, came).await
 }
 
 fn request(
@@ -74,7 +87,12 @@ fn request(
     Ok(request.body(Empty::new()).map_err(|_| invalid("the request cannot be made"))?)
 }
 
-async fn read(response: Response<Incoming>, stall: Duration) -> Result<(), Error> {
+async fn read(
+    response: Response<Incoming>,
+    stall: Duration,
+    came: &(dyn Fn(u8) + Send + Sync),
+) -> Result<(), Error> {
+    let mut progress = Progress::default();
     let status = response.status();
     let mut body = response.into_body();
     let mut line = Vec::new();
@@ -84,14 +102,17 @@ async fn read(response: Response<Incoming>, stall: Duration) -> Result<(), Error
         let Some(bytes) = frame.data_ref() else { continue };
         for byte in bytes {
             if *byte == b'\n' && status == StatusCode::OK {
-                judge(&std::mem::take(&mut line))?;
+                let news = judge(&std::mem::take(&mut line))?;
+                let bytes = news.detail.current.zip(news.detail.total);
+                let step = progress.hear(news.id.as_deref(), news.status.as_deref(), bytes);
+                step.into_iter().for_each(came);
             } else if line.len() < LINE_BYTES {
                 line.push(*byte);
             }
         }
     }
     if status == StatusCode::OK {
-        return judge(&line);
+        return judge(&line).map(drop);
     }
     let message = match serde_json::from_slice(&line) {
         Ok(News { message: Some(message), .. }) => message,
@@ -100,10 +121,11 @@ async fn read(response: Response<Incoming>, stall: Duration) -> Result<(), Error
     Err(Error::DockerResponseServerError { status_code: status.as_u16(), message })
 }
 
-fn judge(line: &[u8]) -> Result<(), Error> {
+fn judge(line: &[u8]) -> Result<News, Error> {
     match serde_json::from_slice(line) {
         Ok(News { error: Some(error), .. }) => Err(Error::DockerStreamError { error }),
-        Ok(News { .. }) | Err(_) => Ok(()),
+        Ok(news) => Ok(news),
+        Err(_) => Ok(News::default()),
     }
 }
 

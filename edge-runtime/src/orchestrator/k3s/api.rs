@@ -161,7 +161,6 @@ fn value(object: DynamicObject) -> Value {
     serde_json::to_value(object).unwrap_or_default()
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the form that map_err takes")]
 fn setup(error: impl std::error::Error + 'static) -> K3sError {
     K3sError::Setup(crate::chain(&error))
 }

@@ -55,6 +55,7 @@ pub(super) fn needed(kept: &Value) -> impl Iterator<Item = (Kind, &str)> {
 
 /// Says of an object what was applied to it, so that changes by others can be told; what steps
 /// change is not part of it.
+#[expect(clippy::indexing_slicing, reason = "an object of ours has metadata")]
 pub(super) fn with_memory(mut object: Value) -> Value {
     let mut applied = object.get("spec").cloned().unwrap_or_default();
     if let Some(applied) = applied.as_object_mut() {

@@ -51,7 +51,7 @@ pub(super) async fn exec(
     let (stdout, stderr) = (process.stdout(), process.stderr());
     let status = process.take_status();
     let both = async { tokio::join!(read(stdout), read(stderr)) };
-    let read = tokio::time::timeout(LONGEST, both).await;
+    let read = tokio::time::timeout(LONGEST, Box::pin(both)).await;
     let (stdout, stderr) = read.map_err(|_| K3sError::Slow { doing: doing() })?;
     let status = match status {
         Some(status) => tokio::time::timeout(ANSWER, status).await.ok().flatten(),

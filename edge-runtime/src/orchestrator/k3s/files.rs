@@ -2,6 +2,8 @@
 //! app leaves. The workload is made first, without a pod; what belongs to it names it as its owner,
 //! so that it goes with it also when the agent is not there.
 
+#![expect(clippy::indexing_slicing, reason = "what is indexed was made as an object here")]
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};

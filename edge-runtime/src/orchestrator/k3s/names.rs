@@ -166,6 +166,7 @@ pub(super) fn pull(node: &NodeName, image: &str) -> String {
     format!("gnomon-pull-{}", short(&json!([node.as_str(), image])))
 }
 
+#[expect(clippy::indexing_slicing, reason = "labels are an object")]
 pub(super) fn pull_labels(node: &NodeName) -> Value {
     let mut labels = labels(node);
     labels[PULL] = json!("true");

@@ -1,6 +1,8 @@
 //! From an app to the Kubernetes objects of one instance: the workload, the files that it mounts,
 //! the volumes and the name of its service. Pure.
 
+#![expect(clippy::indexing_slicing, reason = "what is indexed was made as an object here")]
+
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use gnomon_schemas::app::{

@@ -26,18 +26,18 @@ pub(super) fn instance(
 ) -> Option<Instance> {
     let (slot, service_digest) = names::read_instance(node, object)?;
     let name = text(object, "/metadata/name")?;
-    let newest = newest(pods);
-    let newest = newest.as_ref().map(AsRef::as_ref);
-    let image = newest.and_then(|pod| text(pod, "/status/containerStatuses/0/imageID"));
+    let speaker = newest(pods);
+    let pod = speaker.as_ref().map(AsRef::as_ref);
+    let image = pod.and_then(|pod| text(pod, "/status/containerStatuses/0/imageID"));
     let image = image.filter(|image| !image.is_empty()).map(Into::into);
-    let state = state(kind, object, newest, unix_ms);
+    let state = state(kind, object, pod, unix_ms);
     let ended = ["/state/terminated/reason", "/lastState/terminated/reason"]
         .iter()
-        .find_map(|at| text(newest?.pointer("/status/containerStatuses/0")?, at));
-    let ended = ended.or_else(|| text(newest?, "/status/reason"));
-    let note = ended.filter(|why| !matches!(*why, "Completed" | "Error")).map(Into::into);
+        .find_map(|at| text(pod?.pointer("/status/containerStatuses/0")?, at));
+    let ended = ended.or_else(|| text(pod?, "/status/reason"));
+    let remark = ended.filter(|why| !matches!(*why, "Completed" | "Error")).map(Into::into);
     let altered = drift::found(object).map(Into::into);
-    Some(Instance { id: kind.id(name), slot, service_digest, image, state, note, altered })
+    Some(Instance { id: kind.id(name), slot, service_digest, image, state, note: remark, altered })
 }
 
 /// The pod that speaks for a workload.

@@ -66,6 +66,21 @@ impl Layout {
         Ok(path)
     }
 
+    /// Removes the volumes of an app, or of all; gives back how many there were.
+    pub(super) fn remove_volumes(&self, app: Option<&AppName>) -> Result<usize, ProcessError> {
+        let mut removed = 0;
+        for entry in fs::read_dir(&self.volumes).doing("list", &self.volumes)? {
+            let entry = entry.doing("list", &self.volumes)?;
+            if app.is_some_and(|app| entry.file_name() != app.as_str()) {
+                continue;
+            }
+            let path = entry.path();
+            removed += fs::read_dir(&path).doing("list", &path)?.count();
+            fs::remove_dir_all(&path).doing("remove", &path)?;
+        }
+        Ok(removed)
+    }
+
     pub(super) fn sync(&self) -> io::Result<()> {
         files::sync_dir(&self.instances)?;
         files::sync_dir(&self.volumes)

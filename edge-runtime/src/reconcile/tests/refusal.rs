@@ -1,6 +1,8 @@
 //! Apps that are not touched.
 
+use gnomon_schemas::app::AppState;
 use gnomon_schemas::document::Document;
+use gnomon_schemas::limits::APPS_PER_NODE;
 use gnomon_schemas::version::Version;
 use insta::assert_snapshot;
 
@@ -42,4 +44,68 @@ fn an_orchestrator_without_images_is_never_asked_to_pull() {
     create shop/web.0
     start shop/web.0 (i1)
     ");
+}
+
+const WEB: &str =
+    r#"{"web": {"image": "w", "restart": "always", "ports": [{"container": 80, "host": 8080}]}}"#;
+const ELSEWHERE: &str = r#"{"web": {"image": "w", "restart": "always", "ports": [{"container": 80, "host": 8080, "host_ip": "127.0.0.1", "protocol": "udp"}]}}"#;
+
+#[test]
+fn a_port_of_another_app_is_refused_before_anything_is_touched() {
+    let mut site = Site::new();
+    site.want("b", 1, WEB);
+    site.want("c", 1, ELSEWHERE);
+    site.converge();
+    site.want("a", 1, WEB);
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    a v1 is refused: service web asks for port 8080/tcp of the node, which app b has
+    b v1 is running
+      web running 1/1
+    c v1 is running
+      web running 1/1
+    ");
+    site.desired.remove(&app("b"));
+    site.converge();
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    a v1 is running
+      web running 1/1
+    c v1 is running
+      web running 1/1
+    ");
+}
+
+#[test]
+fn the_app_that_has_a_port_keeps_it() {
+    let mut site = Site::new();
+    site.want("a", 1, r#"{"web": {"image": "w", "restart": "always"}}"#);
+    site.want("b", 1, WEB);
+    site.converge();
+    site.want("a", 2, WEB);
+    site.want("b", 2, &WEB.replace("\"w\"", "\"w:2\""));
+    site.converge();
+    let plan = site.plan();
+    assert!(plan.steps.is_empty(), "what runs of it stays: {plan}");
+    let reason = plan.report[&app("a")].reason.clone().unwrap();
+    assert_eq!(reason, "service web asks for port 8080/tcp of the node, which app b has");
+}
+
+#[test]
+fn of_too_many_apps_those_that_run_stay_and_the_others_are_refused() {
+    const ONE: &str = r#"{"web": {"image": "w", "restart": "always"}}"#;
+    let mut site = Site::new();
+    site.want("zulu", 1, ONE);
+    site.converge();
+    for number in 0..APPS_PER_NODE {
+        site.want(&format!("app-{number:03}"), 1, ONE);
+    }
+    site.converge();
+    let plan = site.plan();
+    assert!(plan.steps.is_empty());
+    let is_refused = |name: &str| plan.report[&app(name)].state == AppState::Refused;
+    let refused: Vec<_> = plan.report.keys().filter(|it| is_refused(it.as_str())).collect();
+    assert_eq!(refused, [&app("app-255")]);
+    let reason = plan.report[&app("app-255")].reason.as_deref();
+    assert_eq!(reason, Some("a node runs at most 256 apps, and 257 are desired"));
 }

@@ -143,7 +143,7 @@ pub(crate) async fn an_evicted_pod_and_a_deleted_workload_come_back(bench: &Benc
     let pods: kube::Api<k8s_openapi::api::core::v1::Pod> =
         kube::Api::namespaced(super::admin().await, "gnomon");
     pods.evict(&pod, &eviction).await.unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while super::find_pod(&made.id).await.is_none_or(|it| it.metadata.name.as_ref() == Some(&pod))
         || bench.instance(&web).await.state != RUNNING
     {

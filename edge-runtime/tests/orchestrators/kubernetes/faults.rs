@@ -36,7 +36,7 @@ async fn until_blind(bench: &Bench) -> String {
 }
 
 async fn until_seen(bench: &Bench) {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while let Err(error) = bench.orchestrator.observe().await {
         assert!(Instant::now() < deadline, "{error}");
         tokio::time::sleep(Duration::from_millis(50)).await;

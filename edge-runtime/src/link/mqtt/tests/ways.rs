@@ -132,7 +132,7 @@ async fn a_broker_that_knows_only_mqtt_3_is_spoken_to_in_that() {
     let acceptor = TlsAcceptor::from(tls.unwrap().build().unwrap());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let (heard, mut hears) = mpsc::channel(8);
+    let (heard, mut packets) = mpsc::channel(8);
     let broker = tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -150,7 +150,7 @@ async fn a_broker_that_knows_only_mqtt_3_is_spoken_to_in_that() {
     assert_eq!(link.quality().mqtt, 3);
     let up = topic(Stream::Down, MessageKind::Hello);
     link.publish(&up, hello(7).encode());
-    let packet: Vec<u8> = hears.recv().await.unwrap();
+    let packet: Vec<u8> = packets.recv().await.unwrap();
     assert!(packet.ends_with(&hello(7).encode()));
     link.close().await;
     broker.abort();
@@ -187,7 +187,7 @@ async fn a_clock_at_1970_locks_nobody_out_and_learns_what_is_past() {
     let cloud = Cloud::start_valid("gnomon-cloud", &[NODE_PUBLISHES], (2040, 2041)).await;
     let identity = cloud.authority.identity("site-1", "site-1");
     let clock = Arc::new(Clock::new(0, || 0));
-    let tls = client_config_at(&identity, Arc::clone(&clock)).unwrap();
+    let tls = client_config_at(&identity, Arc::clone(&clock)).unwrap().into();
     let settings = MqttSettings { tls, clock: Arc::clone(&clock), ..cloud.settings(&identity) };
     let mut link = start(settings.clone(), Memory::default());
     assert_eq!(next(&mut link).await, LinkEvent::Up);
@@ -197,7 +197,7 @@ async fn a_clock_at_1970_locks_nobody_out_and_learns_what_is_past() {
     let old = Cloud::start_valid("gnomon-cloud", &[NODE_PUBLISHES], (2001, 2002)).await;
     let identity = old.authority.identity("site-1", "site-1");
     let clock = Arc::new(Clock::new(0, || 0));
-    let tls = client_config_at(&identity, Arc::clone(&clock)).unwrap();
+    let tls = client_config_at(&identity, Arc::clone(&clock)).unwrap().into();
     let settings = MqttSettings { tls, clock, ..old.settings(&identity) };
     let reason = down_reason(&mut start(settings, Memory::default())).await;
     assert!(reason.contains("xpired"), "what had ended when the agent was built: {reason}");

@@ -100,23 +100,23 @@ impl Cache {
     }
 
     pub(super) fn listed(&mut self, kind: Kind, object: Value) {
-        let shelf = self.shelf(kind);
-        let listing = shelf.listing.get_or_insert_default();
+        let place = self.shelf(kind);
+        let listing = place.listing.get_or_insert_default();
         keep_newer(listing, object);
     }
 
     pub(super) fn list_ends(&mut self, kind: Kind) {
-        let shelf = self.shelf(kind);
-        shelf.objects = shelf.listing.take().unwrap_or_default();
-        shelf.seen = shelf.objects.values().map(|it| version(it)).max().unwrap_or_default();
-        shelf.sight = Sight::Clear;
+        let place = self.shelf(kind);
+        place.objects = place.listing.take().unwrap_or_default();
+        place.seen = place.objects.values().map(|it| version(it)).max().unwrap_or_default();
+        place.sight = Sight::Clear;
         self.forget_ends();
     }
 
     pub(super) fn changed(&mut self, kind: Kind, object: Value) {
-        let shelf = self.shelf(kind);
-        shelf.seen = shelf.seen.max(version(&object));
-        keep_newer(&mut shelf.objects, object);
+        let place = self.shelf(kind);
+        place.seen = place.seen.max(version(&object));
+        keep_newer(&mut place.objects, object);
     }
 
     pub(super) fn deleted(&mut self, kind: Kind, object: &Value) {
@@ -125,33 +125,33 @@ impl Cache {
         {
             self.ended.insert(instance.to_owned(), code);
         }
-        let shelf = self.shelf(kind);
-        shelf.seen = shelf.seen.max(version(object));
+        let place = self.shelf(kind);
+        place.seen = place.seen.max(version(object));
         if let Some(name) = text(object, "/metadata/name") {
-            shelf.objects.remove(name);
+            place.objects.remove(name);
         }
         self.forget_ends();
     }
 
     /// The watch of a kind broke; says whether that is news.
     pub(super) fn broke(&mut self, kind: Kind, error: Arc<K3sError>) -> bool {
-        let shelf = self.shelf(kind);
-        let is_news = !matches!(shelf.sight, Sight::Broken(_));
-        shelf.sight = Sight::Broken(error);
-        shelf.listing = None;
+        let place = self.shelf(kind);
+        let is_news = !matches!(place.sight, Sight::Broken(_));
+        place.sight = Sight::Broken(error);
+        place.listing = None;
         is_news
     }
 
     /// The answer to a write of our own, unless the watch has told something newer.
     pub(super) fn written(&mut self, kind: Kind, object: Value) {
-        let shelf = self.shelf(kind);
-        if version(&object) <= shelf.seen {
+        let place = self.shelf(kind);
+        if version(&object) <= place.seen {
             return;
         }
-        if let Some(listing) = &mut shelf.listing {
+        if let Some(listing) = &mut place.listing {
             keep_newer(listing, object.clone());
         }
-        keep_newer(&mut shelf.objects, object);
+        keep_newer(&mut place.objects, object);
     }
 
     /// It was asked for and is not there.
@@ -174,7 +174,7 @@ impl Cache {
         &self,
         kind: Kind,
     ) -> impl Iterator<Item = &Arc<Value>> {
-        self.shelves.get(&kind).into_iter().flat_map(|shelf| shelf.objects.values())
+        self.shelves.get(&kind).into_iter().flat_map(|place| place.objects.values())
     }
 
     pub(in crate::orchestrator::k3s) fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Value>> {
@@ -201,7 +201,7 @@ impl Cache {
     fn forget_ends(&mut self) {
         let Self { shelves, ended } = self;
         let has = |kind, name: &str| {
-            shelves.get(&kind).is_some_and(|shelf: &Shelf| shelf.objects.contains_key(name))
+            shelves.get(&kind).is_some_and(|place: &Shelf| place.objects.contains_key(name))
         };
         ended.retain(|name, _| has(Kind::Deployment, name) || has(Kind::Job, name));
     }

@@ -1,0 +1,87 @@
+//! The rows of things: can each be read, and do they agree with each other.
+
+use std::collections::BTreeMap;
+
+use gnomon_schemas::id::DeviceName;
+
+use super::CheckReport;
+use crate::aws::domain::{
+    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THINGS, certificate_of, grave_of, shadow_of,
+    thing_of,
+};
+use crate::chain;
+use crate::store::{Pair, Store, StoreError};
+
+/// How many rows are looked at before the next ones are read.
+const ROWS: usize = 2048;
+
+impl CheckReport {
+    pub(super) fn things(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        let mut found = BTreeMap::<DeviceName, usize>::new();
+        self.rows(store, SHADOWS, |key, value| {
+            let (id, _) = shadow_of(key, value)?;
+            *found.entry(id.thing).or_default() += 1;
+            Ok(())
+        })?;
+        self.rows(store, GRAVES, |key, value| {
+            let (id, _) = grave_of(key, value)?;
+            *found.entry(id.thing).or_default() += 1;
+            Ok(())
+        })?;
+        self.thing_shadows = found.values().sum();
+        let mut counts = BTreeMap::new();
+        self.rows(store, THINGS, |key, value| {
+            let (thing, count) = thing_of(key, value)?;
+            counts.insert(thing, count);
+            Ok(())
+        })?;
+        self.things = counts.len();
+        let mut certificates = 0;
+        self.rows(store, CERTIFICATES, |key, value| {
+            certificate_of(key, value)?;
+            certificates += 1;
+            Ok(())
+        })?;
+        self.thing_certificates = certificates;
+        self.compare(&counts, &found);
+        Ok(())
+    }
+
+    /// The number that each thing has, against what was found; unreadable rows were named before.
+    fn compare(
+        &mut self,
+        counts: &BTreeMap<DeviceName, usize>,
+        found: &BTreeMap<DeviceName, usize>,
+    ) {
+        for (thing, count) in counts {
+            let real = found.get(thing).copied().unwrap_or(0);
+            if real != *count {
+                self.complain(format!("the thing {thing} counts {count} shadows and has {real}"));
+            }
+        }
+        for (thing, real) in found.iter().filter(|(thing, _)| !counts.contains_key(*thing)) {
+            self.complain(format!("the thing {thing} counts no shadows and has {real}"));
+        }
+    }
+
+    fn rows(
+        &mut self,
+        store: &dyn Store,
+        prefix: &[u8],
+        mut read: impl FnMut(&[u8], &[u8]) -> Result<(), ReadThingError>,
+    ) -> Result<(), StoreError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page: Vec<Pair> = store.page(prefix, after.as_deref(), ROWS)?;
+            for (key, value) in &page {
+                if let Err(error) = read(key, value) {
+                    self.complain(chain(&error));
+                }
+            }
+            if page.len() < ROWS {
+                return Ok(());
+            }
+            after = page.into_iter().next_back().map(|(key, _)| key);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+#!/bin/sh
+# Builds the site agent as one static program and prints its path. With Rust's musl target it links
+# musl; without, the system's C library, statically too.
+#
+#   build.sh [plan]      builds and runs the benchmark of the planner in the same way
+set -eu
+cd "$(dirname "$0")/../.."
+
+machine=$(uname -m)
+target=$machine-unknown-linux-musl
+if [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] && command -v musl-gcc >/dev/null; then
+    linker=$(echo "$target" | tr 'a-z-' 'A-Z_')
+    export "CARGO_TARGET_${linker}_LINKER=musl-gcc" "CC_$(echo "$target" | tr - _)=musl-gcc"
+else
+    echo "build: no musl here; for it run: rustup target add $target && apt-get install -y musl-tools" >&2
+    target=$machine-unknown-linux-gnu
+    export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
+fi
+if [ "${1:-}" = plan ]; then
+    exec cargo bench --locked --profile edge --package gnomon-edge --bench plan --target "$target"
+fi
+cargo build --locked --profile edge --package gnomon-edge --target "$target" >&2
+echo "${CARGO_TARGET_DIR:-target}/$target/edge/gnomon-edge"

@@ -1,0 +1,103 @@
+//! What apps have to share. Rules: a node runs no more than so many apps; those that are there stay,
+//! then comes the first by name, and the others are refused. Test:
+//! `of_too_many_apps_those_that_run_stay_and_the_others_are_refused`.
+//!
+//! A fixed port of the node belongs to one app: to the one that is there with it, else to the
+//! first that asked. An app that asks for one of another app is refused before anything is touched,
+//! until the port is free. Tests: `a_port_of_another_app_is_refused_before_anything_is_touched`,
+//! `the_app_that_has_a_port_keeps_it`.
+
+use std::collections::BTreeMap;
+
+use gnomon_schemas::app::{Port, Protocol};
+use gnomon_schemas::id::AppName;
+use gnomon_schemas::limits::APPS_PER_NODE;
+
+use super::desired::{Desired, DesiredApp};
+use super::model::Instance;
+
+/// Which apps do not get what they ask for.
+#[derive(Debug, Default)]
+pub(super) struct Shares<'a> {
+    refused: BTreeMap<&'a AppName, String>,
+}
+
+/// The apps that have a port of this number, each with what it asked for.
+type Taken<'a> = BTreeMap<(Option<u16>, Protocol), Vec<(&'a AppName, Port)>>;
+
+impl<'a> Shares<'a> {
+    pub(super) fn share_out(
+        desired: &'a Desired,
+        instances: &BTreeMap<&AppName, Vec<&Instance>>,
+    ) -> Self {
+        let mut shares = Self::default();
+        shares.count(desired, instances);
+        shares.give_ports(desired, instances);
+        shares
+    }
+
+    fn count(&mut self, desired: &'a Desired, instances: &BTreeMap<&AppName, Vec<&Instance>>) {
+        if desired.apps.len() <= APPS_PER_NODE {
+            return;
+        }
+        let mut apps: Vec<_> = desired.apps.keys().collect();
+        apps.sort_by_key(|app| (!instances.contains_key(app), *app));
+        for app in apps.into_iter().skip(APPS_PER_NODE) {
+            let all = desired.apps.len();
+            let why = format!("a node runs at most {APPS_PER_NODE} apps, and {all} are desired");
+            self.refused.insert(app, why);
+        }
+    }
+
+    fn give_ports(&mut self, desired: &'a Desired, instances: &BTreeMap<&AppName, Vec<&Instance>>) {
+        let asking = desired.apps.iter().filter(|(_, wanted)| !wanted.facts().ports.is_empty());
+        let mut asking: Vec<_> =
+            asking.filter(|(app, _)| !self.refused.contains_key(app)).collect();
+        asking.sort_by_key(|(app, wanted)| {
+            let own = instances.get(app).map_or(&[][..], Vec::as_slice);
+            (rank(wanted, own), desired.turn(app), *app)
+        });
+        let mut taken = Taken::new();
+        for (app, wanted) in asking {
+            let ports = wanted.facts().ports.iter();
+            let clash = ports.clone().find_map(|(service, port)| {
+                let others = taken.get(&key(port))?;
+                let (other, _) = others.iter().find(|(_, other)| other.collides(port))?;
+                let (host, protocol) = key(port);
+                let protocol = if protocol == Protocol::Udp { "udp" } else { "tcp" };
+                Some(format!(
+                    "service {service} asks for port {}/{protocol} of the node, which app {other} \
+                     has",
+                    host.unwrap_or_default()
+                ))
+            });
+            if let Some(why) = clash {
+                self.refused.insert(app, why);
+                continue;
+            }
+            for (_, port) in ports {
+                taken.entry(key(port)).or_default().push((app, *port));
+            }
+        }
+    }
+
+    /// Why an app does not get what it asks for.
+    pub(super) fn refusal(&self, app: &AppName) -> Option<&str> {
+        self.refused.get(app).map(String::as_str)
+    }
+}
+
+fn key(port: &Port) -> (Option<u16>, Protocol) {
+    (port.host.map(std::num::NonZero::get), port.protocol)
+}
+
+/// The lower, the better the claim: what runs as it is wanted, what is being updated, the rest.
+fn rank(wanted: &DesiredApp, instances: &[&Instance]) -> u8 {
+    let claims = wanted.facts().ports.iter().map(|(service, _)| {
+        let mut own = instances.iter().filter(|it| it.slot.service == *service).peekable();
+        let has_some = own.peek().is_some();
+        let is_current = own.any(|it| wanted.digest(service) == Some(it.service_digest));
+        if is_current { 0 } else { 2 - u8::from(has_some) }
+    });
+    claims.min().unwrap_or(2)
+}
