@@ -20,11 +20,7 @@ struct Used {
     received: f64,
 }
 
-pub(crate) fn measure(
-    stage: &Stage,
-    calm: Duration,
-    time: Duration,
-) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn measure(stage: &Stage, calm: Duration, time: Duration) -> anyhow::Result<Vec<Row>> {
     eprintln!("measuring: {} s at rest", time.as_secs());
     std::thread::sleep(calm);
     let pid = stage.site.pid();
