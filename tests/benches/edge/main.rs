@@ -3,7 +3,8 @@
 //! docs/performance.md. Run: make bench BENCH=edge; with `GNOMON_BENCH=short` the programs of the
 //! tests are measured, in a minute.
 
-#![expect(clippy::print_stderr, reason = "a benchmark talks")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks")]
+#![expect(clippy::indexing_slicing, reason = "JSON of our own programs")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod idle;

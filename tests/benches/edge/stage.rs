@@ -80,6 +80,7 @@ impl Stage {
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
+    #[expect(clippy::panic, reason = "there is nothing to measure without it")]
     pub(crate) fn docker(&self, args: &[&str]) -> Output {
         let mut command = Command::new("docker");
         command.env("DOCKER_HOST", format!("unix://{}", self.socket)).args(args);
