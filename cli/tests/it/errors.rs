@@ -24,7 +24,7 @@ fn a_wrong_token_says_where_the_right_one_is() {
     --- stdout
     --- stderr
     error: the token is missing or wrong
-    hint: give the token in the cloud's DIR/admin-token with --token-file or GNOMON_TOKEN_FILE
+    hint: give a token with --token-file or GNOMON_TOKEN_FILE: that of `gnomon-cloud init`, one of `gnomon token create`, or the file DIR/admin-token of the cloud
     ");
 }
 
