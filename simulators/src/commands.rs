@@ -1,8 +1,10 @@
 //! The commands of `gnomon-sim`, one file each. Data goes to stdout, talk to stderr.
 
 pub(crate) mod explore;
+pub(crate) mod fleet;
 pub(crate) mod link;
 pub(crate) mod link_control;
+pub(crate) mod report;
 pub(crate) mod sim;
 
 use std::io::Write;

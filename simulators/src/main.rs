@@ -1,4 +1,4 @@
-//! `gnomon-sim`: emulated links and simulated worlds from the command line.
+//! `gnomon-sim`: fleets, emulated links and simulated worlds from the command line.
 
 mod commands;
 
@@ -25,12 +25,18 @@ enum Command {
     LinkControl(commands::link_control::LinkControlArgs),
     Sim(commands::sim::SimArgs),
     Explore(commands::explore::ExploreArgs),
+    Fleet(Box<commands::fleet::FleetArgs>),
+    Report(commands::report::ReportArgs),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        // Each site of a fleet would tell of its own link.
+        let is_fleet = matches!(cli.command, Command::Fleet(_));
+        EnvFilter::new(if is_fleet { "info,gnomon_edge=off" } else { "info" })
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -41,6 +47,8 @@ async fn main() -> ExitCode {
         Command::LinkControl(args) => commands::link_control::run(args).await,
         Command::Sim(args) => commands::sim::run(&args),
         Command::Explore(args) => commands::explore::run(&args),
+        Command::Fleet(args) => commands::fleet::run(*args).await,
+        Command::Report(args) => commands::report::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

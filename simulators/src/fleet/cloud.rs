@@ -1,0 +1,126 @@
+//! A `gnomon-cloud` that a run starts for itself, on free ports and in a folder of its own.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use gnomon_edge::link::mqtt::Address;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Deserialize;
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+const READY_WITHIN: Duration = Duration::from_secs(60);
+const STOPS_WITHIN: Duration = Duration::from_secs(20);
+
+/// A cloud that runs. Dropping it kills it.
+#[derive(Debug)]
+pub struct CloudProcess {
+    child: Child,
+    pid: u32,
+    /// Where its API is.
+    pub server: String,
+    /// Where its broker is.
+    pub broker: Address,
+    /// The token of its administrator.
+    pub token: String,
+    _folder: Option<TempDir>,
+}
+
+/// Why the cloud did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartCloudError {
+    /// The folder or a file in it cannot be used.
+    #[error("{} cannot be used for the cloud", at.display())]
+    File {
+        /// The path.
+        at: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// The program cannot be started.
+    #[error("{} cannot be started; give the path of gnomon-cloud with --cloud-program", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// It did not say that it is ready.
+    #[error("gnomon-cloud did not become ready; its log is {}", log.display())]
+    NotReady {
+        /// Its log.
+        log: PathBuf,
+    },
+}
+
+#[derive(Deserialize)]
+struct Ready {
+    http: String,
+    mqtt: Address,
+}
+
+impl CloudProcess {
+    /// Starts a cloud whose data is in a folder, or in one that lasts as long as the cloud; waits
+    /// until it serves. Its log is `cloud.log` in the folder.
+    pub async fn start(program: &Path, data: Option<&Path>) -> Result<Self, StartCloudError> {
+        let wrong = |at: &Path| {
+            let at = at.to_owned();
+            move |source| StartCloudError::File { at, source }
+        };
+        let folder = match data {
+            Some(_) => None,
+            None => Some(tempfile::tempdir().map_err(wrong(&std::env::temp_dir()))?),
+        };
+        let data = match (&folder, data) {
+            (Some(folder), _) => folder.path().join("cloud"),
+            (None, data) => data.unwrap_or(Path::new(".")).to_owned(),
+        };
+        std::fs::create_dir_all(&data).map_err(wrong(&data))?;
+        let log = data.join("cloud.log");
+        let errors = std::fs::File::create(&log).map_err(wrong(&log))?;
+        let mut command = Command::new(program);
+        command.arg("serve").arg("--data").arg(&data);
+        command.args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
+        command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
+        // An interrupt from the terminal is for the run, which ends the cloud when it is done.
+        command.process_group(0).kill_on_drop(true);
+        let started = command.spawn();
+        let mut child = started
+            .map_err(|source| StartCloudError::Start { program: program.to_owned(), source })?;
+        let not_ready = || StartCloudError::NotReady { log: log.clone() };
+        let stdout = child.stdout.take().ok_or_else(not_ready)?;
+        let mut lines = BufReader::new(stdout).lines();
+        let line = tokio::time::timeout(READY_WITHIN, lines.next_line()).await;
+        let Ok(Ok(Some(line))) = line else { return Err(not_ready()) };
+        let Ready { http, mqtt: broker } = serde_json::from_str(&line).map_err(|_| not_ready())?;
+        let at = data.join("admin-token");
+        let token = std::fs::read_to_string(&at).map_err(wrong(&at))?;
+        let pid = child.id().ok_or_else(not_ready)?;
+        let (server, token) = (format!("http://{http}"), token.trim().to_owned());
+        Ok(Self { child, pid, server, broker, token, _folder: folder })
+    }
+
+    /// Its process id.
+    pub const fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Ends it: gracefully, or after some patience by force.
+    pub async fn stop(mut self) {
+        if let Ok(pid) = i32::try_from(self.pid)
+            && kill(Pid::from_raw(pid), Signal::SIGTERM).is_ok()
+            && tokio::time::timeout(STOPS_WITHIN, self.child.wait()).await.is_ok()
+        {
+            return;
+        }
+        if let Err(error) = self.child.kill().await {
+            tracing::warn!(%error, "the cloud could not be ended");
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! Runs a fleet: asks the plan, does what it says, tells the board what happens, and makes the
+//! report. The only `select!` of a run; it decides nothing.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use gnomon_edge::identity::Identity;
+use gnomon_edge::link::TlsError;
+use gnomon_edge::link::mqtt::Address;
+use gnomon_schemas::id::{NodeName, ParseIdError};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::api::{Api, ApiError};
+use super::board::{Board, Probe};
+use super::enrol::{self, EnrolError};
+use super::lines::{Carrier, Lines, LinesError};
+use super::machine::{self, Usage};
+use super::plan::{Action, Course, Ending, Phase, Plan, Whom};
+use super::probe;
+use super::site::{self, Meter, Order, SiteConfig, Told};
+use super::writes::{self, Wrote};
+use crate::link::Profile;
+use crate::report::{Bytes, Enrolment, FORM, Machine, PhaseReport, Report, Sample};
+
+const TICK: Duration = Duration::from_millis(20);
+const SAMPLE_EVERY: Duration = Duration::from_millis(500);
+const PROBE_EVERY: Duration = Duration::from_millis(50);
+const API_PROBE_EVERY: Duration = Duration::from_millis(500);
+/// What sites tell and what waits to be heard.
+const TOLD: usize = 8_192;
+/// Orders of one site that wait; more are not given.
+const ORDERS: usize = 8;
+/// The most troubles that are kept.
+const TROUBLES: usize = 50;
+const SITES_STOP_WITHIN: Duration = Duration::from_secs(20);
+/// What a site needs open at most: its connection and both ends of the link's own socket, and with
+/// an emulated link two more.
+const FILES_PER_SITE: u64 = 3;
+const FILES_PER_EMULATED_SITE: u64 = 5;
+const OTHER_FILES: u64 = 200;
+
+/// A fleet, and where it goes.
+#[derive(Debug, Clone)]
+pub struct FleetConfig {
+    /// What happens.
+    pub course: Course,
+    /// What the names of the nodes begin with.
+    pub prefix: String,
+    /// Devices behind each site that report in the churn.
+    pub devices: u32,
+    /// The cloud.
+    pub api: Api,
+    /// Where the broker is; none: where the cloud said when the identities were made.
+    pub broker: Option<Address>,
+    /// The cloud's process, if it is on this machine.
+    pub cloud_pid: Option<u32>,
+    /// Where identities are kept.
+    pub identities: Option<PathBuf>,
+    /// Enrolments under way at the same time.
+    pub enrol_at_once: usize,
+    /// How every link behaves; none: straight to the broker.
+    pub link: Option<Profile>,
+    /// How long a link may be silent.
+    pub keep_alive: Duration,
+    /// What was asked for, for the report.
+    pub settings: BTreeMap<String, String>,
+}
+
+/// What is told while a fleet runs.
+#[derive(Debug)]
+pub enum News<'a> {
+    /// So many identities are there.
+    Enrolled(u32),
+    /// A phase begins.
+    Entered(Phase),
+    /// A phase ended.
+    Left(&'a PhaseReport),
+    /// How it stands.
+    Live(Live),
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Live {
+    /// What was measured.
+    pub sample: Sample,
+    /// Sites that hold the present write to all.
+    pub reached: u32,
+}
+
+/// Why a fleet did not run.
+#[derive(Debug, thiserror::Error)]
+pub enum FleetError {
+    /// There are no identities.
+    #[error("the fleet has no identities")]
+    Enrol(#[from] EnrolError),
+    /// The first desired state could not be written.
+    #[error("the first desired state of the fleet could not be written")]
+    Write(#[from] ApiError),
+    /// A name is none.
+    #[error("{0:?} makes no names of nodes")]
+    Name(String, #[source] ParseIdError),
+    /// There are no links.
+    #[error("the fleet has no way to the broker")]
+    Lines(#[from] LinesError),
+    /// The probe cannot be made.
+    #[error("the probe has no usable identity")]
+    Probe(#[from] TlsError),
+    /// There are too few files to be had.
+    #[error(
+        "{sites} sites need {needed} open files, and this process may have {limit}: raise it with `ulimit -n {needed}`, or run at most {most} sites"
+    )]
+    Files {
+        /// The sites asked for.
+        sites: u32,
+        /// What they need.
+        needed: u64,
+        /// What is allowed.
+        limit: u64,
+        /// What fits.
+        most: u64,
+    },
+}
+
+/// Runs a fleet to the end of its course, or until it is told to stop, and reports.
+pub async fn run(
+    config: FleetConfig,
+    stop: CancellationToken,
+    mut news: impl FnMut(News<'_>),
+) -> Result<Report, FleetError> {
+    check_files(&config)?;
+    let machine = Machine { is_shared: config.cloud_pid.is_some(), ..machine::machine() };
+    let sites = config.course.sites;
+    let mut names = (0..sites)
+        .map(|site| name(&config.prefix, site.to_string()))
+        .collect::<Result<Vec<_>, _>>()?;
+    names.push(name(&config.prefix, "probe".to_owned())?);
+    let enrolling = enrol::identities(
+        &config.api,
+        &names,
+        config.identities.as_deref(),
+        config.enrol_at_once,
+        |made| news(News::Enrolled(made)),
+    );
+    let enrolled = enrolling.await?;
+    let (mut identities, about) = (enrolled.all, enrolled.about);
+    let probe = identities.pop();
+    names.pop();
+    let said = identities.first().and_then(|it| it.mqtt.first()).cloned();
+    let broker = config.broker.clone().or(said);
+    let broker = broker.ok_or(EnrolError::NoBroker)?;
+    let course = &config.course;
+    let lines =
+        Lines::start(sites, course.groups, &broker, config.link.as_ref(), course.seed).await?;
+    let mut conductor = Conductor::new(config, identities, names, broker, lines);
+    conductor.write_first().await?;
+    if let Some(probe) = probe {
+        conductor.start_probes(probe);
+    }
+    let ending = conductor.conduct(&stop, &mut news).await;
+    Ok(conductor.finish(ending, machine, about).await)
+}
+
+fn name(prefix: &str, end: String) -> Result<NodeName, FleetError> {
+    let text = format!("{prefix}-{end}");
+    text.parse().map_err(|source| FleetError::Name(text, source))
+}
+
+fn check_files(config: &FleetConfig) -> Result<(), FleetError> {
+    let Some(limit) = machine::open_files() else { return Ok(()) };
+    let sites = config.course.sites;
+    let each = if config.link.is_some() { FILES_PER_EMULATED_SITE } else { FILES_PER_SITE };
+    let needed = u64::from(sites) * each + OTHER_FILES;
+    if needed <= limit {
+        return Ok(());
+    }
+    let most = limit.saturating_sub(OTHER_FILES) / each;
+    Err(FleetError::Files { sites, needed, limit, most })
+}
+
+struct Conductor {
+    config: FleetConfig,
+    identities: Vec<Option<Identity>>,
+    names: Arc<Vec<NodeName>>,
+    broker: Address,
+    lines: Lines,
+    plan: Plan,
+    board: Board,
+    began: Instant,
+    began_unix_s: u64,
+    /// Those that were started, in the order of their numbers.
+    sites: Vec<(mpsc::Sender<Order>, Arc<Meter>)>,
+    tasks: JoinSet<()>,
+    helpers: JoinSet<()>,
+    stop: CancellationToken,
+    told: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
+    wrote: (mpsc::Sender<Wrote>, mpsc::Receiver<Wrote>),
+    probes: (mpsc::Sender<Probe>, mpsc::Receiver<Probe>),
+    rounds: u32,
+    phases: Vec<PhaseReport>,
+    samples: Vec<Sample>,
+    troubles: Vec<String>,
+    last_sample: Snapshot,
+    phase_began: Snapshot,
+}
+
+/// Counters at one moment.
+#[derive(Debug, Clone, Copy, Default)]
+struct Snapshot {
+    at: Duration,
+    cloud: Option<Usage>,
+    fleet: Usage,
+    bytes: Bytes,
+    connections: (u64, u64),
+}
+
+impl Conductor {
+    fn new(
+        config: FleetConfig,
+        identities: Vec<Identity>,
+        names: Vec<NodeName>,
+        broker: Address,
+        lines: Lines,
+    ) -> Self {
+        Self {
+            plan: Plan::new(config.course.clone()),
+            board: Board::new(config.course.sites),
+            identities: identities.into_iter().map(Some).collect(),
+            names: Arc::new(names),
+            broker,
+            lines,
+            config,
+            began: Instant::now(),
+            began_unix_s: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
+            sites: Vec::new(),
+            tasks: JoinSet::new(),
+            helpers: JoinSet::new(),
+            stop: CancellationToken::new(),
+            told: mpsc::channel(TOLD),
+            wrote: mpsc::channel(TOLD),
+            probes: mpsc::channel(64),
+            rounds: 0,
+            phases: Vec::new(),
+            samples: Vec::new(),
+            troubles: Vec::new(),
+            last_sample: Snapshot::default(),
+            phase_began: Snapshot::default(),
+        }
+    }
+
+    /// Every site has an app from the beginning on.
+    async fn write_first(&mut self) -> Result<(), FleetError> {
+        let all: Vec<_> = (0..self.config.course.sites).collect();
+        let round = self.began_unix_s.to_string();
+        let (sender, mut receiver) = mpsc::channel(TOLD);
+        let api = self.config.api.clone();
+        let writing = writes::write(api, Arc::clone(&self.names), all, round, true, sender);
+        let mut failed = None;
+        let listening = async {
+            while let Some(wrote) = receiver.recv().await {
+                if let Wrote::Failed(reason) = wrote {
+                    failed = Some(reason);
+                }
+            }
+        };
+        tokio::join!(writing, listening);
+        match failed {
+            None => Ok(()),
+            Some(message) => Err(FleetError::Write(ApiError::Refused {
+                what: "the first desired state".to_owned(),
+                status: 0,
+                code: "write_failed".to_owned(),
+                message,
+            })),
+        }
+    }
+
+    fn start_probes(&mut self, identity: Identity) {
+        let (told, api) = (self.probes.0.clone(), self.config.api.clone());
+        let node = identity.node.clone();
+        self.helpers.spawn(probe::api(api, node, API_PROBE_EVERY, told.clone()));
+        let broker = self.broker.clone();
+        self.helpers.spawn(async move {
+            if let Err(error) = probe::broker(identity, broker, PROBE_EVERY, told).await {
+                tracing::warn!(error = %gnomon_edge::chain(&error), "the broker is not probed");
+            }
+        });
+    }
+
+    async fn conduct(
+        &mut self,
+        stop: &CancellationToken,
+        news: &mut impl FnMut(News<'_>),
+    ) -> Ending {
+        self.began = Instant::now();
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut told = Vec::new();
+        self.last_sample = self.snapshot();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => {
+                    let actions = self.plan.stop();
+                    if let Some(ending) = self.act(actions, news) {
+                        return ending;
+                    }
+                }
+                count = self.told.1.recv_many(&mut told, 512) => {
+                    for Told { number, at, what } in told.drain(..count) {
+                        self.board.told(at, number, what);
+                    }
+                }
+                Some(wrote) = self.wrote.1.recv() => self.on_wrote(wrote),
+                Some(probe) = self.probes.1.recv() => self.board.probed(probe),
+                _ = ticks.tick() => {
+                    let actions = self.plan.poll(self.began.elapsed(), self.board.seen());
+                    if let Some(ending) = self.act(actions, news) {
+                        return ending;
+                    }
+                    self.sample(news);
+                }
+            }
+        }
+    }
+
+    fn on_wrote(&mut self, wrote: Wrote) {
+        match wrote {
+            Wrote::Site(site, version) => self.board.wrote(site, version),
+            Wrote::Took(probe) => self.board.probed(probe),
+            Wrote::Failed(reason) => self.trouble(reason),
+        }
+    }
+
+    fn trouble(&mut self, reason: String) {
+        if self.troubles.len() < TROUBLES && !self.troubles.contains(&reason) {
+            self.troubles.push(reason);
+        }
+    }
+
+    fn act(&mut self, actions: Vec<Action>, news: &mut impl FnMut(News<'_>)) -> Option<Ending> {
+        for action in actions {
+            let now = self.began.elapsed();
+            match action {
+                Action::Enter(phase) => {
+                    self.board.enter(now, phase);
+                    self.phase_began = self.snapshot();
+                    news(News::Entered(phase));
+                }
+                Action::Leave { complete } => self.leave(now, complete, news),
+                Action::Start(site) => self.start(now, site),
+                Action::WriteAll(_) => self.write((0..self.config.course.sites).collect()),
+                Action::Write(sites) => self.write(sites),
+                Action::Report(site) => self.order(site, Order::Report),
+                Action::Flap(site) => self.order(site, Order::Flap),
+                Action::Cut(whom) => {
+                    self.lines.set(whom, Carrier { is_cut: true, outage: Duration::ZERO });
+                }
+                Action::Restore(whom, outage) => self.restore(now, whom, outage),
+                Action::End(ending) => return Some(ending),
+            }
+        }
+        None
+    }
+
+    fn leave(&mut self, now: Duration, complete: bool, news: &mut impl FnMut(News<'_>)) {
+        let Some(mut phase) = self.board.leave(now, complete) else { return };
+        let (began, ended) = (self.phase_began, self.snapshot());
+        phase.bytes = ended.bytes.since(&began.bytes);
+        phase.connections = ended.connections.0.saturating_sub(began.connections.0);
+        phase.resumed = ended.connections.1.saturating_sub(began.connections.1);
+        phase.fleet_cpu_s = ended.fleet.cpu_s - began.fleet.cpu_s;
+        phase.cloud_cpu_s = ended.cloud.zip(began.cloud).map(|(b, a)| b.cpu_s - a.cpu_s);
+        news(News::Left(&phase));
+        self.phases.push(phase);
+    }
+
+    fn start(&mut self, now: Duration, number: u32) {
+        let at = usize::try_from(number).unwrap_or(usize::MAX);
+        let Some(identity) = self.identities.get_mut(at).and_then(Option::take) else { return };
+        let (orders, orders_in) = mpsc::channel(ORDERS);
+        let meter = Arc::<Meter>::default();
+        let (address, carrier) = self.lines.of(number, &self.broker);
+        let config = SiteConfig {
+            number,
+            identity,
+            address,
+            keep_alive: self.config.keep_alive,
+            devices: self.config.devices,
+            seed: self.config.course.seed ^ (u64::from(number) + 1) << 20,
+            began: self.began,
+            carrier,
+            orders: orders_in,
+            told: self.told.0.clone(),
+            meter: Arc::clone(&meter),
+        };
+        self.board.awaits(now, number);
+        self.sites.push((orders, meter));
+        self.tasks.spawn(site::run(config, self.stop.clone()));
+    }
+
+    fn write(&mut self, sites: Vec<u32>) {
+        self.rounds += 1;
+        let round = format!("{}-{}", self.began_unix_s, self.rounds);
+        let (api, names) = (self.config.api.clone(), Arc::clone(&self.names));
+        while self.helpers.try_join_next().is_some() {}
+        self.helpers.spawn(writes::write(api, names, sites, round, false, self.wrote.0.clone()));
+    }
+
+    fn order(&mut self, site: u32, order: Order) {
+        let site = usize::try_from(site).ok().and_then(|at| self.sites.get(at));
+        if site.is_some_and(|(orders, _)| orders.try_send(order).is_err()) {
+            self.trouble("a site was too busy for an order of the churn".to_owned());
+        }
+    }
+
+    fn restore(&mut self, now: Duration, whom: Whom, outage: Duration) {
+        let groups = self.config.course.groups.max(1);
+        for site in (0..self.config.course.sites).filter(|site| whom.is(*site, groups)) {
+            self.board.awaits(now, site);
+        }
+        self.lines.set(whom, Carrier { is_cut: false, outage });
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mut bytes = Bytes::default();
+        let mut connections = (0, 0);
+        for (_, meter) in &self.sites {
+            let (of, (all, resumed)) = (meter.bytes(), meter.connections());
+            bytes.received += of.received;
+            bytes.sent += of.sent;
+            bytes.desired += of.desired;
+            bytes.reported += of.reported;
+            connections = (connections.0 + all, connections.1 + resumed);
+        }
+        Snapshot {
+            at: self.began.elapsed(),
+            cloud: self.config.cloud_pid.and_then(machine::usage),
+            fleet: machine::usage(std::process::id()).unwrap_or_default(),
+            bytes,
+            connections,
+        }
+    }
+
+    fn sample(&mut self, news: &mut impl FnMut(News<'_>)) {
+        let before = self.last_sample;
+        if self.began.elapsed().saturating_sub(before.at) < SAMPLE_EVERY {
+            return;
+        }
+        let now = self.snapshot();
+        let passed = now.at.saturating_sub(before.at).as_secs_f64().max(0.001);
+        let seen = self.board.seen();
+        let cloud = now.cloud.zip(before.cloud);
+        let sample = Sample {
+            at_s: now.at.as_secs_f64(),
+            up: self.board.up(),
+            in_sync: seen.in_sync,
+            cloud_bytes: now.cloud.map(|it| it.bytes),
+            fleet_bytes: now.fleet.bytes,
+            cloud_cores: cloud.map(|(now, before)| (now.cpu_s - before.cpu_s) / passed),
+            fleet_cores: (now.fleet.cpu_s - before.fleet.cpu_s) / passed,
+            probe_ms: self.board.take_slowest().map(|it| it.as_secs_f64() * 1_000.0),
+        };
+        self.last_sample = now;
+        self.samples.push(sample);
+        news(News::Live(Live { sample, reached: seen.reached }));
+    }
+
+    /// Ends everything and makes the report.
+    async fn finish(mut self, ending: Ending, machine: Machine, enrolment: Enrolment) -> Report {
+        let seconds = self.began.elapsed().as_secs_f64();
+        let says = self.config.api.says().await;
+        let cloud_says = match says {
+            Ok(says) => Some(says),
+            Err(error) => {
+                self.trouble(gnomon_edge::chain(&error));
+                None
+            }
+        };
+        self.helpers.abort_all();
+        self.stop.cancel();
+        self.told.1.close();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if timeout(SITES_STOP_WITHIN, ended).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "some sites did not end in time");
+            self.tasks.abort_all();
+        }
+        self.lines.stop().await;
+        Report {
+            form: FORM,
+            program: concat!("gnomon-sim ", env!("CARGO_PKG_VERSION")).to_owned(),
+            began_unix_s: self.began_unix_s,
+            seconds,
+            ended: match ending {
+                Ending::Done => "done",
+                Ending::OutOfTime => "out of time",
+                Ending::Stopped => "stopped",
+            }
+            .to_owned(),
+            sites: self.config.course.sites,
+            settings: self.config.settings,
+            machine,
+            enrolment,
+            cloud_says,
+            phases: self.phases,
+            samples: self.samples,
+            reasons: self.board.reasons().clone(),
+            troubles: self.troubles,
+        }
+    }
+}
