@@ -49,6 +49,13 @@ fn reported(cloud: &Cloud, node: &str) -> Value {
     if let Some(reported) = reported.as_object_mut() {
         reported.remove("desired_version");
     }
+    // An agent counts those of its own life.
+    let services = reported.get_mut("services").and_then(Value::as_object_mut);
+    for service in services.into_iter().flat_map(|services| services.values_mut()) {
+        if let Some(service) = service.as_object_mut() {
+            service.remove("restarts");
+        }
+    }
     reported
 }
 
