@@ -17,10 +17,12 @@ have iptables || missing="$missing iptables"
 if [ "$optional" != --optional ]; then
     # Serves images to the tests of pulls.
     have docker-registry || missing="$missing docker-registry"
+    # The box whose power is cut: its cable and its disk.
+    have ip || missing="$missing iproute2"
+    have mkfs.ext4 || missing="$missing e2fsprogs"
     # The node of the Kubernetes that the tests start; see tests/kubernetes/cluster.sh.
     if [ -z "${KUBECONFIG:-}" ]; then
         [ -x /usr/lib/cni/bridge ] || missing="$missing containernetworking-plugins"
-        have ip || missing="$missing iproute2"
     fi
     # What checks the systemd unit and the compose file of the cloud, and makes requests for
     # certificates in the examples.

@@ -110,9 +110,6 @@ fn hint_of_refusal(refusal: &Refusal) -> Option<String> {
              person can make another one with `gnomon token create`"
         }
         "too_many_requests" => "wait, or raise [limits] in the cloud's configuration",
-        "unknown_token" => "see `gnomon token list` and `gnomon node tokens`",
-        "nobody_waits" => "see `gnomon node pending`",
-        "name_taken" => "choose another name with --node, or join with `gnomon node token NAME`",
         "unknown_node" => "see `gnomon get nodes`, or create it with `gnomon node create NAME`",
         "unknown_shadow" => "see `gnomon get shadows --node NODE`",
         "version_conflict" => {

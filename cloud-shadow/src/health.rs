@@ -125,7 +125,7 @@ impl Health {
     fn facts(&self, core: Option<&'static str>) -> Facts {
         let subjects = &self.0.subjects;
         let free = statvfs(&subjects.data).ok();
-        let free = free.map(|it| it.blocks_available() * it.fragment_size());
+        let free = free.map(|it| it.blocks_available().saturating_mul(it.fragment_size()));
         let store = std::fs::metadata(subjects.data.join(STORE));
         let jumped = *self.0.jumped.lock().unwrap_or_else(PoisonError::into_inner);
         let own = subjects.identity.expiries().map(|(name, at)| (name, at.unwrap_or(0)));

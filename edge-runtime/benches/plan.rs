@@ -2,6 +2,7 @@
 //! `make bench BENCH=edge`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark talks")]
+#![expect(clippy::indexing_slicing, reason = "a benchmark fails by panicking")]
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::hint::black_box;

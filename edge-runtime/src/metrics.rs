@@ -164,7 +164,7 @@ mod tests {
                 "quality": { "rtt_ms": 81, "connections": 2, "resumed": 1, "keep_alive_s": 60, "mqtt": 5 },
             },
             "apps": [{ "app": "web", "busy": false, "status": {
-                "state": "running", "services": { "main": { "state": "running", "restarts": 4 } },
+                "desired_version": 1, "state": "running", "services": { "main": { "state": "running", "restarts": 4 } },
             } }],
         });
         let text = text(serde_json::from_value(status).unwrap()).unwrap();

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use gnomon_schemas::id::{PoolName, TenantName, TokenName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{Caller, Granted};
+use super::path::IdPath;
 use super::shape::ScopeJson;
 use super::{Api, ApiError, body};
 use crate::access::{ApiToken, Grant, Role, Scope};
@@ -142,7 +143,7 @@ pub(super) async fn revoke(
     State(api): State<Api>,
     Caller(by): Caller,
     Granted(grant): Granted,
-    Path(id): Path<String>,
+    IdPath(id): IdPath,
 ) -> Result<StatusCode, ApiError> {
     let plan = |book: &crate::access::Book, _| {
         let (token, edit) = book.revoke_token(&grant, &id)?;

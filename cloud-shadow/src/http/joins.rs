@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use gnomon_schemas::id::{PoolName, TenantName};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::auth::{Caller, Granted, Within};
+use super::path::IdPath;
 use super::shape::ScopeJson;
 use super::{Api, ApiError, body, tokens};
 use crate::access::{Book, JoinToken, Scope};
@@ -144,7 +145,7 @@ pub(super) async fn revoke(
     State(api): State<Api>,
     Caller(by): Caller,
     Granted(grant): Granted,
-    Path(id): Path<String>,
+    IdPath(id): IdPath,
 ) -> Result<StatusCode, ApiError> {
     let plan = |book: &Book, _| {
         let (token, edit) = book.revoke_join(&grant, &id)?;

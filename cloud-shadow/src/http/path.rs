@@ -18,12 +18,23 @@ pub(super) struct ShadowPath(pub(super) NodeName, pub(super) ShadowKey);
 /// The same, of a node that need not be there.
 pub(super) struct AnyNodePath(pub(super) NodeName);
 
+/// A path with one name or id in it, whatever it may be.
+pub(super) struct IdPath(pub(super) String);
+
+impl FromRequestParts<Api> for IdPath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
+        let Path(id) = Path::from_request_parts(parts, api).await.map_err(|_| unreadable())?;
+        Ok(Self(id))
+    }
+}
+
 impl FromRequestParts<Api> for AnyNodePath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
-        let Path(name): Path<String> =
-            Path::from_request_parts(parts, api).await.map_err(|_| unreadable())?;
+        let IdPath(name) = IdPath::from_request_parts(parts, api).await?;
         node(&name).map(Self)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use gnomon_schemas::id::{NodeName, PoolName, TenantName};
@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::enroll::{self, EnrolledJson};
+use super::path::IdPath;
 use super::server::Peer;
 use super::{Api, ApiError, body};
 use crate::access::{Book, Edit, Home, Knock, Waiting, WaitingState};
@@ -95,7 +96,7 @@ pub(super) async fn list(State(api): State<Api>) -> Result<Json<PendingNodesJson
 pub(super) async fn approve(
     State(api): State<Api>,
     Caller(by): Caller,
-    Path(id): Path<String>,
+    IdPath(id): IdPath,
     headers: HeaderMap,
     content: Body,
 ) -> Result<StatusCode, ApiError> {
@@ -112,7 +113,7 @@ pub(super) async fn approve(
 pub(super) async fn deny(
     State(api): State<Api>,
     Caller(by): Caller,
-    Path(id): Path<String>,
+    IdPath(id): IdPath,
 ) -> Result<StatusCode, ApiError> {
     decide(&api, by, id, WaitingState::Denied, "node.deny").await
 }

@@ -138,7 +138,7 @@ async fn a_disk_that_fills_and_a_certificate_that_runs_out_are_reasons_and_no_en
     let dir = tempfile::tempdir().unwrap();
     let key = rcgen::KeyPair::generate().unwrap();
     let mut params = rcgen::CertificateParams::new(vec!["cloud.example".to_owned()]).unwrap();
-    let soon = std::time::SystemTime::now() + std::time::Duration::from_secs(5 * 86_400 + 3600);
+    let soon = std::time::SystemTime::now() + std::time::Duration::from_hours(5 * 24 + 1);
     params.not_after = soon.into();
     let pem = params.self_signed(&key).unwrap().pem();
     let files = gnomon_cloud::config::TlsFiles {

@@ -44,16 +44,15 @@ fn segment() -> impl Strategy<Value = String> {
 }
 
 fn encoded(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("%{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("%{byte:02x}"))
 }
 
 fn path() -> impl Strategy<Value = String> {
     let filled = (prop::sample::select(PATHS.clone()), prop::collection::vec(segment(), 3));
     let filled = filled.prop_map(|(template, names)| {
         let mut names = names.into_iter();
-        let part = |part: &str| match part.starts_with('{') {
-            true => names.next().unwrap_or_default(),
-            false => part.to_owned(),
+        let part = |part: &str| {
+            if part.starts_with('{') { names.next().unwrap_or_default() } else { part.to_owned() }
         };
         template.split('/').map(part).collect::<Vec<_>>().join("/")
     });

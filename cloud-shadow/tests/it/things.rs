@@ -95,7 +95,7 @@ async fn what_was_answered_to_things_is_there_after_kill_9() {
             let api = api.clone();
             async move {
                 for n in 0..10 + 7 * round {
-                    drop(update(&api, &format!("{SHADOW}?name=other"), &json!({ "n": n })).await);
+                    update(&api, &format!("{SHADOW}?name=other"), &json!({ "n": n })).await;
                 }
                 nix::sys::signal::kill(
                     nix::unistd::Pid::from_raw(pid.try_into().unwrap()),

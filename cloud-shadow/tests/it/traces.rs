@@ -85,10 +85,6 @@ fn attributes(span: &Span) -> BTreeMap<String, String> {
     span.attributes.iter().map(|it| (it.key.clone(), text(it.value.clone()))).collect()
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn end(mut child: Child) {
     signal(&child, Signal::SIGTERM);
     assert!(child.wait().unwrap().success());
@@ -117,11 +113,11 @@ async fn a_write_is_one_trace_with_that_of_the_caller_from_the_request_to_the_co
     let spans = collector.with("commit").await;
     let named = |name: &str| {
         let mut found = spans.iter().filter(|span| span.name == name);
-        let ours = found.find(|span| hex(&span.trace_id) == TRACE);
+        let ours = found.find(|span| gnomon_schemas::hex::of(&span.trace_id) == TRACE);
         ours.unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
     };
     let request = named("PATCH /v1/nodes/{node}/shadows/{*key}");
-    assert_eq!(hex(&request.parent_span_id), PARENT);
+    assert_eq!(gnomon_schemas::hex::of(&request.parent_span_id), PARENT);
     let about = attributes(request);
     assert_eq!(about["http.response.status_code"], "201");
     assert_eq!(about["http.request.method"], "PATCH");

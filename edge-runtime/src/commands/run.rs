@@ -148,7 +148,8 @@ pub(crate) async fn execute(settings: &Settings, started: Started) -> Result<Opt
         }
         tracing::info!("stopping; apps keep running");
     };
-    let ended = run(parts, data, ready, stop).await.context("listening for local requests");
+    let ended =
+        Box::pin(run(parts, data, ready, stop)).await.context("listening for local requests");
     renewing.abort();
     ended.map(|()| next)
 }

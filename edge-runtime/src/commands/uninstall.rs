@@ -42,7 +42,10 @@ pub(crate) async fn execute(args: &UninstallArgs) -> Result<()> {
             super::talk(&format!("{} is not there; nothing to remove\n", data.display()));
             return Ok(());
         }
-        other => drop(other.with_context(|| format!("looking at {}", data.display()))?),
+        Err(error) => {
+            return Err(error).with_context(|| format!("looking at {}", data.display()));
+        }
+        Ok(_) => {}
     }
     let lock = DataLock::take(data).context("the agent must be stopped first")?;
     let removed = if Identity::exists(data) {
@@ -71,7 +74,7 @@ async fn clear_node(settings: &Settings, keep_volumes: bool) -> Result<Removed> 
         }
     };
     let removed = uninstall::clear_node(&orchestrator, &contents, keep_volumes).await;
-    Ok(removed.context("the data was kept, so that this can be said again")?)
+    removed.context("the data was kept, so that this can be said again")
 }
 
 fn say_what_stays(data: &Path) {

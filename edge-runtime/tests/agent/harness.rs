@@ -17,7 +17,7 @@ use rcgen::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gnomon-edge"));
@@ -84,15 +84,20 @@ impl Agent {
         Self::start_with(data, &[])
     }
 
+    /// One whose apps run on a cluster.
+    pub(crate) fn start_on_k3s(data: &Path, kubeconfig: &str) -> Self {
+        let mut command = program();
+        command.env("KUBECONFIG", kubeconfig).args(["run", "--orchestrator", "k3s", "--data"]);
+        Self::spawned(command.arg(data))
+    }
+
     pub(crate) fn start_with(data: &Path, more: &[&str]) -> Self {
-        let mut child = program()
-            .args(["run", "--orchestrator", "process", "--data"])
-            .arg(data)
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let options = ["run", "--orchestrator", "process", "--data"];
+        Self::spawned(program().args(options).arg(data).args(more))
+    }
+
+    fn spawned(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let stdout = child.stdout.take().unwrap();
         let (sender, line) = mpsc::channel();
         thread::spawn(move || {

@@ -1,6 +1,7 @@
 //! A backend in Rust: `backend NODE`. `GNOMON_URL` and `GNOMON_TOKEN` say which cloud, and who calls.
-//! Needs reqwest (json, stream), tokio, serde_json and anyhow.
+//! Needs `reqwest` (`json`, `stream`), `tokio`, `serde_json` and `anyhow`.
 
+#![expect(clippy::indexing_slicing, reason = "answers as the API documents them")]
 #![expect(clippy::print_stdout, reason = "it is a program for people to read")]
 
 use anyhow::{Context as _, Result, bail};
@@ -65,8 +66,8 @@ impl Events {
     async fn next(&mut self, name: &str) -> Result<Event> {
         loop {
             while let Some((event, rest)) = self.text.split_once("\n\n") {
-                let event = read(event)?;
-                self.text = rest.to_owned();
+                let (event, seen) = (read(event)?, self.text.len() - rest.len());
+                self.text.drain(..seen);
                 if let Some(event) = event.filter(|event| event.name == name) {
                     return Ok(event);
                 }

@@ -152,11 +152,12 @@ impl Report {
     /// The table for the terminal.
     fn table(&self) -> String {
         let mut out = String::new();
+        let longest = self.rows.iter().map(|row| row.what.len()).max().unwrap_or_default();
         let lines = self.rows.iter().map(Row::cells);
         for cells in std::iter::once(header(self.peer).map(str::to_owned)).chain(lines) {
             let [what, unit, ours, peer, ratio, target, verdict] = cells;
             let line = format!(
-                "{what:<58}{unit:<14}{ours:>11}{peer:>11}{ratio:>7}  {target:<15}{verdict}"
+                "{what:<longest$}  {unit:<10}{ours:>11}{peer:>11}{ratio:>8}  {target:<16}{verdict}"
             );
             out.push_str(line.trim_end());
             out.push('\n');
@@ -166,8 +167,8 @@ impl Report {
 
     /// Replaces the section of the page between its marks.
     fn write_page(&self, page: &Path) -> anyhow::Result<()> {
-        let begin = format!("<!-- written by make bench BENCH={} -->\n", self.bench);
         const END: &str = "<!-- end -->\n";
+        let begin = format!("<!-- written by make bench BENCH={} -->\n", self.bench);
         let text = fs::read_to_string(page).context("reading docs/performance.md")?;
         let parts = text
             .split_once(&begin)

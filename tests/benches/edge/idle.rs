@@ -11,8 +11,6 @@ use crate::stage::Stage;
 
 const DAY: f64 = 86_400.0;
 const TICKS_PER_SECOND: f64 = 100.0;
-/// What happened before comes to rest.
-const CALM: Duration = Duration::from_secs(35);
 
 /// What a process has used so far.
 struct Used {
@@ -22,9 +20,9 @@ struct Used {
     received: f64,
 }
 
-pub(crate) fn measure(stage: &Stage, time: Duration) -> anyhow::Result<Vec<Row>> {
+pub(crate) fn measure(stage: &Stage, calm: Duration, time: Duration) -> anyhow::Result<Vec<Row>> {
     eprintln!("measuring: {} s at rest", time.as_secs());
-    std::thread::sleep(CALM);
+    std::thread::sleep(calm);
     let pid = stage.site.pid();
     let before = used(stage, pid)?;
     std::thread::sleep(time);

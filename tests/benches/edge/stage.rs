@@ -1,6 +1,6 @@
 //! A cloud, a Docker daemon, and a site with ten apps.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,6 @@ pub(crate) struct Stage {
     pub(crate) site: Site,
     folder: TempDir,
     socket: String,
-    root: PathBuf,
 }
 
 impl Stage {
@@ -39,7 +38,7 @@ impl Stage {
         site.stop();
         site.add_args(&["--keep-alive-s", "300"]);
         site.start();
-        let stage = Self { cloud, site, folder, socket, root: root.to_path_buf() };
+        let stage = Self { cloud, site, folder, socket };
         stage.deploy(1)?;
         Ok(stage)
     }
@@ -80,6 +79,7 @@ impl Stage {
         String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect()
     }
 
+    #[expect(clippy::panic, reason = "there is nothing to measure without it")]
     pub(crate) fn docker(&self, args: &[&str]) -> Output {
         let mut command = Command::new("docker");
         command.env("DOCKER_HOST", format!("unix://{}", self.socket)).args(args);
@@ -103,6 +103,7 @@ impl Stage {
     }
 }
 
+/// A daemon that was started for this ends with the process.
 impl Drop for Stage {
     fn drop(&mut self) {
         let filter = format!("label=io.gnomon.node={NODE}");
@@ -115,11 +116,6 @@ impl Drop for Stage {
             if !ids.is_empty() {
                 self.docker(&[&[kind, "rm"][..], force, &ids].concat());
             }
-        }
-        let mut stop = Command::new("sh");
-        stop.args(["tests/docker/daemon.sh", "stop", "target/docker"]).current_dir(&self.root);
-        if !stop.status().is_ok_and(|status| status.success()) {
-            eprintln!("the Docker daemon of the benchmark was not stopped");
         }
     }
 }

@@ -5,7 +5,6 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
-#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
 #![expect(clippy::indexing_slicing, reason = "JSON of our own programs")]
 
 #[path = "../common/machine.rs"]
@@ -41,24 +40,24 @@ const PATIENCE: Duration = Duration::from_mins(15);
 
 fn main() -> anyhow::Result<()> {
     let is_short = report::is_short();
-    let size = if is_short { SHORT } else { FULL };
+    let amount = if is_short { SHORT } else { FULL };
     let load = machine::load();
     let folder = tempfile::tempdir()?;
     let cluster = Kubernetes::start(folder.path());
     let cloud = Cloud::start(folder.path());
     let node = "bench-k3s";
     let site = Site::join_k3s(&cloud, folder.path(), node, &cluster.kubeconfig);
-    eprintln!("{} apps", size.apps);
-    for number in 0..size.apps {
-        apply(&cloud, folder.path(), node, number, number < size.running, 0)?;
+    eprintln!("{} apps", amount.apps);
+    for number in 0..amount.apps {
+        apply(&cloud, folder.path(), node, number, number < amount.running, 0)?;
     }
-    eventually(&format!("{} apps that run: {}", size.apps, site.tail()), PATIENCE, || {
-        let running = running(&site);
-        if running == size.apps { Ok(()) } else { Err(running) }
+    eventually(&format!("{} apps that run: {}", amount.apps, site.tail()), PATIENCE, || {
+        let now = running(&site);
+        if now == amount.apps { Ok(()) } else { Err(now) }
     });
-    let rows = measure(&size, &cluster, &cloud, &site, folder.path())?;
+    let rows = measure(&amount, &cluster, &cloud, &site, folder.path())?;
     let mut facts = machine::facts(&load);
-    facts.insert("apps with a running pod".to_owned(), size.running.into());
+    facts.insert("apps with a running pod".to_owned(), amount.running.into());
     facts.insert(
         "build".to_owned(),
         if cfg!(debug_assertions) { "debug" } else { "release" }.into(),
@@ -69,29 +68,29 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn measure(
-    size: &Size,
+    amount: &Size,
     cluster: &Kubernetes,
     cloud: &Cloud,
     site: &Site,
     folder: &Path,
 ) -> anyhow::Result<Vec<Row>> {
-    eprintln!("{} s of calm", size.calm.as_secs());
+    eprintln!("{} s of calm", amount.calm.as_secs());
     let_pass(Duration::from_secs(20));
     let before = cluster.asked().len();
-    let_pass(size.calm);
+    let_pass(amount.calm);
     let asked = cluster.asked().split_off(before);
     let (watches, others): (Vec<_>, Vec<_>) = asked.iter().partition(|it| it.verb == "watch");
-    let minutes = size.calm.as_secs_f64() / 60.0;
+    let minutes = amount.calm.as_secs_f64() / 60.0;
     let memory = resident(site.pid())?;
-    eprintln!("{} updates", size.updates);
+    eprintln!("{} updates", amount.updates);
     let mut waits = Vec::new();
-    for value in 1..=size.updates {
+    for value in 1..=amount.updates {
         waits.push(first_call(cluster, cloud, site, folder, value)?);
     }
     waits.sort_by(f64::total_cmp);
     let median = waits.get(waits.len() / 2).copied().context("no update was made")?;
     let worst = waits.last().copied().context("no update was made")?;
-    let apps = size.apps;
+    let apps = amount.apps;
     let row = |what: String, unit, ours, target| Row { what, unit, ours, peer: None, target };
     Ok(vec![
         row(

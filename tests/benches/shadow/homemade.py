@@ -7,6 +7,7 @@ measured against. Arguments: the port of mosquitto, the DSN of PostgreSQL, the t
 
 import asyncio
 import json
+import logging
 import sys
 
 import aiomqtt
@@ -64,6 +65,8 @@ class Committer:
 
 
 async def main(mqtt_port, dsn, token):
+    # It warns of each publish that waits for its turn, and a thousand may.
+    logging.getLogger("mqtt").setLevel(logging.ERROR)
     connection = await asyncpg.connect(dsn)
     await connection.execute(SCHEMA)
     committer = Committer(connection)

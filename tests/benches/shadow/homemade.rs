@@ -1,4 +1,4 @@
-//! The home-made stack: mosquitto, PostgreSQL and an asyncio worker between them
+//! The home-made stack: mosquitto, `PostgreSQL` and an asyncio worker between them
 //! (`homemade.py`), each a process of its own.
 
 use std::fs;

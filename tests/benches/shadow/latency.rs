@@ -1,5 +1,5 @@
 //! How long a write takes to a connected site, while ten thousand are connected: from the answer
-//! to the writer until the site holds the message. Both leave the cloud when the write is durable,
+//! to the backend until the site holds the message. Both leave the cloud when the write is durable,
 //! so that the site may even be the first; that counts as nothing.
 
 use rand::rngs::SmallRng;
@@ -50,23 +50,23 @@ async fn measure(
     let service = Service::start(data)?;
     let sites = traffic::connect(&service, nodes, shape.nodes).await?;
     let resident = service.process().resident()?;
-    let (heard, mut hearing) = mpsc::unbounded_channel();
+    let (heard, mut arrivals) = mpsc::unbounded_channel();
     for (n, mut site) in sites.into_iter().enumerate() {
         let heard = heard.clone();
         tokio::spawn(async move {
             while site.next_change().await.is_ok() && heard.send((n, Instant::now())).is_ok() {}
         });
     }
-    let mut writer = HttpWriter::connect(service.http, &service.token, shape, 1).await?;
+    let mut backend = HttpWriter::connect(service.http, &service.token, shape, 1).await?;
     let mut rng = SmallRng::seed_from_u64(2);
     let (mut after, mut whole) = (Vec::new(), Vec::new());
     let began = Instant::now();
     for _ in 0..writes {
         let n = rng.random_range(0..shape.nodes);
         let asked = Instant::now();
-        writer.write(n, 1).await?;
+        backend.write(n, 1).await?;
         let answered = Instant::now();
-        while let Some((heard, at)) = hearing.recv().await {
+        while let Some((heard, at)) = arrivals.recv().await {
             if heard == n {
                 after.push(at.saturating_duration_since(answered).as_secs_f64() * 1_000.0);
                 whole.push((at - asked).as_secs_f64() * 1_000.0);

@@ -5,6 +5,7 @@
 //! (`cargo bench --bench shadow -- million`) measures that alone; `-- fill DIR NODES` makes a data
 //! folder with 100 shadows per node, for whoever wants to look closer.
 
+#![expect(clippy::indexing_slicing, reason = "JSON of our own programs")]
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks")]
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 

@@ -192,7 +192,7 @@ fn a_certificate_that_lives_for_seconds_is_renewed_again_and_again() {
     let mut site = Site::joined(&data);
     is_online(&cloud, "site-1");
     let mut seen = vec![first];
-    eventually("three renewals", Duration::from_secs(120), || {
+    eventually("three renewals", Duration::from_mins(2), || {
         let now = certificate(&data);
         if seen.last() != Some(&now) {
             seen.push(now);

@@ -127,9 +127,10 @@ fn agent_pod(cluster: &Kubernetes) -> Vec<String> {
     let mounts: Vec<_> = mounts.into_iter().chain([program]).collect();
     let (mut mounted, mut volumes) = (String::new(), String::new());
     for (number, (inside, outside)) in mounts.iter().enumerate() {
-        mounted +=
-            &format!("\n            - {{name: host{number}, mountPath: {inside}, readOnly: true}}");
-        volumes += &format!("\n        - {{name: host{number}, hostPath: {{path: {outside}}}}}");
+        let mount = format!("{{name: host{number}, mountPath: {inside}, readOnly: true}}");
+        let volume = format!("{{name: host{number}, hostPath: {{path: {outside}}}}}");
+        mounted.extend(["\n            - ", mount.as_str()]);
+        volumes.extend(["\n        - ", volume.as_str()]);
     }
     let port = cluster.port();
     let env = format!(

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step of a test is a panic")]
 #![expect(clippy::indexing_slicing, reason = "JSON in tests")]
+#![expect(clippy::print_stderr, reason = "rounds that take minutes say how far they are")]
+#![expect(clippy::panic, reason = "a failed step of a test is a panic")]
 
 mod access;
 mod app;

@@ -38,7 +38,7 @@ impl Work {
     const fn longest(self) -> Duration {
         match self {
             Self::Deploy | Self::Update => Duration::from_millis(2_500),
-            Self::Rollback => Duration::from_millis(4_000),
+            Self::Rollback => Duration::from_secs(4),
             Self::Report => Duration::from_millis(1_500),
         }
     }
@@ -198,7 +198,7 @@ fn power_cuts_at_random_moments_lose_nothing_and_leave_nothing_behind() {
     stage.begin(Work::Deploy);
     stage.check();
     for round in 0..rounds {
-        let work = KINDS[(seed as usize + round as usize) % KINDS.len()];
+        let work = KINDS[usize::try_from(seed + u64::from(round)).unwrap() % KINDS.len()];
         let time = work.longest().mul_f64(rng.random_range(0.0..1.0));
         if work == Work::Rollback {
             // There must be a good revision to go back to.

@@ -24,17 +24,17 @@ fn hunks(patch: &str) -> Vec<Hunk<'_>> {
 }
 
 /// Why a patch does not apply, if it does not.
-fn misfit(path: &str, patch: &str) -> Option<String> {
+fn misfit(at: &str, patch: &str) -> Option<String> {
     let hunks = hunks(patch);
     if hunks.is_empty() {
-        return Some(format!("{path} changes nothing"));
+        return Some(format!("{at} changes nothing"));
     }
-    let misfit = hunks.into_iter().find(|(file, wanted)| {
+    let wrong = hunks.into_iter().find(|(file, wanted)| {
         let text = std::fs::read_to_string(root().join(file)).unwrap_or_default();
         let lines: Vec<_> = text.lines().collect();
         wanted.is_empty() || !lines.windows(wanted.len()).any(|window| window == wanted.as_slice())
     });
-    misfit.map(|(file, _)| format!("{path} does not fit {file}"))
+    wrong.map(|(file, _)| format!("{at} does not fit {file}"))
 }
 
 #[test]

@@ -6,10 +6,10 @@ use super::{Rejected, Uri, decode, parameter, thing_in};
 
 /// A text with some of its bytes as percent codes.
 fn encoded(text: &str, coded: &[bool], upper: bool) -> String {
-    let code = |(at, byte): (usize, u8)| match coded.get(at).copied().unwrap_or(false) {
-        true if upper => format!("%{byte:02X}"),
-        true => format!("%{byte:02x}"),
-        false => char::from(byte).to_string(),
+    let code = |(at, byte): (usize, u8)| match (coded.get(at), upper) {
+        (Some(true), true) => format!("%{byte:02X}"),
+        (Some(true), false) => format!("%{byte:02x}"),
+        (Some(false) | None, _) => char::from(byte).to_string(),
     };
     text.bytes().enumerate().map(code).collect()
 }

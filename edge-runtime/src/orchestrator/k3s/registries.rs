@@ -12,6 +12,7 @@ use kube::runtime::watcher::DefaultBackoff;
 use serde_json::{Map, Value, json};
 use tokio::task::AbortHandle;
 
+use super::mirror::Kind;
 use super::{ANSWER, K3s, K3sError, names};
 
 /// What the Secret should hold.
@@ -62,7 +63,12 @@ pub(super) fn configure(k3s: &K3s, wanted: BTreeMap<String, Credentials>) {
 
 /// Makes sure that the cluster has the credentials.
 pub(super) async fn write(k3s: &K3s) -> Result<(), K3sError> {
-    let wanted = k3s.registries.with(|wish| (!wish.is_written).then(|| wish.wanted.clone()));
+    let name = names::registries(&k3s.settings.node);
+    let is_there = k3s.mirror().look().await?.get(Kind::Secret, &name).is_some();
+    let wanted = k3s.registries.with(|wish| {
+        let is_done = wish.is_written && is_there;
+        (!is_done).then(|| wish.wanted.clone())
+    });
     let Some(wanted) = wanted else { return Ok(()) };
     k3s.put(&secret(&k3s.settings.node, &wanted), true).await?;
     k3s.registries.with(|wish| wish.is_written = wish.wanted == wanted);

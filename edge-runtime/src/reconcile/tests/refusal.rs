@@ -57,10 +57,23 @@ fn a_port_of_another_app_is_refused_before_anything_is_touched() {
     site.want("c", 1, ELSEWHERE);
     site.converge();
     site.want("a", 1, WEB);
-    assert_snapshot!(site.plan(), @"");
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    a v1 is refused: service web asks for port 8080/tcp of the node, which app b has
+    b v1 is running
+      web running 1/1
+    c v1 is running
+      web running 1/1
+    ");
     site.desired.remove(&app("b"));
     site.converge();
-    assert_snapshot!(site.plan(), @"");
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    a v1 is running
+      web running 1/1
+    c v1 is running
+      web running 1/1
+    ");
 }
 
 #[test]

@@ -37,10 +37,6 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
-    pub(crate) fn is_watch(&self) -> bool {
-        self.path.contains("watch=true")
-    }
-
     pub(crate) fn is_write(&self) -> bool {
         self.method != Method::GET
     }

@@ -14,7 +14,7 @@ use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::Api;
 use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
-use kube::config::Kubeconfig;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
@@ -102,7 +102,8 @@ async fn the_rights_of_the_deployment_are_enough_and_no_more() {
     bench.orchestrator.version().await.unwrap();
     // Elsewhere it has none.
     let read = Kubeconfig::read_from(&config).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(read, &Default::default()).await.unwrap();
+    let config =
+        kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await.unwrap();
     let client = kube::Client::try_from(config).unwrap();
     let elsewhere: Api<Secret> = Api::namespaced(client, "kube-system");
     assert!(elsewhere.list(&ListParams::default()).await.is_err());
@@ -116,7 +117,7 @@ async fn without_rights_it_says_which_file_grants_them_and_wrong_credentials_are
     let settings = k3s::Settings::new("nobody".parse().unwrap());
     let k3s = K3s::new(k3s::Settings { kubeconfig: Some(config.clone()), ..settings });
     let until = async |words: Option<&str>| {
-        let deadline = Instant::now() + Duration::from_secs(60);
+        let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let seen = k3s.observe().await;
             match (&seen, words) {
@@ -139,7 +140,7 @@ async fn without_rights_it_says_which_file_grants_them_and_wrong_credentials_are
     assert!(error.contains("credentials are not accepted"), "{error}");
     let good = config_of("gnomon-edge", dir.path()).await;
     std::fs::rename(good, &config).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while let Err(error) = refused.observe().await {
         assert!(Instant::now() < deadline, "{error}");
         tokio::time::sleep(Duration::from_millis(100)).await;

@@ -119,7 +119,7 @@ impl SiteBox {
             let inner = children.unwrap_or_default().trim().to_owned();
             if inner.is_empty() { Err("no process in it") } else { Ok(inner) }
         });
-        let (host, cable) = (self.addresses.0.clone(), self.cable());
+        let (host, cable) = (self.addresses.0.clone(), Self::cable());
         let add = ["link", "add", &cable, "type", "veth", "peer", "name", "cable", "netns", &inner];
         succeeds(Command::new("ip").args(add));
         succeeds(Command::new("ip").args(["addr", "add", &format!("{host}/30"), "dev", &cable]));
@@ -133,7 +133,7 @@ impl SiteBox {
         });
     }
 
-    fn cable(&self) -> String {
+    fn cable() -> String {
         format!("gn{}", std::process::id())
     }
 
@@ -152,7 +152,7 @@ impl SiteBox {
         }
         // The kernel takes the cable's two ends with the box, in its own time.
         eventually("an end of the cable", PATIENCE, || {
-            let cable = self.cable();
+            let cable = Self::cable();
             let _gone = Command::new("ip").args(["link", "del", &cable]).output().unwrap();
             let left = Path::new("/sys/class/net").join(&cable);
             if left.exists() { Err(cable) } else { Ok(()) }
