@@ -13,8 +13,8 @@ use gnomon_sim::fleet::{Churn, Course, FleetConfig, Live, News, run as run_fleet
 use gnomon_sim::link::Profile;
 use gnomon_sim::report::{PhaseReport, Report, figures};
 use indicatif::{ProgressBar, ProgressStyle};
-use nix::sys::signal::{Signal, raise};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 /// Run a fleet of simulated sites against a cloud: real agents, real links over TLS, fake apps.
@@ -141,7 +141,7 @@ struct CourseArgs {
 }
 
 pub(crate) async fn run(args: FleetArgs) -> anyhow::Result<()> {
-    let stop = stop_on_interrupt();
+    let orders = stop_on_signal()?;
     let profile = args.course.link.as_deref().map(Profile::load).transpose()?;
     let cloud = if args.cloud.start_cloud {
         let program = args.cloud.cloud_program.clone().unwrap_or_else(beside);
@@ -163,7 +163,11 @@ pub(crate) async fn run(args: FleetArgs) -> anyhow::Result<()> {
         settings: args.course.settings(),
     };
     let mut show = Show::new(args.course.sites);
-    let ran = run_fleet(config, stop, |news| show.news(&news)).await;
+    let ran = run_fleet(config, orders.stop, |news| show.news(&news));
+    let Some(ran) = orders.abort.run_until_cancelled(ran).await else {
+        // A cloud that was started is ended with what holds it.
+        bail!("told to stop twice: ended without a report");
+    };
     show.bar.finish_and_clear();
     if let Some(cloud) = cloud {
         cloud.stop().await;
@@ -190,23 +194,35 @@ fn finish(report: &Report, out: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The first interrupt ends the run with a report, the second ends the program.
-fn stop_on_interrupt() -> CancellationToken {
-    let stop = CancellationToken::new();
-    let told = stop.clone();
+/// What signals say.
+#[derive(Clone)]
+struct Orders {
+    /// End with a report.
+    stop: CancellationToken,
+    /// End without.
+    abort: CancellationToken,
+}
+
+/// The first signal ends the run with a report, the second ends the program.
+fn stop_on_signal() -> anyhow::Result<Orders> {
+    let mut terminated = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupted = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
+    let orders = Orders { stop: CancellationToken::new(), abort: CancellationToken::new() };
+    let told = orders.clone();
     tokio::spawn(async move {
-        while tokio::signal::ctrl_c().await.is_ok() {
-            if told.is_cancelled() {
-                tracing::error!("interrupted again: ending without a report");
-                if let Err(error) = raise(Signal::SIGKILL) {
-                    tracing::error!(%error, "the program cannot end itself");
-                }
+        loop {
+            tokio::select! {
+                _ = terminated.recv() => {}
+                _ = interrupted.recv() => {}
             }
-            tracing::info!("interrupted: ending with a report; once more ends without");
-            told.cancel();
+            if told.stop.is_cancelled() {
+                return told.abort.cancel();
+            }
+            tracing::info!("told to stop: ending with a report; once more ends without");
+            told.stop.cancel();
         }
     });
-    stop
+    Ok(orders)
 }
 
 /// The cloud's program beside this one, else any.

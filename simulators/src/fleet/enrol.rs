@@ -90,39 +90,36 @@ pub(super) async fn identities(
         return Err(EnrolError::OtherCloud(at.clone()));
     }
     let missing: Vec<_> = names.iter().filter(|name| !own.contains_key(*name)).collect();
+    let (mut new, mut failed) = (Vec::new(), None);
     if !missing.is_empty() {
         let token = api.join_token(missing.len()).await?;
         let one = |node: &NodeName| enrol(api.clone(), token.clone(), node.clone());
         let mut enrolling = futures_util::stream::iter(missing.iter().map(|name| one(name)))
             .buffer_unordered(at_once.max(1));
-        let (mut new, mut failed) = (Vec::new(), None);
         while let Some(done) = enrolling.next().await {
-            match done {
-                Ok((about, one))
-                    if cloud.as_ref().is_none_or(|known| known.ca_pem == about.ca_pem) =>
-                {
+            match done.and_then(|(about, one)| {
+                same(cloud.as_ref(), about, file.as_ref()).map(|it| (it, one))
+            }) {
+                Ok((about, one)) => {
                     cloud = Some(about);
                     new.push(one);
                     made_one(u32::try_from(new.len()).unwrap_or(u32::MAX));
                 }
-                Ok(_) => failed = Some(EnrolError::OtherCloud(file.clone().unwrap_or_default())),
-                Err(error) => failed = Some(error),
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
             }
-            if failed.is_some() {
-                break;
-            }
         }
-        drop(enrolling);
-        // What was made is kept also when the next could not be: the cloud knows those nodes.
-        if let (Some(at), Some(cloud)) = (&file, &cloud) {
-            append(at, cloud, &new)
-                .map_err(|source| EnrolError::File { at: at.clone(), source })?;
-        }
-        if let Some(failed) = failed {
-            return Err(failed);
-        }
-        own.extend(new.into_iter().map(|one| (one.node.clone(), one)));
     }
+    // What was made is kept also when the next could not be: the cloud knows those nodes.
+    if let (Some(at), Some(cloud), false) = (&file, &cloud, new.is_empty()) {
+        append(at, cloud, &new).map_err(|source| EnrolError::File { at: at.clone(), source })?;
+    }
+    if let Some(failed) = failed {
+        return Err(failed);
+    }
+    own.extend(new.into_iter().map(|one| (one.node.clone(), one)));
     let cloud = cloud.filter(|cloud| !cloud.mqtt.is_empty()).ok_or(EnrolError::NoBroker)?;
     let all = names.iter().filter_map(|name| own.remove(name)).map(|one| identity(&cloud, one));
     let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -132,6 +129,15 @@ pub(super) async fn identities(
         seconds: began.elapsed().as_secs_f64(),
     };
     Ok(Identities { all: all.collect(), about })
+}
+
+/// What the cloud says of itself, if it is the one that is known.
+fn same(known: Option<&Cloud>, said: Cloud, file: Option<&PathBuf>) -> Result<Cloud, EnrolError> {
+    if known.is_none_or(|known| known.ca_pem == said.ca_pem) {
+        Ok(said)
+    } else {
+        Err(EnrolError::OtherCloud(file.cloned().unwrap_or_default()))
+    }
 }
 
 async fn enrol(api: Api, token: String, node: NodeName) -> Result<(Cloud, Own), EnrolError> {

@@ -19,16 +19,19 @@ use super::api::{Api, ApiError};
 use super::board::{Board, Probe};
 use super::enrol::{self, EnrolError};
 use super::lines::{Carrier, Lines, LinesError};
-use super::machine::{self, Usage};
+use super::machine;
 use super::plan::{Action, Course, Ending, Phase, Plan, Whom};
 use super::probe;
 use super::site::{self, Meter, Order, SiteConfig, Told};
 use super::writes::{self, Wrote};
 use crate::link::Profile;
-use crate::report::{Bytes, Enrolment, FORM, Machine, PhaseReport, Report, Sample};
+use crate::report::{Enrolment, FORM, Machine, PhaseReport, Report, Sample};
+
+mod measure;
+
+use measure::Snapshot;
 
 const TICK: Duration = Duration::from_millis(20);
-const SAMPLE_EVERY: Duration = Duration::from_millis(500);
 const PROBE_EVERY: Duration = Duration::from_millis(50);
 const API_PROBE_EVERY: Duration = Duration::from_millis(500);
 /// What sites tell and what waits to be heard.
@@ -209,16 +212,6 @@ struct Conductor {
     phase_began: Snapshot,
 }
 
-/// Counters at one moment.
-#[derive(Debug, Clone, Copy, Default)]
-struct Snapshot {
-    at: Duration,
-    cloud: Option<Usage>,
-    fleet: Usage,
-    bytes: Bytes,
-    connections: (u64, u64),
-}
-
 impl Conductor {
     fn new(
         config: FleetConfig,
@@ -391,7 +384,7 @@ impl Conductor {
             address,
             keep_alive: self.config.keep_alive,
             devices: self.config.devices,
-            seed: self.config.course.seed ^ (u64::from(number) + 1) << 20,
+            seed: self.config.course.seed ^ ((u64::from(number) + 1) << 20),
             began: self.began,
             carrier,
             orders: orders_in,
@@ -424,50 +417,6 @@ impl Conductor {
             self.board.awaits(now, site);
         }
         self.lines.set(whom, Carrier { is_cut: false, outage });
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let mut bytes = Bytes::default();
-        let mut connections = (0, 0);
-        for (_, meter) in &self.sites {
-            let (of, (all, resumed)) = (meter.bytes(), meter.connections());
-            bytes.received += of.received;
-            bytes.sent += of.sent;
-            bytes.desired += of.desired;
-            bytes.reported += of.reported;
-            connections = (connections.0 + all, connections.1 + resumed);
-        }
-        Snapshot {
-            at: self.began.elapsed(),
-            cloud: self.config.cloud_pid.and_then(machine::usage),
-            fleet: machine::usage(std::process::id()).unwrap_or_default(),
-            bytes,
-            connections,
-        }
-    }
-
-    fn sample(&mut self, news: &mut impl FnMut(News<'_>)) {
-        let before = self.last_sample;
-        if self.began.elapsed().saturating_sub(before.at) < SAMPLE_EVERY {
-            return;
-        }
-        let now = self.snapshot();
-        let passed = now.at.saturating_sub(before.at).as_secs_f64().max(0.001);
-        let seen = self.board.seen();
-        let cloud = now.cloud.zip(before.cloud);
-        let sample = Sample {
-            at_s: now.at.as_secs_f64(),
-            up: self.board.up(),
-            in_sync: seen.in_sync,
-            cloud_bytes: now.cloud.map(|it| it.bytes),
-            fleet_bytes: now.fleet.bytes,
-            cloud_cores: cloud.map(|(now, before)| (now.cpu_s - before.cpu_s) / passed),
-            fleet_cores: (now.fleet.cpu_s - before.fleet.cpu_s) / passed,
-            probe_ms: self.board.take_slowest().map(|it| it.as_secs_f64() * 1_000.0),
-        };
-        self.last_sample = now;
-        self.samples.push(sample);
-        news(News::Live(Live { sample, reached: seen.reached }));
     }
 
     /// Ends everything and makes the report.

@@ -27,9 +27,10 @@ pub fn page(report: &Report) -> String {
          <h1>Gnomon fleet: {title}</h1>\n<p>{}, {} long, {}.</p>\n{}</body>\n</html>\n",
         date(report.began_unix_s),
         seconds(report.seconds),
-        match report.is_complete() {
-            true => "every phase complete".to_owned(),
-            false => format!("<strong>not complete</strong> ({})", escape(&report.ended)),
+        if report.is_complete() {
+            "every phase complete".to_owned()
+        } else {
+            format!("<strong>not complete</strong> ({})", escape(&report.ended))
         },
         sections.concat(),
     )
