@@ -70,7 +70,9 @@ async def main(mqtt_port, dsn, token):
     connection = await asyncpg.connect(dsn)
     await connection.execute(SCHEMA)
     committer = Committer(connection)
-    async with aiomqtt.Client("127.0.0.1", port=mqtt_port, max_queued_incoming_messages=0) as mqtt:
+    client = aiomqtt.Client(
+        "127.0.0.1", port=mqtt_port, max_queued_incoming_messages=0, timeout=120)
+    async with client as mqtt:
         await mqtt.subscribe("report/+", qos=1)
 
         async def patch(request):

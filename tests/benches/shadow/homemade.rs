@@ -75,8 +75,10 @@ fn postgres(folder: &Path) -> anyhow::Result<(Process, String)> {
     let bin = fs::read_dir("/usr/lib/postgresql")?.flatten().map(|entry| entry.path().join("bin"));
     let bin = bin.max().context("PostgreSQL is not installed")?;
     let as_postgres = |program: &str| {
-        let mut command = Command::new("runuser");
-        command.args(["-u", "postgres", "--"]).arg(bin.join(program)).current_dir("/");
+        // It becomes the program, so that the process that is ended is PostgreSQL.
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "postgres", "--regid", "postgres", "--init-groups", "--"]);
+        command.arg(bin.join(program)).current_dir("/");
         command
     };
     let owned = Command::new("chown").arg("postgres").arg(&data).status()?;
