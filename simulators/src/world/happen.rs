@@ -141,7 +141,7 @@ impl World {
         let Some((key, desired)) = due.get(usize::from(pick) % due.len().max(1)) else {
             return Ok(());
         };
-        let (key, report) = ((*key).clone(), desired.map(|it| documents::report(it)));
+        let (key, report) = ((*key).clone(), desired.map(documents::report));
         self.ask(site, Stream::Up, &key, report)
     }
 

@@ -1,6 +1,6 @@
 //! A cloud, a Docker daemon, and a site with ten apps.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
@@ -18,7 +18,6 @@ pub(crate) struct Stage {
     pub(crate) site: Site,
     folder: TempDir,
     socket: String,
-    root: PathBuf,
 }
 
 impl Stage {
@@ -39,7 +38,7 @@ impl Stage {
         site.stop();
         site.add_args(&["--keep-alive-s", "300"]);
         site.start();
-        let stage = Self { cloud, site, folder, socket, root: root.to_path_buf() };
+        let stage = Self { cloud, site, folder, socket };
         stage.deploy(1)?;
         Ok(stage)
     }
@@ -104,6 +103,7 @@ impl Stage {
     }
 }
 
+/// A daemon that was started for this ends with the process.
 impl Drop for Stage {
     fn drop(&mut self) {
         let filter = format!("label=io.gnomon.node={NODE}");
@@ -116,11 +116,6 @@ impl Drop for Stage {
             if !ids.is_empty() {
                 self.docker(&[&[kind, "rm"][..], force, &ids].concat());
             }
-        }
-        let mut stop = Command::new("sh");
-        stop.args(["tests/docker/daemon.sh", "stop", "target/docker"]).current_dir(&self.root);
-        if !stop.status().is_ok_and(|status| status.success()) {
-            eprintln!("the Docker daemon of the benchmark was not stopped");
         }
     }
 }
