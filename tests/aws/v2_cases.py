@@ -7,7 +7,8 @@ from concurrent.futures import Future
 
 from awscrt import mqtt5
 from awscrt import mqtt_request_response as rr
-from awsiot import V2ServiceException, iotshadow, mqtt5_client_builder, mqtt_connection_builder
+from awsiot import ServiceStreamOptions, V2ServiceException, iotshadow
+from awsiot import mqtt5_client_builder, mqtt_connection_builder
 
 from cloud import DEADLINE
 
@@ -119,7 +120,7 @@ def named(shadows, thing):
 def streams(shadows, thing):
     """streams of deltas and of documents"""
     events, ready = queue.Queue(), queue.Queue()
-    options = lambda what: rr.ServiceStreamOptions(
+    options = lambda what: ServiceStreamOptions(
         incoming_event_listener=lambda event: events.put((what, event)),
         subscription_status_listener=lambda event: ready.put(event.type))
     open_streams = [
