@@ -71,8 +71,8 @@ impl Lines {
 
     /// Where a site dials, and what tells it of outages.
     pub(super) fn of(&self, site: u32, broker: &Address) -> (Address, watch::Receiver<Carrier>) {
-        let count = u32::try_from(self.groups.len()).unwrap_or(1).max(1);
-        let at = usize::try_from(site % count).unwrap_or_default();
+        let groups = u32::try_from(self.groups.len()).unwrap_or(1).max(1);
+        let at = usize::try_from(site % groups).unwrap_or_default();
         let Some(line) = self.groups.get(at) else {
             return (broker.clone(), watch::Sender::new(Carrier::default()).subscribe());
         };

@@ -50,14 +50,17 @@ fn obedient(_: Duration, action: &Action, seen: &mut Seen) {
         Action::Cut(Whom::Group(_)) => seen.in_sync -= 2,
         Action::Restore(..) => seen.in_sync = 4,
         Action::Enter(_) => seen.reached = 0,
-        _ => {}
+        Action::Leave { .. }
+        | Action::Write(_)
+        | Action::Report(_)
+        | Action::Flap(_)
+        | Action::End(_) => {}
     }
 }
 
 fn phases(log: &[(Duration, Action)]) -> Vec<String> {
-    let entered = log.iter().filter_map(|(_, action)| match action {
-        Action::Enter(phase) => Some(phase.to_string()),
-        _ => None,
+    let entered = log.iter().filter_map(|(_, action)| {
+        if let Action::Enter(phase) = action { Some(phase.to_string()) } else { None }
     });
     entered.collect()
 }
@@ -87,9 +90,8 @@ fn the_ramp_starts_each_site_once_and_at_its_rate() {
     let log = play(course(), obedient);
     let starts: Vec<_> = log
         .iter()
-        .filter_map(|(at, action)| match action {
-            Action::Start(site) => Some((*site, at.as_millis())),
-            _ => None,
+        .filter_map(|(at, action)| {
+            if let Action::Start(site) = action { Some((*site, at.as_millis())) } else { None }
         })
         .collect();
     assert_eq!(starts, [(0, 500), (1, 1000), (2, 1500), (3, 2000)]);
