@@ -47,7 +47,7 @@ async fn main() -> ExitCode {
         Command::LinkControl(args) => commands::link_control::run(args).await,
         Command::Sim(args) => commands::sim::run(&args),
         Command::Explore(args) => commands::explore::run(&args),
-        Command::Fleet(args) => commands::fleet::run(*args).await,
+        Command::Fleet(args) => Box::pin(commands::fleet::run(*args)).await,
         Command::Report(args) => commands::report::run(&args),
     };
     match done {
