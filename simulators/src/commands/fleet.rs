@@ -163,7 +163,7 @@ pub(crate) async fn run(args: FleetArgs) -> anyhow::Result<()> {
         settings: args.course.settings(),
     };
     let mut show = Show::new(args.course.sites);
-    let ran = run_fleet(config, orders.stop, |news| show.news(&news));
+    let ran = Box::pin(run_fleet(config, orders.stop, |news| show.news(&news)));
     let Some(ran) = orders.abort.run_until_cancelled(ran).await else {
         // A cloud that was started is ended with what holds it.
         bail!("told to stop twice: ended without a report");

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::report::CloudSays;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// What the app of a site is called.
 pub(super) const APP: &str = "station";
 
@@ -190,13 +190,11 @@ impl Api {
         };
         let online = value("gnomon_cloud_nodes_online");
         let in_sync = value("gnomon_cloud_streams_in_sync");
-        match online.zip(in_sync) {
-            Some((online, in_sync)) => Ok(CloudSays { online, in_sync }),
-            None => {
-                let source = serde::de::Error::missing_field("gnomon_cloud_nodes_online");
-                Err(ApiError::Answer { url, source })
-            }
-        }
+        let says = online.zip(in_sync).map(|(online, in_sync)| CloudSays { online, in_sync });
+        says.ok_or_else(|| {
+            let source = serde::de::Error::missing_field("gnomon_cloud_nodes_online");
+            ApiError::Answer { url, source }
+        })
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {

@@ -73,14 +73,14 @@ impl Lines {
     pub(super) fn of(&self, site: u32, broker: &Address) -> (Address, watch::Receiver<Carrier>) {
         let count = u32::try_from(self.groups.len()).unwrap_or(1).max(1);
         let at = usize::try_from(site % count).unwrap_or_default();
-        let Some(line) = self.groups.get(at) else {
+        let Some(of_group) = self.groups.get(at) else {
             return (broker.clone(), watch::Sender::new(Carrier::default()).subscribe());
         };
-        let address = match &line.link {
+        let address = match &of_group.link {
             Some(link) => Address { host: link.addr().ip().to_string(), port: link.addr().port() },
             None => broker.clone(),
         };
-        (address, line.carrier.subscribe())
+        (address, of_group.carrier.subscribe())
     }
 
     /// Begins or ends an outage. On emulated links the agents meet it as they would; else each site

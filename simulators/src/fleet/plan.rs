@@ -346,7 +346,7 @@ pub fn comes_back_after(outage: Duration, rng: StdRng) -> Duration {
     while tried < outage {
         tried += waits.next_delay();
     }
-    tried - outage
+    tried.saturating_sub(outage)
 }
 
 /// How much of something that comes so often should have come by now.

@@ -140,9 +140,9 @@ pub async fn run(
     let machine = Machine { is_shared: config.cloud_pid.is_some(), ..machine::machine() };
     let sites = config.course.sites;
     let mut names = (0..sites)
-        .map(|site| name(&config.prefix, site.to_string()))
+        .map(|site| name(&config.prefix, &site.to_string()))
         .collect::<Result<Vec<_>, _>>()?;
-    names.push(name(&config.prefix, "probe".to_owned())?);
+    names.push(name(&config.prefix, "probe")?);
     let enrolling = enrol::identities(
         &config.api,
         &names,
@@ -169,7 +169,7 @@ pub async fn run(
     Ok(conductor.finish(ending, machine, about).await)
 }
 
-fn name(prefix: &str, end: String) -> Result<NodeName, FleetError> {
+fn name(prefix: &str, end: &str) -> Result<NodeName, FleetError> {
     let text = format!("{prefix}-{end}");
     text.parse().map_err(|source| FleetError::Name(text, source))
 }

@@ -70,7 +70,8 @@ pub fn table(rows: &[Row]) -> String {
     for Row { what, unit, first, second, ratio } in rows {
         let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         let (first, second) = (number(*first), number(*second));
-        out.push_str(&format!("{what:<36}{unit:<5}{first:>12}{second:>12}{ratio:>9}\n"));
+        let line = format!("{what:<36}{unit:<5}{first:>12}{second:>12}{ratio:>9}\n");
+        out.push_str(&line);
     }
     out
 }

@@ -30,7 +30,8 @@ pub fn table(reports: &[Report]) -> String {
     let head: Vec<_> =
         reports.iter().map(|it| format!("{} sites", count(u64::from(it.sites)))).collect();
     let mut out = line("", &head);
-    out.push_str(&format!("| --- |{}\n", " ---: |".repeat(reports.len())));
+    let rule = format!("| --- |{}\n", " ---: |".repeat(reports.len()));
+    out.push_str(&rule);
     let mut add = |what: &str, of: &dyn Fn(&Report) -> Option<String>| {
         let cells: Vec<_> =
             reports.iter().map(|it| of(it).unwrap_or_else(|| "–".to_owned())).collect();
