@@ -25,6 +25,9 @@ pub(in crate::reconcile) struct Life {
     pub(in crate::reconcile) sick: u32,
     phase: Phase,
     was_up: bool,
+    /// Whether it had been up when it was down last: a look while a first start is under way may see
+    /// it run before the start is known to be done.
+    up_before: bool,
 }
 
 /// What can befall a copy.
@@ -71,6 +74,7 @@ impl Life {
             sick: 0,
             phase: Phase::Unknown,
             was_up: false,
+            up_before: false,
         }
     }
 
@@ -80,7 +84,7 @@ impl Life {
     }
 
     pub(super) fn was_started(&mut self) {
-        if self.was_up {
+        if self.up_before {
             self.restarts = self.restarts.saturating_add(1);
         }
         self.was_up = true;
@@ -95,6 +99,7 @@ impl Life {
     }
 
     pub(super) fn was_stopped(&mut self) {
+        self.up_before = self.was_up;
         self.phase = Phase::Stopped;
     }
 
@@ -113,12 +118,16 @@ impl Life {
     }
 
     pub(super) fn was_removed(&mut self) {
+        self.up_before = self.was_up;
         self.phase = Phase::Absent;
     }
 
     /// An end that nobody saw (the agent was not running) is not held against the copy.
     pub(super) fn is(&mut self, state: InstanceState, now: Moment) {
         self.was_up |= !matches!(state, InstanceState::Created | InstanceState::Stuck);
+        if !matches!(state, InstanceState::Running(_)) {
+            self.up_before = self.was_up;
+        }
         match state {
             InstanceState::Created => self.phase = Phase::Created,
             InstanceState::Running(Health::Starting) => self.phase = Phase::Rising,
@@ -160,6 +169,7 @@ impl Life {
     }
 
     pub(super) fn is_absent(&mut self, now: Moment) {
+        self.up_before = self.was_up;
         match self.phase {
             Phase::Absent => return,
             Phase::Unknown | Phase::Ended | Phase::Stopped | Phase::Stuck => {}

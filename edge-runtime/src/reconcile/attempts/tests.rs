@@ -110,3 +110,18 @@ fn an_app_that_is_gone_is_forgotten() {
     attempts.retain(&Desired::default(), &Observed::default());
     assert_eq!(attempts, Attempts::default());
 }
+
+#[test]
+fn a_first_start_that_a_look_saw_before_it_was_done_is_no_restart() {
+    let start = Step::Start { id: InstanceId("i1".into()), slot: slot() };
+    let mut attempts = Attempts::default();
+    attempts.observed(&seen(OLD, InstanceState::Created), at(1));
+    attempts.observed(&seen(OLD, RUNNING), at(2));
+    attempts.succeeded(&start, at(4));
+    let restarts = |attempts: &Attempts| attempts.life(&slot(), OLD).unwrap().restarts;
+    assert_eq!(restarts(&attempts), 0);
+    attempts.observed(&seen(OLD, ENDED), at(3));
+    attempts.observed(&seen(OLD, RUNNING), at(4));
+    attempts.succeeded(&start, at(4));
+    assert_eq!(restarts(&attempts), 1);
+}
