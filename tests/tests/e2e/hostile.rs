@@ -46,7 +46,7 @@ fn hostile(canary: &str) -> Vec<(&'static str, Value, &'static str)> {
         ("shell", app(json!({ "a;reboot": service(json!({})) })), "services"),
         ("escape", mount("/etc/../../root/x"), "configs"),
         ("relative", mount("root/x"), "configs"),
-        ("bind", app(json!({ "a": service(json!({ "volumes": bind })) })), "bind"),
+        ("mount", app(json!({ "a": service(json!({ "volumes": bind })) })), "volumes"),
         (
             "variable",
             app(json!({ "a": service(json!({ "environment": { "A=B": "x" } })) })),
