@@ -190,19 +190,11 @@ impl Api {
         };
         let online = value("gnomon_cloud_nodes_online");
         let in_sync = value("gnomon_cloud_streams_in_sync");
-<<<<<<< HEAD
         let Some((online, in_sync)) = online.zip(in_sync) else {
             let source = serde::de::Error::missing_field("gnomon_cloud_nodes_online");
             return Err(ApiError::Answer { url, source });
         };
         Ok(CloudSays { online, in_sync })
-=======
-        let says = online.zip(in_sync).map(|(online, in_sync)| CloudSays { online, in_sync });
-        says.ok_or_else(|| {
-            let source = serde::de::Error::missing_field("gnomon_cloud_nodes_online");
-            ApiError::Answer { url, source }
-        })
->>>>>>> wip/fleet
     }
 
     fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {

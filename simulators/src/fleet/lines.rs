@@ -71,7 +71,6 @@ impl Lines {
 
     /// Where a site dials, and what tells it of outages.
     pub(super) fn of(&self, site: u32, broker: &Address) -> (Address, watch::Receiver<Carrier>) {
-<<<<<<< HEAD
         let groups = u32::try_from(self.groups.len()).unwrap_or(1).max(1);
         let at = usize::try_from(site % groups).unwrap_or_default();
         let Some(group) = self.groups.get(at) else {
@@ -82,18 +81,6 @@ impl Lines {
             None => broker.clone(),
         };
         (address, group.carrier.subscribe())
-=======
-        let count = u32::try_from(self.groups.len()).unwrap_or(1).max(1);
-        let at = usize::try_from(site % count).unwrap_or_default();
-        let Some(of_group) = self.groups.get(at) else {
-            return (broker.clone(), watch::Sender::new(Carrier::default()).subscribe());
-        };
-        let address = match &of_group.link {
-            Some(link) => Address { host: link.addr().ip().to_string(), port: link.addr().port() },
-            None => broker.clone(),
-        };
-        (address, of_group.carrier.subscribe())
->>>>>>> wip/fleet
     }
 
     /// Begins or ends an outage. On emulated links the agents meet it as they would; else each site

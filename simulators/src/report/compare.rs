@@ -70,8 +70,8 @@ pub fn table(rows: &[Row]) -> String {
     for Row { what, unit, first, second, ratio } in rows {
         let ratio = ratio.map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.2}"));
         let (first, second) = (number(*first), number(*second));
-        let line = format!("{what:<36}{unit:<5}{first:>12}{second:>12}{ratio:>9}\n");
-        out.push_str(&line);
+        let row = format!("{what:<36}{unit:<5}{first:>12}{second:>12}{ratio:>9}\n");
+        out.push_str(&row);
     }
     out
 }

@@ -6,6 +6,7 @@
 mod crates;
 mod names;
 mod operations;
+mod security;
 mod source;
 mod text;
 mod variants;

@@ -75,3 +75,17 @@ fn every_kept_decision_is_listed() {
         missing.filter(|path| !index.contains(path.rsplit('/').next().unwrap())).collect();
     report("docs/adr/README.md does not list:", &missing);
 }
+
+#[test]
+fn no_merge_is_half_done() {
+    let marks = ['<', '>'].map(|mark| format!("{} ", mark.to_string().repeat(7)));
+    let endings = [".rs", ".md", ".toml", ".sh", ".py", ".mjs", ".yaml", ".lock", "Makefile"];
+    let mut findings = Vec::new();
+    for (path, text) in files(".", &endings) {
+        let is_mark = |line: &str| marks.iter().any(|mark| line.starts_with(mark));
+        if text.lines().any(is_mark) {
+            findings.push(path);
+        }
+    }
+    report("marks of a conflict stand in:", &findings);
+}
