@@ -1,6 +1,5 @@
 //! Golden CBOR of every message: a difference here is a change of the protocol and needs an ADR.
 #![expect(clippy::unwrap_used, reason = "test code")]
-#![expect(clippy::format_collect, reason = "hex of a few bytes")]
 
 #[path = "vectors/files.rs"]
 mod files;
@@ -98,10 +97,6 @@ fn vectors() -> Vec<(Message, &'static str)> {
     ]
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 fn unhex(text: &str) -> Vec<u8> {
     (0..text.len())
         .step_by(2)
@@ -112,7 +107,7 @@ fn unhex(text: &str) -> Vec<u8> {
 #[test]
 fn every_message_encodes_to_its_vector() {
     for (message, golden) in vectors() {
-        assert_eq!(hex(&message.encode()), golden, "{message:?}");
+        assert_eq!(gnomon_schemas::hex::of(&message.encode()), golden, "{message:?}");
     }
 }
 

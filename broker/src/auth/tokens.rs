@@ -1,8 +1,9 @@
 //! Clients with tokens: long random passwords, which are kept as keyed hashes, cheap to check.
 
 use std::collections::BTreeMap;
-use std::fmt::{self, Write as _};
+use std::fmt;
 
+use gnomon_schemas::hex;
 use ring::hmac;
 
 use super::file::{AuthFileError, Line, lines};
@@ -32,11 +33,7 @@ impl TokenKey {
     /// assert_eq!(key.hash("token").len(), 64);
     /// ```
     pub fn hash(&self, token: &str) -> String {
-        let tag = hmac::sign(&self.0, token.as_bytes());
-        tag.as_ref().iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("a string takes everything");
-            hex
-        })
+        hex::of(hmac::sign(&self.0, token.as_bytes()).as_ref())
     }
 }
 

@@ -98,15 +98,13 @@ pub fn client_config_at(
         clock.learn(begins);
     }
     let key = PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes());
-    let name = identity.server_name.as_str();
     let inner = WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&provider))
         .build()
         .map_err(TlsError::Authority)?;
     let verifier = NamedVerifier {
         inner,
         clock: Arc::clone(&clock),
-        name: ServerName::try_from(name.to_owned())
-            .map_err(|source| TlsError::ServerName { name: name.to_owned(), source })?,
+        name: server_name(&identity.server_name)?,
     };
     let config = ClientConfig::builder_with_details(provider, clock)
         .with_safe_default_protocol_versions()
@@ -116,6 +114,11 @@ pub fn client_config_at(
         .with_client_auth_cert(chain, key.map_err(pem("key.pem"))?)
         .map_err(TlsError::Client)?;
     Ok(Arc::new(config))
+}
+
+fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
+    ServerName::try_from(name.to_owned())
+        .map_err(|source| TlsError::ServerName { name: name.to_owned(), source })
 }
 
 fn certificates(text: &str) -> Result<Vec<CertificateDer<'static>>, rustls::pki_types::pem::Error> {

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use ciborium::Value as Cbor;
 use gnomon_schemas::wire::Message;
 
-use super::{hex, unhex, vectors};
+use super::{unhex, vectors};
 
 /// The files, and which of the vectors each of them is.
 const FILES: [(&str, usize); 9] = [
@@ -38,7 +38,11 @@ fn every_file_decodes_to_its_message_and_back() {
         let (message, _) = vectors().remove(at);
         assert_eq!(Message::decode(message.kind(), &bytes).unwrap(), message, "{name}");
         if !["-newer", "-older"].iter().any(|age| name.ends_with(age)) {
-            assert_eq!(hex(&message.encode()), hex(&bytes), "{name}");
+            assert_eq!(
+                gnomon_schemas::hex::of(&message.encode()),
+                gnomon_schemas::hex::of(&bytes),
+                "{name}"
+            );
         }
     }
 }
@@ -58,7 +62,7 @@ fn read(name: &str) -> (String, Vec<u8>) {
 fn diagnostic(item: &Cbor) -> String {
     match item {
         Cbor::Integer(integer) => i128::from(*integer).to_string(),
-        Cbor::Bytes(bytes) => format!("h'{}'", hex(bytes)),
+        Cbor::Bytes(bytes) => format!("h'{}'", gnomon_schemas::hex::of(bytes)),
         Cbor::Text(text) => format!("{text:?}"),
         Cbor::Bool(value) => value.to_string(),
         Cbor::Null => "null".to_owned(),

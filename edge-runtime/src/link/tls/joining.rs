@@ -13,7 +13,7 @@ use rustls::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{NamedVerifier, TlsError, certificates};
+use super::{NamedVerifier, TlsError, certificates, server_name};
 use crate::link::clock::Clock;
 
 /// The name in every cloud's own certificate.
@@ -84,11 +84,6 @@ impl Trust {
             Self::Authorities(_) => server_name(host),
         }
     }
-}
-
-fn server_name(name: &str) -> Result<ServerName<'static>, TlsError> {
-    ServerName::try_from(name.to_owned())
-        .map_err(|source| TlsError::ServerName { name: name.to_owned(), source })
 }
 
 /// A TLS client for a node that has no identity yet.
