@@ -38,7 +38,9 @@ fn deploy(cloud: &Cloud, folder: &std::path::Path, node: &str, value: u32) {
         let reported = &shadow["reported"]["document"];
         let wanted = &shadow["desired"]["version"];
         let is_equal = reported["desired_version"] == *wanted && reported["state"] == "running";
-        if is_equal && !wanted.is_null() { Ok(()) } else { Err(shadow) }
+        // The job goes on after the service that waits for its start: until it ended, the report changes.
+        let has_ended = reported["services"]["setup"]["state"] == "completed";
+        if is_equal && has_ended && !wanted.is_null() { Ok(()) } else { Err(shadow) }
     });
 }
 
