@@ -16,6 +16,8 @@ else
     target=$machine-unknown-linux-gnu
     export RUSTFLAGS="${RUSTFLAGS:-} -C target-feature=+crt-static"
 fi
+# Small before fast: two arenas, and what is free goes back to the system after a second.
+export JEMALLOC_SYS_WITH_MALLOC_CONF=narenas:2,dirty_decay_ms:1000,muzzy_decay_ms:0
 if [ "${1:-}" = plan ]; then
     exec cargo bench --locked --profile edge --package gnomon-edge --bench plan --target "$target"
 fi

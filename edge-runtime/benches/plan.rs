@@ -16,6 +16,10 @@ use gnomon_schemas::id::{AppName, ServiceName};
 use gnomon_schemas::version::Version;
 use gnomon_sync::Moment;
 
+// That of the program.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 const APPS: u32 = 100;
 const TIME: Duration = Duration::from_secs(3);
 

@@ -15,6 +15,10 @@ use tracing_subscriber::EnvFilter;
 
 use commands::{apply, apps, diag, exec, join, logs, orders, run, status, uninstall};
 
+// musl's allocator takes most of the time of a plan.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// What may still be at work when the agent stops gets this long.
 const LAST_WORK: Duration = Duration::from_secs(1);
 

@@ -87,13 +87,6 @@ pub struct Observed {
     pub app_resources: Vec<AppName>,
 }
 
-impl Observed {
-    /// The apps of which anything is left on this node; some more than once.
-    pub fn apps(&self) -> impl Iterator<Item = &AppName> {
-        self.instances.values().map(|instance| &instance.slot.app).chain(&self.app_resources)
-    }
-}
-
 impl InstanceState {
     /// Whether it runs, in whatever health.
     pub const fn is_running(self) -> bool {

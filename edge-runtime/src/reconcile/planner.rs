@@ -31,21 +31,36 @@ pub fn plan(
         instances.entry(&instance.slot.app).or_default().push(instance);
     }
     let shares = Shares::share_out(desired, &instances);
-    let apps: BTreeSet<_> = desired.apps.keys().chain(observed.apps()).collect();
     let mut plan = Plan::default();
-    for app in apps {
+    for (app, wanted) in apps(desired, observed, &instances) {
         let instances = instances.get(app).map_or(&[][..], Vec::as_slice);
-        let leftover = observed.app_resources.contains(app);
-        let part = match desired.apps.get(app) {
+        let part = match wanted {
             Some(wanted) => {
                 let refusal = shares.refusal(app);
                 plan_wanted(app, wanted, instances, memory, (capabilities, refusal))
             }
-            None => retire::leaving(app, desired.leaving(app), instances, leftover, memory),
+            None => {
+                let leftover = observed.app_resources.contains(app);
+                retire::leaving(app, desired.leaving(app), instances, leftover, memory)
+            }
         };
         plan.add(app, part);
     }
     plan
+}
+
+/// Every app that is desired or still has something here, by name.
+fn apps<'a>(
+    desired: &'a Desired,
+    observed: &'a Observed,
+    instances: &BTreeMap<&'a AppName, Vec<&Instance>>,
+) -> Vec<(&'a AppName, Option<&'a DesiredApp>)> {
+    let here = instances.keys().copied().chain(&observed.app_resources);
+    let leaving: BTreeSet<_> = here.filter(|app| !desired.apps.contains_key(*app)).collect();
+    let wanted = desired.apps.iter().map(|(app, wanted)| (app, Some(wanted)));
+    let mut apps: Vec<_> = wanted.chain(leaving.into_iter().map(|app| (app, None))).collect();
+    apps.sort_by_key(|(app, _)| *app);
+    apps
 }
 
 fn plan_wanted(

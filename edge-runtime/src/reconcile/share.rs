@@ -53,7 +53,7 @@ impl<'a> Shares<'a> {
         let asking = desired.apps.iter().filter(|(_, wanted)| !wanted.facts().ports.is_empty());
         let mut asking: Vec<_> =
             asking.filter(|(app, _)| !self.refused.contains_key(app)).collect();
-        asking.sort_by_key(|(app, wanted)| {
+        asking.sort_by_cached_key(|(app, wanted)| {
             let own = instances.get(app).map_or(&[][..], Vec::as_slice);
             (rank(wanted, own), desired.turn(app), *app)
         });
