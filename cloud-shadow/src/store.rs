@@ -5,10 +5,13 @@ use std::path::PathBuf;
 
 #[cfg(test)]
 mod contract;
+mod journal;
 mod memory;
 mod redb;
 mod schema;
+mod system;
 
+pub use journal::JournaledStore;
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
 pub use schema::{SCHEMA_VERSION, SchemaError, check_schema, schema_row};
@@ -84,6 +87,12 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Shows every row as it is at one moment, in the order of the keys, while commits go on;
     /// until `each` says that it has seen enough.
     fn export(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError>;
+
+    /// Brings everything to where it is to stay, so that whoever opens the store next has nothing
+    /// to make up for. What was committed is durable without it.
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Why the store could not do what it was asked for. Nothing of a failed commit is in the store.
@@ -108,6 +117,20 @@ pub enum StoreError {
     Damaged {
         /// The store's file.
         path: PathBuf,
+        /// What does not fit.
+        reason: Box<str>,
+    },
+    /// The store's file and its journal are not those that were in use together.
+    #[error(
+        "the store {path} and its journal {journal} were left as they are: {reason}; put back the \
+         one that was moved or replaced, or a backup with `gnomon-cloud restore FILE --data DIR \
+         --replace`, or move both away to start with an empty store"
+    )]
+    Mismatch {
+        /// The store's file.
+        path: PathBuf,
+        /// The folder of its journal.
+        journal: PathBuf,
         /// What does not fit.
         reason: Box<str>,
     },
