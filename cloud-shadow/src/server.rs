@@ -31,7 +31,7 @@ use crate::http::{self, Api, Serving};
 use crate::identity::{Identity, IdentityError, Roll};
 use crate::metrics::Metrics;
 use crate::mqtt;
-use crate::store::{RedbStore, Store, StoreError};
+use crate::store::{JournaledStore, Store, StoreError};
 
 /// A running cloud.
 pub struct Server {
@@ -39,6 +39,7 @@ pub struct Server {
     https_addr: Option<SocketAddr>,
     mqtt_addr: SocketAddr,
     core: Core,
+    store: Arc<dyn Store>,
     broker: Broker,
     health: Health,
     /// What takes in the broker's events, of nodes and of things.
@@ -140,8 +141,12 @@ impl Server {
         let (metrics, registry) = count(&broker);
         let (requests, thing_link) = aws::mqtt::attach(&broker, things);
         let (attachment, link) = mqtt::attach(&broker, roll.clone(), Arc::clone(&thing_link));
-        let parts =
-            CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
+        let parts = CoreParts {
+            store: Arc::clone(&store),
+            link: Arc::clone(&link) as _,
+            metrics: metrics.clone(),
+            clock,
+        };
         let core = Core::start(domain, parts, config.core);
         let things = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
         let intake = mqtt::run(attachment, link, core.handle(), metrics.clone());
@@ -176,6 +181,7 @@ impl Server {
             https_addr: https_at,
             mqtt_addr,
             core,
+            store,
             broker,
             health,
             tasks,
@@ -221,6 +227,19 @@ impl Server {
             join("the broker's intake", task).await;
         }
         self.core.stop().await;
+        settle(self.store).await;
+    }
+}
+
+/// Leaves the store as one file, so that the next start has nothing to make up for.
+async fn settle(store: Arc<dyn Store>) {
+    match tokio::task::spawn_blocking(move || store.settle()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "the store keeps its journal, which the next start reads");
+        }
+        Err(error) => tracing::error!(%error, "settling the store ended by a panic"),
     }
 }
 
@@ -244,7 +263,7 @@ async fn open(config: &Config) -> Result<Opened, ServeError> {
         let path = store_path.display();
         tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
     }
-    let (store, outcomes) = Outcomes::watch(Arc::new(RedbStore::open(&store_path)?));
+    let (store, outcomes) = Outcomes::watch(Arc::new(JournaledStore::open(&store_path)?));
     let clock = Clock::start();
     let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
     let book = open_book(&store).await?;

@@ -2,7 +2,7 @@
 
 use std::ops::Bound;
 
-use redb::{ReadTransaction, ReadableTable as _, TableError};
+use redb::{ReadTransaction, TableError};
 
 use super::{ROWS, RedbStore};
 use crate::store::StoreError;
