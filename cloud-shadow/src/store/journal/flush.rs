@@ -1,9 +1,13 @@
 //! From memory to the base: many commits in one, on a thread of the store, so that a commit waits
 //! for it only where memory has no more room.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
+
+use nix::sys::statvfs::statvfs;
 
 use super::Shared;
 use super::file::Step;
@@ -26,6 +30,30 @@ pub(super) struct Flushing {
 enum Failure {
     Full(std::io::ErrorKind),
     Other(Box<str>),
+}
+
+impl Failure {
+    fn reason(&self) -> &str {
+        match self {
+            Self::Full(_) => "there is too little room on the disk",
+            Self::Other(reason) => reason,
+        }
+    }
+}
+
+/// The room that the base must find on the disk beyond what it gets: it writes pages anew before it
+/// frees the old ones. Tried with less, it would take the last of it, and fail.
+fn has_room(path: &Path, bytes: usize) -> bool {
+    const LEAST: u64 = 1024 * 1024;
+    let needed = LEAST.saturating_add(2 * u64::try_from(bytes).unwrap_or(u64::MAX / 2));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    // Of a disk that does not say, the attempt will.
+    let Ok(disk) = statvfs(folder.unwrap_or(Path::new("."))) else { return true };
+    disk.blocks_available().saturating_mul(disk.fragment_size()) >= needed
+}
+
+fn no_room() -> io::Error {
+    io::ErrorKind::StorageFull.into()
 }
 
 impl Flushing {
@@ -57,6 +85,14 @@ impl Shared {
             drop(flushing);
             let failure = self.try_flush();
             flushing = self.flushing();
+            match (&flushing.failure, &failure) {
+                (None, Some(failure)) => {
+                    let reason = failure.reason();
+                    tracing::error!(reason, "the journal cannot be brought to the store's file yet");
+                }
+                (Some(_), None) => tracing::info!("the journal is brought to the store's file again"),
+                (None, None) | (Some(_), Some(_)) => {}
+            }
             flushing.failure = failure;
             self.changed.notify_all();
         }
@@ -66,13 +102,10 @@ impl Shared {
         match catch_unwind(AssertUnwindSafe(|| self.flush())) {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {
-                let failure = match &error {
-                    StoreError::Full { source, .. } => Failure::Full(source.kind()),
-                    other => Failure::Other(other.to_string().into()),
-                };
-                let error: &dyn std::error::Error = &error;
-                tracing::error!(error, "the journal could not be brought to the store");
-                Some(failure)
+                if let StoreError::Full { source, .. } = &error {
+                    return Some(Failure::Full(source.kind()));
+                }
+                Some(Failure::Other(crate::chain(&error).into()))
             }
             Err(_) => Some(Failure::Other("a flush ended by a panic".into())),
         }
@@ -84,7 +117,9 @@ impl Shared {
         let layers = self.layers_mut().freeze();
         let Some(last) = layers.last().map(|layer| layer.last()) else { return Ok(()) };
         let failed = |source| explain_io(&self.path, source);
-        (self.watch)(Step::Flush).map_err(failed)?;
+        let needed = self.layers().bytes();
+        let has_room = || if has_room(&self.path, needed) { Ok(()) } else { Err(no_room()) };
+        (self.watch)(Step::Flush).and_then(|()| has_room()).map_err(failed)?;
         let rows: Vec<&Rows> = layers.iter().rev().map(|layer| layer.rows()).collect();
         let mark = Mark { id: self.id, flushed: last, is_whole: false };
         self.base.commit_marked(merged(&rows, (lower(&[], None), upper(None))), &mark.encode())?;
