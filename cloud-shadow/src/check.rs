@@ -76,7 +76,7 @@ impl From<StoreError> for CheckError {
 /// Checks the store of a data folder that no cloud uses.
 pub fn check(data: &Path) -> Result<CheckReport, CheckError> {
     let path = data.join(STORE);
-    if !path.exists() {
+    if !path.exists() && !JournaledStore::journal_of(&path).exists() {
         return Err(CheckError::NoStore { path });
     }
     let _lock = DataLock::take(data)?;

@@ -1,6 +1,7 @@
 //! The cloud's durable memory behind one seam: an ordered map of bytes whose changes are committed
 //! in atomic batches. What the rows mean is not its business ([`crate::rows`] knows).
 
+use std::ops::Bound;
 use std::path::PathBuf;
 
 #[cfg(test)]
@@ -185,4 +186,20 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
         }
     }
     None
+}
+
+/// From which key to which.
+type Range<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Where rows begin of which those with a prefix are wanted, behind a key.
+fn lower<'a>(prefix: &'a [u8], after: Option<&'a [u8]>) -> Bound<&'a [u8]> {
+    match after {
+        Some(after) if after >= prefix => Bound::Excluded(after),
+        Some(_) | None => Bound::Included(prefix),
+    }
+}
+
+/// Where they end.
+fn upper(end: Option<&[u8]>) -> Bound<&[u8]> {
+    end.map_or(Bound::Unbounded, Bound::Excluded)
 }

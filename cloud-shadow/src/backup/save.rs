@@ -35,7 +35,7 @@ pub async fn save(data: &Path, file: &Path) -> Result<SaveReport, BackupError> {
         return Err(BackupError::Present { path: file.to_owned() });
     }
     let store = data.join(STORE);
-    if !store.exists() {
+    if !store.exists() && !JournaledStore::journal_of(&store).exists() {
         return Err(BackupError::NoStore { path: store });
     }
     let part = part_of(file);

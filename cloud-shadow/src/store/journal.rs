@@ -26,8 +26,7 @@ use self::flush::Flushing;
 use self::frame::StoreId;
 use self::overlay::{Layers, Over, Rows, merged};
 use self::writer::{Shelf, Writer};
-use super::redb::{lower, upper};
-use super::{Op, Pair, RedbStore, Store, StoreError, after_prefix};
+use super::{Op, Pair, RedbStore, Store, StoreError, after_prefix, lower, upper};
 
 /// A store whose commits are appended to a journal.
 #[derive(Debug)]

@@ -11,11 +11,11 @@ use redb::{
 };
 
 use super::system::{FileId, explain_io, file_id};
-use super::{Op, Pair, Store, StoreError, after_prefix};
+use super::{Op, Pair, Store, StoreError, after_prefix, lower, upper};
 
 mod moment;
 
-pub(super) use moment::{Moment, Range, lower, upper};
+pub(super) use moment::Moment;
 
 /// Rows in a redb file.
 #[derive(Debug)]

@@ -13,8 +13,7 @@ use super::Shared;
 use super::file::Step;
 use super::overlay::{Rows, merged};
 use super::recovery::Mark;
-use crate::store::redb::{lower, upper};
-use crate::store::StoreError;
+use crate::store::{StoreError, lower, upper};
 use crate::store::system::explain_io;
 
 /// What is asked of the thread, and what became of the last flush.
@@ -28,7 +27,7 @@ pub(super) struct Flushing {
 /// Why the last flush failed, to be told to every commit that finds no room.
 #[derive(Debug)]
 enum Failure {
-    Full(std::io::ErrorKind),
+    Full(io::ErrorKind),
     Other(Box<str>),
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use crate::store::redb::Range;
+use crate::store::Range;
 
 /// Keys and what became of them; `None`: they went away.
 pub(super) type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -183,7 +183,7 @@ impl<'a, I: Iterator<Item = Row<'a>>> Over<'a, I> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::redb::{lower, upper};
+    use crate::store::{lower, upper};
 
     fn rows(text: &str) -> Rows {
         let row = |part: &str| {

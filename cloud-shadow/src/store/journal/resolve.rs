@@ -3,8 +3,7 @@
 
 use super::Shared;
 use super::overlay::{Over, Rows, merged};
-use crate::store::redb::{lower, upper};
-use crate::store::{Op, StoreError, after_prefix};
+use crate::store::{Op, StoreError, after_prefix, lower, upper};
 
 impl Shared {
     /// What every key of a commit becomes.

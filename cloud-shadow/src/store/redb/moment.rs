@@ -1,20 +1,15 @@
 //! A redb file as it is at one moment, for reading while commits go on. Changes nothing.
 
-use std::ops::Bound;
-
 use redb::{ReadTransaction, TableError};
 
 use super::{ROWS, RedbStore};
-use crate::store::StoreError;
+use crate::store::{Range, StoreError};
 
 /// What the file holds at one moment.
 pub(in crate::store) struct Moment<'a> {
     store: &'a RedbStore,
     transaction: ReadTransaction,
 }
-
-/// From which key to which.
-pub(in crate::store) type Range<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
 type Rows = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -62,17 +57,4 @@ impl<'a> Moment<'a> {
             self.store.explain(error)
         })
     }
-}
-
-/// Where rows begin of which those with a prefix are wanted, behind a key.
-pub(in crate::store) fn lower<'a>(prefix: &'a [u8], after: Option<&'a [u8]>) -> Bound<&'a [u8]> {
-    match after {
-        Some(after) if after >= prefix => Bound::Excluded(after),
-        Some(_) | None => Bound::Included(prefix),
-    }
-}
-
-/// Where they end.
-pub(in crate::store) fn upper(end: Option<&[u8]>) -> Bound<&[u8]> {
-    end.map_or(Bound::Unbounded, Bound::Excluded)
 }
