@@ -93,7 +93,7 @@ async fn write(data: &Path, part: &Path) -> Result<SaveReport, BackupError> {
 
 /// Copies the rows of a store that no cloud uses.
 fn copy(data: &Path, out: &mut BufWriter<File>, part: &Path) -> Result<(), BackupError> {
-    let store = JournaledStore::open(&data.join(STORE))?;
+    let store = JournaledStore::look_into(&data.join(STORE))?;
     let mut writer = Writer::new(out).map_err(failed("writing", part))?;
     let mut full = None;
     let exported = store.export(&mut |key, value| match writer.row(key, value) {

@@ -96,9 +96,18 @@ impl JournaledStore {
         Ok(Self { shared: Arc::new(shared), flusher: None })
     }
 
+    /// Opens a store that is there, to read from it.
+    pub fn look_into(path: &Path) -> Result<Self, StoreError> {
+        let shared = open::open(path, BOUNDS, Arc::new(|_| Ok(())), RedbStore::open)?;
+        Ok(Self { shared: Arc::new(shared), flusher: None })
+    }
+
     fn open_with(path: &Path, bounds: Bounds, watch: Watch) -> Result<Self, StoreError> {
         let shared = Arc::new(open::open(path, bounds, watch, RedbStore::open)?);
         let flusher = flush::start(&shared)?;
+        if shared.layers().bytes() > 0 {
+            shared.ask_for_flush();
+        }
         Ok(Self { shared, flusher: Some(flusher) })
     }
 
