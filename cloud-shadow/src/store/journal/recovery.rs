@@ -61,17 +61,19 @@ pub(super) struct Replay {
     mark: Mark,
     /// The commit that is wanted next.
     next: u64,
+    /// Where the last file began.
+    first: u64,
     /// The one that would follow on the last file.
     end: Option<u64>,
 }
 
 impl Replay {
     pub(super) const fn new(mark: Mark) -> Self {
-        Self { mark, next: mark.flushed + 1, end: None }
+        Self { mark, next: mark.flushed + 1, first: 0, end: None }
     }
 
     /// A file comes.
-    pub(super) fn file(&self, head: &Head) -> Result<(), Mismatch> {
+    pub(super) fn file(&mut self, head: &Head) -> Result<(), Mismatch> {
         if head.id != self.mark.id {
             return Err(Mismatch::Foreign);
         }
@@ -79,6 +81,11 @@ impl Replay {
             let is_first = self.end.is_none();
             return Err(if is_first { Mismatch::OldBase } else { Mismatch::Gap });
         }
+        // Else it would make void what it cannot know of.
+        if head.first < self.first {
+            return Err(Mismatch::OldJournal);
+        }
+        self.first = head.first;
         Ok(())
     }
 
@@ -146,6 +153,7 @@ mod tests {
         assert_eq!(replay(mark(4, true), &[(6, 8)]), Err(Mismatch::OldBase));
         assert_eq!(replay(mark(4, false), &[(1, 4)]), Err(Mismatch::OldJournal));
         assert_eq!(replay(mark(4, false), &[(3, 6), (7, 8)]), Err(Mismatch::Gap));
+        assert_eq!(replay(mark(4, true), &[(5, 9), (2, 5)]), Err(Mismatch::OldJournal));
         let foreign = Head { id: [2; 16], generation: 1, first: 1 };
         assert_eq!(Replay::new(mark(4, true)).file(&foreign), Err(Mismatch::Foreign));
         let damaged = End { at: 0, next: 5, is_damaged: true };
