@@ -27,7 +27,7 @@ use crate::domain::Domain;
 use crate::gate::{self, Gate, OpenBookError};
 use crate::health::{Health, Outcomes, Subjects};
 use crate::http::tls::{HttpsError, Shown};
-use crate::http::{self, Api, Serving};
+use crate::http::{self, ApiParts, Serving};
 use crate::identity::{Identity, IdentityError, Roll};
 use crate::metrics::Metrics;
 use crate::mqtt;
@@ -155,7 +155,7 @@ impl Server {
         let shown = https.as_ref().map(|https| Arc::clone(&https.shown));
         let seen = (broker.listeners(), shown);
         let health = look_at(&config, &core, outcomes, seen, &identity, &metrics);
-        let api = Api {
+        let api = ApiParts {
             core: core.handle(),
             gate: open_gate(&identity, book, core.handle(), &config)?,
             identity,
@@ -170,7 +170,7 @@ impl Server {
             enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let (router, config) = (http::router(api), config.http_limits);
+        let (router, config) = (http::router(api.into()), config.http_limits);
         let serving =
             Serving { tls: None, router, config, metrics: metrics.api, stop: stop.clone() };
         let watching = tokio::spawn(health.clone().watch(stop.clone()));
