@@ -39,7 +39,6 @@ pub struct Server {
     https_addr: Option<SocketAddr>,
     mqtt_addr: SocketAddr,
     core: Core,
-    store: Arc<dyn Store>,
     broker: Broker,
     health: Health,
     /// What takes in the broker's events, of nodes and of things.
@@ -140,12 +139,8 @@ impl Server {
         let (metrics, registry) = count(&broker);
         let (requests, thing_link) = aws::mqtt::attach(&broker, things.clone());
         let (attachment, link) = mqtt::attach(&broker, roll.clone(), Arc::clone(&thing_link));
-        let parts = CoreParts {
-            store: Arc::clone(&store),
-            link: Arc::clone(&link) as _,
-            metrics: metrics.clone(),
-            clock,
-        };
+        let parts =
+            CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
         let core = Core::start(domain, parts, config.core);
         let answers = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
         let intake = mqtt::run(attachment, link, core.handle(), metrics.clone());
@@ -181,7 +176,6 @@ impl Server {
             https_addr: https_at,
             mqtt_addr,
             core,
-            store,
             broker,
             health,
             tasks,
@@ -226,8 +220,9 @@ impl Server {
         for task in self.tasks {
             join("the broker's intake", task).await;
         }
+        let store = Arc::clone(self.core.handle().store());
         self.core.stop().await;
-        settle(self.store).await;
+        settle(store).await;
     }
 }
 

@@ -247,7 +247,9 @@ impl AuditLog {
         while left > self.limits.entries {
             let Some((&owner, _)) = sizes.iter().max_by_key(|(_, size)| **size) else { break };
             let at = taken.entry(owner).or_default();
-            let Some(row) = self.kept.get(owner).and_then(|shelf| shelf.rows.get(*at)) else { break };
+            let Some(row) = self.kept.get(owner).and_then(|shelf| shelf.rows.get(*at)) else {
+                break;
+            };
             *at += 1;
             go(owner, row, &mut sizes);
             left -= row.count;
@@ -259,18 +261,18 @@ impl AuditLog {
     pub(super) fn settle(&mut self, is_durable: bool) {
         let Some(staged) = self.staged.take().filter(|_| is_durable) else { return };
         for (owner, gone) in staged.gone {
-            let Some(shelf) = self.kept.get_mut(&owner) else { continue };
-            for old in shelf.rows.drain(..gone) {
-                shelf.entries -= old.count;
+            let Some(own) = self.kept.get_mut(&owner) else { continue };
+            for old in own.rows.drain(..gone) {
+                own.entries -= old.count;
                 self.entries -= old.count;
             }
         }
         for (owner, row) in staged.rows {
-            let shelf = self.kept.entry(owner).or_default();
-            shelf.rows.push_back(row);
-            shelf.entries += row.count;
+            let own = self.kept.entry(owner).or_default();
+            own.rows.push_back(row);
+            own.entries += row.count;
         }
-        self.kept.retain(|_, shelf| !shelf.rows.is_empty());
+        self.kept.retain(|_, own| !own.rows.is_empty());
         self.entries += staged.count;
         self.next += staged.count as u64;
     }

@@ -146,11 +146,11 @@ impl Node {
     pub(super) fn shadow_knowing(
         &self,
         key: &ShadowKey,
-        known: Option<(Half, Version, Arc<Document>)>,
+        known: Option<&(Half, Version, Arc<Document>)>,
     ) -> ShadowView {
         let nothing = ShadowRecord::default();
         let record = self.shadows.get(key).unwrap_or(&nothing);
-        let document = |which: Half, held: gnomon_sync::Held<'_>| match &known {
+        let document = |which: Half, held: gnomon_sync::Held<'_>| match known {
             Some((half, version, document)) if *half == which && *version == held.version => {
                 Arc::clone(document)
             }

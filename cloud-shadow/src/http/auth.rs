@@ -114,7 +114,9 @@ pub(super) async fn guard(
     let permit = path.and_then(|path| permits.get(path.as_str(), request.method()));
     match admit(&api, permit, &mut request).await {
         Ok(None) => next.run(request).await,
-        Ok(Some(asker)) => next.run(request.map(|body| counted(body, api.gate.clone(), asker))).await,
+        Ok(Some(asker)) => {
+            next.run(request.map(|body| counted(body, api.gate.clone(), asker))).await
+        }
         Err(error) => error.into_response(),
     }
 }

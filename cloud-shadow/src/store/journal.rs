@@ -178,7 +178,7 @@ impl Store for JournaledStore {
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         if let Some(value) = self.shared.layers().get(key) {
-            return Ok(value.map(<[u8]>::to_vec));
+            return Ok(value.clone());
         }
         self.shared.base.get(key)
     }

@@ -13,8 +13,8 @@ use super::Shared;
 use super::file::Step;
 use super::overlay::{Rows, merged};
 use super::recovery::Mark;
-use crate::store::{StoreError, lower, upper};
 use crate::store::system::explain_io;
+use crate::store::{StoreError, lower, upper};
 
 /// What is asked of the thread, and what became of the last flush.
 #[derive(Debug, Default)]
@@ -87,9 +87,14 @@ impl Shared {
             match (&flushing.failure, &failure) {
                 (None, Some(failure)) => {
                     let reason = failure.reason();
-                    tracing::error!(reason, "the journal cannot be brought to the store's file yet");
+                    tracing::error!(
+                        reason,
+                        "the journal cannot be brought to the store's file yet"
+                    );
                 }
-                (Some(_), None) => tracing::info!("the journal is brought to the store's file again"),
+                (Some(_), None) => {
+                    tracing::info!("the journal is brought to the store's file again");
+                }
                 (None, None) | (Some(_), Some(_)) => {}
             }
             flushing.failure = failure;

@@ -116,12 +116,7 @@ pub(super) struct End {
 
 /// Gives every frame of a file to `each`, up to the commit `until`, which is in a later file.
 /// A last frame that is not whole was never acknowledged, and is the end.
-pub(super) fn read(
-    bytes: &[u8],
-    head: &Head,
-    until: u64,
-    each: &mut dyn FnMut(u64, Rows),
-) -> End {
+pub(super) fn read(bytes: &[u8], head: &Head, until: u64, each: &mut dyn FnMut(u64, Rows)) -> End {
     let (mut at, mut next) = (HEAD, head.first);
     while next < until {
         let frame = bytes.get(at..).and_then(|rest| frame(rest, head));

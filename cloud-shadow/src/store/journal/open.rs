@@ -95,7 +95,8 @@ fn replay(
     watch: &Watch,
     refuse: impl Fn(Mismatch) -> StoreError,
 ) -> Result<Replayed, StoreError> {
-    let (mut replay, mut layers, mut shelf) = (Replay::new(mark), Layers::default(), Shelf::default());
+    let (mut replay, mut layers, mut shelf) =
+        (Replay::new(mark), Layers::default(), Shelf::default());
     let mut last_file = None;
     for (at, file) in files.iter().enumerate() {
         let failed = |source| explain_io(&file.path, source);

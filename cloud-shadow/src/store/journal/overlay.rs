@@ -80,9 +80,8 @@ impl Layers {
     }
 
     /// What became of a key; `None`: nothing here.
-    pub(super) fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
-        let value = self.newest_first().find_map(|rows| rows.get(key))?;
-        Some(value.as_deref())
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Option<Vec<u8>>> {
+        self.newest_first().find_map(|rows| rows.get(key))
     }
 
     /// The rows of a range, with at most so many that are there: a base below can only add keys, so
@@ -117,8 +116,7 @@ pub(super) fn merged<'a>(
 ) -> impl Iterator<Item = Row<'a>> + use<'a> {
     let bounds = (own(range.0), own(range.1));
     let is_empty = match (&bounds.0, &bounds.1) {
-        (Bound::Included(from), Bound::Excluded(to)) => from >= to,
-        (Bound::Excluded(from), Bound::Excluded(to)) => from >= to,
+        (Bound::Included(from) | Bound::Excluded(from), Bound::Excluded(to)) => from >= to,
         _ => false,
     };
     let layers = newest_first.iter().filter(|_| !is_empty);
@@ -211,7 +209,7 @@ mod tests {
     #[test]
     fn the_newest_layer_hides_the_others() {
         let layers = layers();
-        let value = |key: &str| layers.get(key.as_bytes()).map(|value| value.map(<[u8]>::to_vec));
+        let value = |key: &str| layers.get(key.as_bytes()).cloned();
         assert_eq!(value("a"), Some(Some(b"1".to_vec())));
         assert_eq!((value("b"), value("c")), (Some(Some(b"3".to_vec())), Some(None)));
         assert_eq!(value("y"), None);

@@ -35,7 +35,8 @@ pub(super) struct Shelf {
 impl Shelf {
     /// The base has everything up to this commit.
     pub(super) fn release(&mut self, last: u64) {
-        let (done, old) = std::mem::take(&mut self.old).into_iter().partition(|file| file.1 <= last);
+        let (done, old) =
+            std::mem::take(&mut self.old).into_iter().partition(|file| file.1 <= last);
         self.old = old;
         let done: Vec<(PathBuf, u64)> = done;
         for (path, _) in done {

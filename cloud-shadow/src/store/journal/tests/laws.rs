@@ -72,7 +72,7 @@ fn tear(disk: &Disk, store: JournaledStore, ops: &[Op], cut: prop::sample::Index
 
 fn check(store: &dyn Store, model: &MemoryStore) -> Result<(), TestCaseError> {
     let expected = model.scan(b"").unwrap();
-    prop_assert_eq!(store.scan(b"").unwrap(), expected.clone());
+    prop_assert_eq!(&store.scan(b"").unwrap(), &expected);
     let mut shown = Vec::new();
     store
         .export(&mut |key, value| {
