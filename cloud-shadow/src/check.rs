@@ -15,7 +15,7 @@ use crate::core::{self, StartError};
 use crate::domain::{Domain, DomainConfig, Entry, Node, unfold};
 use crate::rows::{ReadRowError, history, session};
 use crate::server::{DataLock, LockError};
-use crate::store::{Pair, RedbStore, SCHEMA_VERSION, Store, StoreError, check_schema};
+use crate::store::{JournaledStore, Pair, Store, StoreError, check_schema};
 
 #[cfg(test)]
 mod tests;
@@ -43,6 +43,9 @@ pub struct CheckReport {
     /// What is wrong, in sentences; at most [`PROBLEMS`] of them.
     pub problems: Vec<String>,
 }
+
+/// The schema since which there is a history.
+const HISTORY: u32 = 2;
 
 /// The most problems that a report names.
 pub const PROBLEMS: usize = 100;
@@ -73,11 +76,11 @@ impl From<StoreError> for CheckError {
 /// Checks the store of a data folder that no cloud uses.
 pub fn check(data: &Path) -> Result<CheckReport, CheckError> {
     let path = data.join(STORE);
-    if !path.exists() {
+    if !path.exists() && !JournaledStore::journal_of(&path).exists() {
         return Err(CheckError::NoStore { path });
     }
     let _lock = DataLock::take(data)?;
-    let store: Arc<dyn Store> = Arc::new(RedbStore::verify(&path)?);
+    let store: Arc<dyn Store> = Arc::new(JournaledStore::verify(&path)?);
     check_store(&store)
 }
 
@@ -92,7 +95,7 @@ fn check_store(store: &Arc<dyn Store>) -> Result<CheckReport, CheckError> {
         report.shadows += node.shadows().count();
         report.sessions(&**store, node)?;
     }
-    if schema == SCHEMA_VERSION {
+    if schema >= HISTORY {
         report.history(&**store, &domain)?;
     }
     report.things(&**store)?;

@@ -2,7 +2,7 @@
 //! and tells the log and the metrics when that changes.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,7 +22,7 @@ use crate::core::CoreHandle;
 use crate::http::tls::Shown;
 use crate::identity::Identity;
 use crate::metrics::HealthMetrics;
-use crate::store::Op;
+use crate::store::{JournaledStore, Op};
 
 /// How often the cloud looks at itself.
 const LOOK: Duration = Duration::from_secs(10);
@@ -126,7 +126,8 @@ impl Health {
         let subjects = &self.0.subjects;
         let free = statvfs(&subjects.data).ok();
         let free = free.map(|it| it.blocks_available().saturating_mul(it.fragment_size()));
-        let store = std::fs::metadata(subjects.data.join(STORE));
+        let store = subjects.data.join(STORE);
+        let journal = size_of(&JournaledStore::journal_of(&store));
         let jumped = *self.0.jumped.lock().unwrap_or_else(PoisonError::into_inner);
         let own = subjects.identity.expiries().map(|(name, at)| (name, at.unwrap_or(0)));
         let given = subjects.shown.as_ref().and_then(|shown| shown.given_expiry());
@@ -134,7 +135,7 @@ impl Health {
             core,
             last_commit: subjects.outcomes.last(),
             free_bytes: free,
-            store_bytes: store.map_or(0, |file| file.len()),
+            store_bytes: std::fs::metadata(store).map_or(0, |file| file.len()) + journal,
             broker_listens: subjects.broker.are_open(),
             certificates: own.into_iter().chain(given.map(|at| ("given", at))).collect(),
             unix_s: clock::since_1970().as_secs(),
@@ -162,6 +163,12 @@ impl Health {
             *self.0.jumped.lock().unwrap_or_else(PoisonError::into_inner) = Some(now.0);
         }
     }
+}
+
+/// What the files of a folder take.
+fn size_of(folder: &Path) -> u64 {
+    let files = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    files.filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
 }
 
 /// Says what has changed since `said`, and gives back what is wrong now.

@@ -1,6 +1,7 @@
 //! The HTTP API, one file per resource. Everything that comes in is checked here and turned into
 //! commands; every refusal goes out in one JSON form.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -62,9 +63,26 @@ use crate::health::Health;
 use crate::identity::{Identity, Roll};
 use crate::metrics::{Metrics, Throttled};
 
-/// What the handlers work with.
+/// What the handlers work with; cheap to clone, which every layer does for every request.
 #[derive(Clone)]
-pub struct Api {
+pub struct Api(Arc<ApiParts>);
+
+impl Deref for Api {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.0
+    }
+}
+
+impl From<ApiParts> for Api {
+    fn from(parts: ApiParts) -> Self {
+        Self(Arc::new(parts))
+    }
+}
+
+/// What that is.
+pub struct ApiParts {
     /// The core.
     pub core: CoreHandle,
     /// Who calls.
@@ -98,7 +116,7 @@ pub struct Api {
 /// The whole API.
 pub fn router(api: Api) -> Router {
     let routes = routes();
-    let (permits, metrics) = (Permits::of(&routes), api.metrics.api.clone());
+    let (permits, metrics) = (Permits::of(&routes), Arc::new(api.metrics.api.clone()));
     let route = |router: Router<Api>, (path, operations): (&str, Vec<Operation>)| {
         let handlers = operations.into_iter().map(|operation| operation.handler);
         router.route(path, handlers.fold(MethodRouter::new(), MethodRouter::merge))

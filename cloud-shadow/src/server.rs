@@ -27,11 +27,11 @@ use crate::domain::Domain;
 use crate::gate::{self, Gate, OpenBookError};
 use crate::health::{Health, Outcomes, Subjects};
 use crate::http::tls::{HttpsError, Shown};
-use crate::http::{self, Api, Serving};
+use crate::http::{self, ApiParts, Serving};
 use crate::identity::{Identity, IdentityError, Roll};
 use crate::metrics::Metrics;
 use crate::mqtt;
-use crate::store::{RedbStore, Store, StoreError};
+use crate::store::{JournaledStore, Store, StoreError};
 
 /// A running cloud.
 pub struct Server {
@@ -149,7 +149,7 @@ impl Server {
         let shown = https.as_ref().map(|https| Arc::clone(&https.shown));
         let seen = (broker.listeners(), shown);
         let health = look_at(&config, &core, outcomes, seen, &identity, &metrics);
-        let api = Api {
+        let api = ApiParts {
             core: core.handle(),
             gate: open_gate(&identity, book, core.handle(), &config)?,
             identity,
@@ -165,7 +165,7 @@ impl Server {
             enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let (router, config) = (http::router(api), config.http_limits);
+        let (router, config) = (http::router(api.into()), config.http_limits);
         let serving =
             Serving { tls: None, router, config, metrics: metrics.api, stop: stop.clone() };
         let watching = tokio::spawn(health.clone().watch(stop.clone()));
@@ -220,7 +220,21 @@ impl Server {
         for task in self.tasks {
             join("the broker's intake", task).await;
         }
+        let store = Arc::clone(self.core.handle().store());
         self.core.stop().await;
+        settle(store).await;
+    }
+}
+
+/// Leaves the store as one file, so that the next start has nothing to make up for.
+async fn settle(store: Arc<dyn Store>) {
+    match tokio::task::spawn_blocking(move || store.settle()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            let error: &dyn std::error::Error = &error;
+            tracing::warn!(error, "the store keeps its journal, which the next start reads");
+        }
+        Err(error) => tracing::error!(%error, "settling the store ended by a panic"),
     }
 }
 
@@ -244,7 +258,7 @@ async fn open(config: &Config) -> Result<Opened, ServeError> {
         let path = store_path.display();
         tracing::warn!(%path, "the store of a used data folder is gone; it starts empty");
     }
-    let (store, outcomes) = Outcomes::watch(Arc::new(RedbStore::open(&store_path)?));
+    let (store, outcomes) = Outcomes::watch(Arc::new(JournaledStore::open(&store_path)?));
     let clock = Clock::start();
     let domain = core::load(Arc::clone(&store), clock, config.core.domain).await?;
     let book = open_book(&store).await?;

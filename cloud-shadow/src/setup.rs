@@ -13,7 +13,7 @@ use crate::backup::STORE;
 use crate::config::Advertise;
 use crate::identity::{Identity, IdentityError, Secret, token_id};
 use crate::server::{DataLock, LockError};
-use crate::store::{self, Op, RedbStore, SchemaError, Store as _, StoreError};
+use crate::store::{self, JournaledStore, Op, RedbStore, SchemaError, Store as _, StoreError};
 
 /// What the cloud shall be like.
 #[derive(Debug, Clone)]
@@ -122,7 +122,7 @@ pub fn init(wanted: &Wanted, now: Duration) -> Result<Made, InitError> {
         let (path, config, dir) = (show(&config), show(&config), wanted.dir.clone());
         return Err(InitError::Present { path, config, dir });
     }
-    if store.exists() {
+    if store.exists() || JournaledStore::journal_of(&store).exists() {
         return Err(InitError::Used { path: show(&store), dir: wanted.dir.clone() });
     }
     let _lock = DataLock::take(&wanted.dir)?;

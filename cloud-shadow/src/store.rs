@@ -1,14 +1,18 @@
 //! The cloud's durable memory behind one seam: an ordered map of bytes whose changes are committed
 //! in atomic batches. What the rows mean is not its business ([`crate::rows`] knows).
 
+use std::ops::Bound;
 use std::path::PathBuf;
 
 #[cfg(test)]
 mod contract;
+mod journal;
 mod memory;
 mod redb;
 mod schema;
+mod system;
 
+pub use journal::JournaledStore;
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
 pub use schema::{SCHEMA_VERSION, SchemaError, check_schema, schema_row};
@@ -84,6 +88,12 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Shows every row as it is at one moment, in the order of the keys, while commits go on;
     /// until `each` says that it has seen enough.
     fn export(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError>;
+
+    /// Brings everything to where it is to stay, so that whoever opens the store next has nothing
+    /// to make up for. What was committed is durable without it.
+    fn settle(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Why the store could not do what it was asked for. Nothing of a failed commit is in the store.
@@ -108,6 +118,20 @@ pub enum StoreError {
     Damaged {
         /// The store's file.
         path: PathBuf,
+        /// What does not fit.
+        reason: Box<str>,
+    },
+    /// The store's file and its journal are not those that were in use together.
+    #[error(
+        "the store {path} and its journal {journal} were left as they are: {reason}; put back the \
+         one that was moved or replaced, or a backup with `gnomon-cloud restore FILE --data DIR \
+         --replace`, or move both away to start with an empty store"
+    )]
+    Mismatch {
+        /// The store's file.
+        path: PathBuf,
+        /// The folder of its journal.
+        journal: PathBuf,
         /// What does not fit.
         reason: Box<str>,
     },
@@ -162,4 +186,20 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
         }
     }
     None
+}
+
+/// From which key to which.
+type Range<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
+
+/// Where rows begin of which those with a prefix are wanted, behind a key.
+fn lower<'a>(prefix: &'a [u8], after: Option<&'a [u8]>) -> Bound<&'a [u8]> {
+    match after {
+        Some(after) if after >= prefix => Bound::Excluded(after),
+        Some(_) | None => Bound::Included(prefix),
+    }
+}
+
+/// Where they end.
+fn upper(end: Option<&[u8]>) -> Bound<&[u8]> {
+    end.map_or(Bound::Unbounded, Bound::Excluded)
 }

@@ -11,7 +11,7 @@ use crate::aws::domain::lifted;
 use crate::identity::Identity;
 use crate::rows;
 use crate::server::DataLock;
-use crate::store::{Op, RedbStore, Store as _};
+use crate::store::{JournaledStore, Op, RedbStore, Store as _};
 
 /// What was put back.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +38,10 @@ pub fn restore(
     verify(file)?;
     let _lock = DataLock::take(data)?;
     let store = data.join(STORE);
+    let journal = JournaledStore::journal_of(&store);
     let is_there = std::fs::metadata(&store).is_ok_and(|metadata| metadata.len() > 0);
-    if is_there && !replace {
-        return Err(BackupError::Present { path: store });
+    if (is_there || journal.exists()) && !replace {
+        return Err(BackupError::Present { path: if is_there { store } else { journal } });
     }
     let fresh = data.join("store.redb.restoring");
     match std::fs::remove_file(&fresh) {
@@ -51,6 +52,12 @@ pub fn restore(
     }
     let (files, rest) = put_files(file, data)?;
     let rows = put_rows(file, rest, &fresh, now_ms)?;
+    // The journal first: cut short here, the store is refused without it, and never taken for one
+    // that lacks nothing.
+    if journal.exists() {
+        let aside = data.join(format!("store.journal.before-{now_ms}"));
+        std::fs::rename(&journal, &aside).map_err(failed("moving aside", &journal))?;
+    }
     let aside = is_there.then(|| data.join(format!("store.redb.before-{now_ms}")));
     if let Some(aside) = &aside {
         std::fs::rename(&store, aside).map_err(failed("moving aside", &store))?;

@@ -14,7 +14,7 @@ use crate::http::BACKUP;
 use crate::identity::{Identity, LOCAL_TOKEN};
 use crate::local;
 use crate::server::{DataLock, LockError};
-use crate::store::{RedbStore, Store as _};
+use crate::store::{JournaledStore, Store as _};
 
 /// What was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub async fn save(data: &Path, file: &Path) -> Result<SaveReport, BackupError> {
         return Err(BackupError::Present { path: file.to_owned() });
     }
     let store = data.join(STORE);
-    if !store.exists() {
+    if !store.exists() && !JournaledStore::journal_of(&store).exists() {
         return Err(BackupError::NoStore { path: store });
     }
     let part = part_of(file);
@@ -93,7 +93,7 @@ async fn write(data: &Path, part: &Path) -> Result<SaveReport, BackupError> {
 
 /// Copies the rows of a store that no cloud uses.
 fn copy(data: &Path, out: &mut BufWriter<File>, part: &Path) -> Result<(), BackupError> {
-    let store = RedbStore::open(&data.join(STORE))?;
+    let store = JournaledStore::look_into(&data.join(STORE))?;
     let mut writer = Writer::new(out).map_err(failed("writing", part))?;
     let mut full = None;
     let exported = store.export(&mut |key, value| match writer.row(key, value) {

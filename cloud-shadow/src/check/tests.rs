@@ -41,7 +41,7 @@ fn checked(store: &MemoryStore) -> Result<CheckReport, CheckError> {
 #[test]
 fn a_good_store_is_counted() {
     let report = checked(&store()).unwrap();
-    let (schema, problems) = (SCHEMA_VERSION, Vec::new());
+    let (schema, problems) = (crate::store::SCHEMA_VERSION, Vec::new());
     let expected = CheckReport {
         schema,
         nodes: 1,

@@ -1,7 +1,7 @@
 //! Who did what, when and to what. The rows are in the commit of the deed itself; they are bounded
 //! in number and age, and never hold a secret. One row holds what one commit brought.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use gnomon_schemas::id::TenantName;
 use serde::{Deserialize, Serialize};
@@ -138,82 +138,155 @@ pub(super) enum OpenAuditError {
     Row(#[from] ReadRowError),
 }
 
-/// Numbers deeds and forgets old ones.
+/// Whose rows they are; those of an older form may be of several, and are counted as the cloud's.
+type Owner = Option<TenantName>;
+
+/// Numbers deeds and forgets old ones. A row is of one tenant, and when there are too many, those go
+/// of whoever has the most: nobody pushes out what others did.
 #[derive(Debug)]
 pub(super) struct AuditLog {
     limits: AuditLimits,
-    /// The oldest first.
-    kept: VecDeque<Kept>,
+    kept: BTreeMap<Owner, Shelf>,
     entries: usize,
     next: u64,
-    /// What the commit under way brings, and how many rows it takes from the front.
-    staged: Option<(Kept, usize)>,
+    /// What the commit under way brings and takes away.
+    staged: Option<Staged>,
+}
+
+/// The rows of one tenant.
+#[derive(Debug, Default)]
+struct Shelf {
+    /// The oldest first.
+    rows: VecDeque<Kept>,
+    entries: usize,
+}
+
+#[derive(Debug, Default)]
+struct Staged {
+    rows: Vec<(Owner, Kept)>,
+    /// How many rows go from the front.
+    gone: BTreeMap<Owner, usize>,
+    count: usize,
 }
 
 impl AuditLog {
     pub(super) fn open(store: &dyn Store, limits: AuditLimits) -> Result<Self, OpenAuditError> {
         const ROWS: usize = 2048;
-        let (mut kept, mut after): (VecDeque<Kept>, Option<Vec<u8>>) = (VecDeque::new(), None);
+        let (kept, staged) = (BTreeMap::<Owner, Shelf>::new(), None);
+        let mut log = Self { limits, kept, entries: 0, next: 1, staged };
+        let mut after: Option<Vec<u8>> = None;
         loop {
             let page = store.page(AUDIT, after.as_deref(), ROWS)?;
             for (key, value) in &page {
                 let entries = read_audit(key, value)?;
-                if let Some(first) = entries.first() {
-                    let (first, at_ms) = (first.number, first.at_ms);
-                    kept.push_front(Kept { first, count: entries.len(), at_ms });
-                }
+                let Some(first) = entries.first() else { continue };
+                let is_one = entries.iter().all(|entry| entry.tenant == first.tenant);
+                let owner = first.tenant.clone().filter(|_| is_one);
+                let row = Kept { first: first.number, count: entries.len(), at_ms: first.at_ms };
+                let shelf = log.kept.entry(owner).or_default();
+                shelf.rows.push_front(row);
+                shelf.entries += row.count;
+                log.entries += row.count;
+                log.next = log.next.max(row.first + row.count as u64);
             }
             let is_last = page.len() < ROWS;
             after = page.into_iter().next_back().map(|(key, _)| key);
             if is_last {
-                break;
+                return Ok(log);
             }
         }
-        let entries = kept.iter().map(|row| row.count).sum();
-        let next = kept.back().map_or(1, |row| row.first + row.count as u64);
-        Ok(Self { limits, kept, entries, next, staged: None })
     }
 
     /// The changes of the store that remember these deeds and forget what is too old or too much;
     /// [`Self::settle`] says what became of them.
     pub(super) fn stage(&mut self, deeds: Vec<Deed>, at_ms: u64) -> Vec<Op> {
-        let row = Kept { first: self.next, count: deeds.len(), at_ms };
-        let entries: Vec<AuditEntry> = (self.next..)
-            .zip(deeds)
-            .map(|(number, deed)| AuditEntry {
-                number,
-                at_ms,
-                by: deed.by.to_string(),
-                action: deed.action.to_owned(),
-                target: deed.target,
-                tenant: deed.tenant,
-                outcome: deed.outcome.to_owned(),
-            })
-            .collect();
-        let mut ops = vec![crate::rows::put(key_of(row.first), &entries)];
-        let (mut left, mut gone) = (self.entries + row.count, 0);
-        for old in &self.kept {
-            let is_old = at_ms.saturating_sub(old.at_ms) > self.limits.age_ms;
-            if left <= self.limits.entries && !is_old {
-                break;
-            }
-            ops.push(Op::Delete { key: key_of(old.first) });
-            left -= old.count;
-            gone += 1;
+        let mut staged = Staged { count: deeds.len(), ..Staged::default() };
+        let mut owned: BTreeMap<Owner, Vec<Deed>> = BTreeMap::new();
+        for deed in deeds {
+            owned.entry(deed.tenant.clone()).or_default().push(deed);
         }
-        self.staged = Some((row, gone));
+        let (mut ops, mut next) = (Vec::new(), self.next);
+        for (owner, deeds) in owned {
+            let row = Kept { first: next, count: deeds.len(), at_ms };
+            let entries: Vec<_> =
+                (next..).zip(deeds).map(|(number, deed)| entry(number, at_ms, deed)).collect();
+            ops.push(crate::rows::put(key_of(row.first), &entries));
+            next += row.count as u64;
+            staged.rows.push((owner, row));
+        }
+        let gone = self.surplus(&mut staged, at_ms);
+        ops.extend(gone.into_iter().map(|first| Op::Delete { key: key_of(first) }));
+        self.staged = Some(staged);
         ops
+    }
+
+    /// Which rows go, by their first numbers.
+    fn surplus(&self, staged: &mut Staged, at_ms: u64) -> Vec<u64> {
+        let mut sizes: BTreeMap<&Owner, usize> =
+            self.kept.iter().map(|(owner, shelf)| (owner, shelf.entries)).collect();
+        for (owner, row) in &staged.rows {
+            *sizes.entry(owner).or_default() += row.count;
+        }
+        let (mut left, mut gone) = (self.entries + staged.count, Vec::new());
+        let mut go = |owner: &Owner, row: &Kept, sizes: &mut BTreeMap<&Owner, usize>| {
+            gone.push(row.first);
+            *staged.gone.entry(owner.clone()).or_default() += 1;
+            if let Some(size) = sizes.get_mut(owner) {
+                *size -= row.count;
+            }
+        };
+        let mut taken: BTreeMap<&Owner, usize> = BTreeMap::new();
+        for (owner, shelf) in &self.kept {
+            let is_old = |row: &&Kept| at_ms.saturating_sub(row.at_ms) > self.limits.age_ms;
+            for row in shelf.rows.iter().take_while(is_old) {
+                go(owner, row, &mut sizes);
+                *taken.entry(owner).or_default() += 1;
+                left -= row.count;
+            }
+        }
+        while left > self.limits.entries {
+            let Some((&owner, _)) = sizes.iter().max_by_key(|(_, size)| **size) else { break };
+            let at = taken.entry(owner).or_default();
+            let Some(row) = self.kept.get(owner).and_then(|shelf| shelf.rows.get(*at)) else {
+                break;
+            };
+            *at += 1;
+            go(owner, row, &mut sizes);
+            left -= row.count;
+        }
+        gone
     }
 
     /// What was staged is durable, or is not there at all.
     pub(super) fn settle(&mut self, is_durable: bool) {
-        let Some((row, gone)) = self.staged.take().filter(|_| is_durable) else { return };
-        for old in self.kept.drain(..gone) {
-            self.entries -= old.count;
+        let Some(staged) = self.staged.take().filter(|_| is_durable) else { return };
+        for (owner, gone) in staged.gone {
+            let Some(own) = self.kept.get_mut(&owner) else { continue };
+            for old in own.rows.drain(..gone) {
+                own.entries -= old.count;
+                self.entries -= old.count;
+            }
         }
-        self.entries += row.count;
-        self.next += row.count as u64;
-        self.kept.push_back(row);
+        for (owner, row) in staged.rows {
+            let own = self.kept.entry(owner).or_default();
+            own.rows.push_back(row);
+            own.entries += row.count;
+        }
+        self.kept.retain(|_, own| !own.rows.is_empty());
+        self.entries += staged.count;
+        self.next += staged.count as u64;
+    }
+}
+
+fn entry(number: u64, at_ms: u64, deed: Deed) -> AuditEntry {
+    AuditEntry {
+        number,
+        at_ms,
+        by: deed.by.to_string(),
+        action: deed.action.to_owned(),
+        target: deed.target,
+        tenant: deed.tenant,
+        outcome: deed.outcome.to_owned(),
     }
 }
 
@@ -278,5 +351,35 @@ mod tests {
             log.settle(true);
         }
         assert_eq!(numbers(&store), [15, 14, 13, 12, 11]);
+    }
+
+    #[test]
+    fn a_busy_tenant_pushes_out_its_own_entries_and_not_those_of_another() {
+        let store = MemoryStore::new();
+        let limits = AuditLimits { entries: 6, age_ms: 1000 };
+        let mut log = AuditLog::open(&store, limits).unwrap();
+        let of = |tenant: &str| {
+            let deed = Deed::done(Author::new("admin"), "node.put", "site-1");
+            deed.of_tenant(Some(tenant.parse().unwrap()))
+        };
+        let whose = |store: &MemoryStore| {
+            let rows = store.scan(AUDIT).unwrap();
+            let entries = rows.iter().flat_map(|(key, value)| read_audit(key, value).unwrap());
+            entries.map(|entry| entry.tenant.unwrap().to_string()).collect::<Vec<_>>().join(" ")
+        };
+        store.commit(&log.stage(vec![of("quiet"), of("quiet"), of("busy")], 10)).unwrap();
+        log.settle(true);
+        for _ in 0..5 {
+            store.commit(&log.stage(vec![of("busy"), of("busy")], 20)).unwrap();
+            log.settle(true);
+        }
+        assert_eq!(whose(&store), "busy busy busy busy quiet quiet");
+        let mut log = AuditLog::open(&store, limits).unwrap();
+        store.commit(&log.stage(vec![of("quiet"), of("busy")], 30)).unwrap();
+        log.settle(true);
+        assert_eq!(whose(&store), "quiet busy busy busy quiet quiet");
+        store.commit(&log.stage(vec![of("quiet")], 1015)).unwrap();
+        log.settle(true);
+        assert_eq!(whose(&store), "quiet quiet busy busy busy", "what is too old goes first");
     }
 }

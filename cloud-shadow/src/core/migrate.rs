@@ -6,8 +6,12 @@ use super::start::StartError;
 use crate::domain::{Domain, Now};
 use crate::store::{self, SCHEMA_VERSION, Store};
 
-/// Brings a store of schema 1 to this one: its halves get a history that begins with what they
-/// are. Cut short, it begins again at the next start.
+/// The schema that has a history.
+const HISTORY: u32 = 2;
+
+/// Brings a store to this schema. Of schema 1, its halves get a history that begins with what they
+/// are. Cut short, it begins again at the next start. Where it was, an older build finds the new
+/// version, too, and refuses.
 pub(super) fn migrate(
     store: &dyn Store,
     domain: &mut Domain,
@@ -18,10 +22,13 @@ pub(super) fn migrate(
         return Ok(());
     }
     tracing::info!(found, known = SCHEMA_VERSION, "the store is brought to this version's schema");
-    let names: Vec<NodeName> = domain.nodes().map(|node| node.name().clone()).collect();
-    for name in names {
-        let ops = domain.begin_history(&name, now);
-        store.commit(&ops)?;
+    if found < HISTORY {
+        let names: Vec<NodeName> = domain.nodes().map(|node| node.name().clone()).collect();
+        for name in names {
+            let ops = domain.begin_history(&name, now);
+            store.commit(&ops)?;
+        }
     }
-    Ok(store.commit(&[store::schema_row()])?)
+    store.commit(&[store::schema_row()])?;
+    Ok(store.settle()?)
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gnomon_schemas::document::{Document, Packed};
+use gnomon_schemas::document::Document;
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::topic::{Stream, Topic};
@@ -129,14 +129,18 @@ impl Node {
     }
 
     /// Counts an accepted update of a shadow, and gives back the rows and what watchers see of it.
+    /// `before` and `after` are the documents of the change.
     pub(super) fn count(
         &mut self,
         change: &Accepted<'_>,
         before: Option<Arc<Document>>,
+        after: Option<Arc<Document>>,
     ) -> (Vec<Op>, Box<ShadowChange>) {
         let ops = self.shadows.count(&self.name, change);
         let (half, by) = (change.half, change.by.clone());
-        let (view, home) = (self.shadow(change.key), Arc::clone(&self.home));
+        let known = after.map(|after| (half, change.version, after));
+        let (view, home) =
+            (self.shadow_knowing(change.key, known.as_ref()), Arc::clone(&self.home));
         (ops, Box::new(ShadowChange { view, half, before, by, home }))
     }
 
@@ -148,19 +152,19 @@ impl Node {
     fn count_reported(&mut self, now: Now, delivery: &Delivery) -> (Vec<Op>, Box<ShadowChange>) {
         let before = self.shadows.exchange_reported(&delivery.key, delivery.document.clone());
         let before = before.map(|before| Arc::new(before.unpack()));
-        let after = delivery.document.as_ref().map(Packed::unpack);
+        let after = delivery.document.as_ref().map(|after| Arc::new(after.unpack()));
         let change = Accepted {
             key: &delivery.key,
             half: Half::Reported,
             version: delivery.version,
             before: before.as_deref(),
-            after: after.as_ref(),
+            after: after.as_deref(),
             named: None,
             by: &Author::node(&self.name),
             unix_ms: now.unix_ms,
             present: self.has(&delivery.key),
         };
-        self.count(&change, before.clone())
+        self.count(&change, before.clone(), after.clone())
     }
 
     /// Takes the outputs of both machines: `ops` and their rows first, in one effect, then the

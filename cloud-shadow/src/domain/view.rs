@@ -139,11 +139,26 @@ impl Node {
 
     /// The shadow as it is, also one that has nothing to see.
     pub fn shadow(&self, key: &ShadowKey) -> ShadowView {
+        self.shadow_knowing(key, None)
+    }
+
+    /// The same, where the document of a version of a half is at hand.
+    pub(super) fn shadow_knowing(
+        &self,
+        key: &ShadowKey,
+        known: Option<&(Half, Version, Arc<Document>)>,
+    ) -> ShadowView {
         let nothing = ShadowRecord::default();
         let record = self.shadows.get(key).unwrap_or(&nothing);
-        let half = |held: gnomon_sync::Held<'_>, record: &HalfRecord| HalfView {
+        let document = |which: Half, held: gnomon_sync::Held<'_>| match known {
+            Some((half, version, document)) if *half == which && *version == held.version => {
+                Arc::clone(document)
+            }
+            Some(_) | None => Arc::new(held.document.unpack()),
+        };
+        let half = |which: Half, held: gnomon_sync::Held<'_>, record: &HalfRecord| HalfView {
             version: held.version,
-            document: Arc::new(held.document.unpack()),
+            document: document(which, held),
             changed_ms: record.changed_ms,
             times: record.times.clone(),
         };
@@ -151,8 +166,8 @@ impl Node {
             node: self.name.clone(),
             key: key.clone(),
             version: record.version,
-            desired: self.writer.get(key).map(|held| half(held, &record.desired)),
-            reported: self.reader.get(key).map(|held| half(held, &record.reported)),
+            desired: self.writer.get(key).map(|held| half(Half::Desired, held, &record.desired)),
+            reported: self.reader.get(key).map(|held| half(Half::Reported, held, &record.reported)),
             tags: record.tags.clone(),
         }
     }

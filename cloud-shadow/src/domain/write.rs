@@ -87,8 +87,9 @@ impl Node {
     fn change(&mut self, now: Now, by: &Author, decided: Decided) -> Done {
         let Decided { key, document, named, old } = decided;
         let current = self.writer.get(&key).map(|held| held.version);
+        let document = document.map(Arc::new);
         let version = match &document {
-            Some(document) => Some(self.writer.put(now.moment, &key, document)),
+            Some(document) => Some(self.writer.put(now.moment, &key, &**document)),
             None => self.writer.delete(now.moment, &key),
         };
         let created = Created(current.is_none());
@@ -98,13 +99,13 @@ impl Node {
                 half: Half::Desired,
                 version,
                 before: old.as_deref(),
-                after: document.as_ref(),
+                after: document.as_deref(),
                 named: named.as_ref(),
                 by,
                 unix_ms: now.unix_ms,
                 present: self.has(&key),
             };
-            let (ops, change) = self.count(&change, old.clone());
+            let (ops, change) = self.count(&change, old.clone(), document.clone());
             let answer = Answer::Shadow(Box::new(change.view.clone()), created);
             let mut effects = self.drain(now, ops);
             effects.push(Effect::Notify(Notice::Shadow(change)));

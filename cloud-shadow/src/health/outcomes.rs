@@ -73,6 +73,10 @@ impl Store for Watched {
     fn export(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError> {
         self.store.export(each)
     }
+
+    fn settle(&self) -> Result<(), StoreError> {
+        self.store.settle()
+    }
 }
 
 #[cfg(test)]

@@ -36,22 +36,19 @@ pub(super) enum Permit {
 
 /// What each route needs, by path and method.
 #[derive(Debug, Clone)]
-pub(super) struct Permits(Arc<BTreeMap<(&'static str, String), Permit>>);
+pub(super) struct Permits(Arc<BTreeMap<&'static str, Vec<(Method, Permit)>>>);
 
 impl Permits {
     pub(super) fn of(routes: &[(&'static str, Vec<Operation>)]) -> Self {
-        let operations = routes.iter().flat_map(|(path, operations)| {
-            let permit = |operation: &Operation| (operation.method.to_string(), operation.permit);
-            operations.iter().map(permit).map(|(method, permit)| ((*path, method), permit))
-        });
-        Self(Arc::new(operations.collect()))
+        let permit = |operation: &Operation| (operation.method.clone(), operation.permit);
+        let permits = routes.iter().map(|(path, of)| (*path, of.iter().map(permit).collect()));
+        Self(Arc::new(permits.collect()))
     }
 
     /// What a route needs; `None`: there is no such route.
     pub(super) fn get(&self, path: &str, method: &Method) -> Option<Permit> {
         let method = if *method == Method::HEAD { &Method::GET } else { method };
-        let mut all = self.0.iter();
-        let found = all.find(|((route, name), _)| *route == path && name == method.as_str());
+        let found = self.0.get(path)?.iter().find(|(known, _)| known == method);
         found.map(|(_, permit)| *permit)
     }
 }
@@ -117,7 +114,9 @@ pub(super) async fn guard(
     let permit = path.and_then(|path| permits.get(path.as_str(), request.method()));
     match admit(&api, permit, &mut request).await {
         Ok(None) => next.run(request).await,
-        Ok(Some(asker)) => next.run(request.map(|body| counted(body, api.gate, asker))).await,
+        Ok(Some(asker)) => {
+            next.run(request.map(|body| counted(body, api.gate.clone(), asker))).await
+        }
         Err(error) => error.into_response(),
     }
 }

@@ -1,5 +1,6 @@
 //! Every request is counted, timed and, if somebody exports traces, a span.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
@@ -12,7 +13,7 @@ use crate::metrics::ApiMetrics;
 use crate::spans;
 
 pub(super) async fn measure(
-    State(metrics): State<ApiMetrics>,
+    State(metrics): State<Arc<ApiMetrics>>,
     request: Request,
     next: Next,
 ) -> Response {

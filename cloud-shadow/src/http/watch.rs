@@ -59,13 +59,13 @@ pub(super) async fn watch(
     let synced = stream::once(async move { event("synced", &json!({})).id(position.to_string()) });
     let changes = ReceiverStream::new(events).map(|event| form(&event));
     let begin = stream::iter(resync).chain(snapshot).chain(missed).chain(synced);
-    let is_void = Box::pin(api.gate.until_void(token));
+    let is_void = Box::pin(api.gate.clone().until_void(token));
     let events = begin.chain(changes).take_until(is_void).map(move |event| {
         // The place is free when the stream is dropped.
         let _held = &place;
         Ok(event)
     });
-    let events = events.take_until(api.stop.cancelled_owned());
+    let events = events.take_until(api.stop.clone().cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT)))
 }
 

@@ -1,24 +1,29 @@
-//! The default store: one redb file. Every commit is synced to the disk before it returns.
+//! A store in one redb file. Every commit is synced to the disk before it returns. Beneath a
+//! [`super::JournaledStore`] it is the base, and keeps the mark that says how much of the journal
+//! it holds; what a mark means is not its business.
 
-use std::io::{self, ErrorKind};
-use std::ops::Bound;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{PoisonError, RwLock};
 
 use redb::{
-    Builder, Database, Durability, ReadTransaction, ReadableDatabase as _, ReadableTable as _,
+    Builder, Database, Durability, ReadableDatabase as _, ReadableTable as _, Table,
+    TableDefinition, TableError,
 };
-use redb::{Table, TableDefinition, TableError};
 
-use super::{Op, Pair, Store, StoreError, after_prefix};
+use super::system::{FileId, explain_io, file_id};
+use super::{Op, Pair, Store, StoreError, after_prefix, lower, upper};
+
+mod moment;
+
+pub(super) use moment::Moment;
 
 /// Rows in a redb file.
 #[derive(Debug)]
 pub struct RedbStore {
     path: PathBuf,
-    // A lock because a handle that has seen an I/O error is dead for good and must be exchanged.
-    database: Mutex<Option<Open>>,
+    // A lock because a handle that has seen an I/O error is dead for good and must be exchanged;
+    // all others only read it, so that nobody waits for a commit.
+    database: RwLock<Option<Open>>,
 }
 
 #[derive(Debug)]
@@ -28,24 +33,26 @@ struct Open {
     file: FileId,
 }
 
-/// A file's device and number.
-type FileId = (u64, u64);
+/// A row that is to be: its key, and its value unless it goes away.
+pub(super) type Change<'a> = (&'a [u8], Option<&'a [u8]>);
 
 const ROWS: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("rows");
+const MARKS: TableDefinition<'static, &str, &[u8]> = TableDefinition::new("marks");
+const JOURNAL: &str = "journal";
 const CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 impl RedbStore {
     /// Opens the file, or creates it when it is not there.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let store = Self { path: path.to_owned(), database: Mutex::new(None) };
+        let store = Self { path: path.to_owned(), database: RwLock::new(None) };
         store.with(|_| Ok(()))?;
         Ok(store)
     }
 
     /// Opens the file, which must be there, and checks every page of it.
     pub fn verify(path: &Path) -> Result<Self, StoreError> {
-        let store = Self { path: path.to_owned(), database: Mutex::new(None) };
-        let metadata = std::fs::metadata(path).map_err(|error| store.explain_io(error))?;
+        let store = Self { path: path.to_owned(), database: RwLock::new(None) };
+        let metadata = std::fs::metadata(path).map_err(|error| explain_io(path, error))?;
         if metadata.len() == 0 {
             return Err(StoreError::Damaged {
                 path: path.to_owned(),
@@ -59,8 +66,66 @@ impl RedbStore {
             let reason = "its pages do not fit together".into();
             return Err(StoreError::Damaged { path: path.to_owned(), reason });
         }
-        *store.database.lock().unwrap_or_else(PoisonError::into_inner) = Some(open);
+        *store.database.write().unwrap_or_else(PoisonError::into_inner) = Some(open);
         Ok(store)
+    }
+
+    /// What it holds now, and goes on to hold for whoever looks, while commits go on.
+    pub(super) fn moment(&self) -> Result<Moment<'_>, StoreError> {
+        let transaction = self.with(|database| Ok(database.begin_read()?))?;
+        Ok(Moment::new(self, transaction))
+    }
+
+    /// The mark of the last [`Self::commit_marked`].
+    pub(super) fn mark(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with(|database| match database.begin_read()?.open_table(MARKS) {
+            Ok(marks) => Ok(marks.get(JOURNAL)?.map(|mark| mark.value().to_vec())),
+            Err(TableError::TableDoesNotExist(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        })
+    }
+
+    /// Makes the changes and sets the mark in one commit.
+    pub(super) fn commit_marked<'a>(
+        &self,
+        changes: impl Iterator<Item = Change<'a>>,
+        mark: &[u8],
+    ) -> Result<(), StoreError> {
+        self.check_file()?;
+        self.write(|transaction| {
+            let mut rows = transaction.open_table(ROWS)?;
+            for (key, value) in changes {
+                match value {
+                    Some(value) => drop(rows.insert(key, value)?),
+                    None => drop(rows.remove(key)?),
+                }
+            }
+            transaction.open_table(MARKS)?.insert(JOURNAL, mark)?;
+            Ok(())
+        })
+    }
+
+    /// Refuses to write into a file that was removed or replaced: it would be gone with the
+    /// process. The handle stays, since it may be the last to hold the rows.
+    pub(super) fn check_file(&self) -> Result<(), StoreError> {
+        let handle = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(open) = handle.as_ref() else { return Ok(()) };
+        if file_id(&self.path).is_ok_and(|file| file == open.file) {
+            return Ok(());
+        }
+        Err(StoreError::Gone { path: self.path.clone() })
+    }
+
+    fn write(
+        &self,
+        job: impl FnOnce(&redb::WriteTransaction) -> Result<(), redb::Error>,
+    ) -> Result<(), StoreError> {
+        self.with(|database| {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(Durability::Immediate)?;
+            job(&transaction)?;
+            Ok(transaction.commit()?)
+        })
     }
 
     /// Runs `job` on an open handle. After an error the handle is dropped, and the next call
@@ -69,47 +134,25 @@ impl RedbStore {
         &self,
         job: impl FnOnce(&Database) -> Result<T, redb::Error>,
     ) -> Result<T, StoreError> {
-        let mut handle = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let open = match handle.take() {
-            Some(open) => open,
-            None => self.create()?,
-        };
-        match job(&open.database) {
-            Ok(value) => {
-                *handle = Some(open);
-                Ok(value)
+        loop {
+            let handle = self.database.read().unwrap_or_else(PoisonError::into_inner);
+            if let Some(open) = handle.as_ref() {
+                return job(&open.database).map_err(|error| {
+                    drop(handle);
+                    self.drop_handle();
+                    self.explain(error)
+                });
             }
-            Err(error) => Err(self.explain(error)),
+            drop(handle);
+            let mut handle = self.database.write().unwrap_or_else(PoisonError::into_inner);
+            if handle.is_none() {
+                *handle = Some(self.create()?);
+            }
         }
     }
 
-    /// Runs `job` on what is there at this moment, without keeping commits waiting meanwhile.
-    fn read<T>(
-        &self,
-        job: impl FnOnce(&ReadTransaction) -> Result<T, redb::Error>,
-    ) -> Result<T, StoreError> {
-        let moment = self.with(|database| Ok(database.begin_read()?))?;
-        let read = job(&moment);
-        drop(moment);
-        read.map_err(|error| {
-            drop(self.database.lock().unwrap_or_else(PoisonError::into_inner).take());
-            self.explain(error)
-        })
-    }
-
-    /// Refuses to write into a file that was removed or replaced: it would be gone with the
-    /// process. The handle stays, since it may be the last to hold the rows.
-    fn check_file(&self) -> Result<(), StoreError> {
-        let handle = self.database.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = handle.as_ref() else { return Ok(()) };
-        if self.file_id().is_ok_and(|file| file == open.file) {
-            return Ok(());
-        }
-        Err(StoreError::Gone { path: self.path.clone() })
-    }
-
-    fn file_id(&self) -> io::Result<FileId> {
-        std::fs::metadata(&self.path).map(|file| (file.dev(), file.ino()))
+    fn drop_handle(&self) {
+        drop(self.database.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     fn create(&self) -> Result<Open, StoreError> {
@@ -119,7 +162,7 @@ impl RedbStore {
             reason: "it cannot be opened".into(),
         })?;
         let database = opened.map_err(|error| self.explain(error.into()))?;
-        let file = self.file_id().map_err(|error| self.explain_io(error))?;
+        let file = file_id(&self.path).map_err(|error| explain_io(&self.path, error))?;
         Ok(Open { database, file })
     }
 
@@ -127,52 +170,25 @@ impl RedbStore {
     fn explain(&self, error: redb::Error) -> StoreError {
         let path = self.path.clone();
         match error {
-            redb::Error::Io(source) => self.explain_io(source),
+            redb::Error::Io(source) => explain_io(&self.path, source),
             redb::Error::Corrupted(reason) => StoreError::Damaged { path, reason: reason.into() },
             redb::Error::DatabaseAlreadyOpen => StoreError::InUse { path },
             other => StoreError::Internal { path, reason: other.to_string().into() },
         }
     }
-
-    fn explain_io(&self, source: io::Error) -> StoreError {
-        let (path, kind) = (self.path.clone(), source.kind());
-        if FULL.contains(&kind) {
-            StoreError::Full { path, source }
-        } else if DAMAGED.contains(&kind) {
-            StoreError::Damaged { path, reason: source.to_string().into() }
-        } else {
-            StoreError::Io { path, source }
-        }
-    }
 }
-
-/// What the system says when there is no room: on the disk, for the user, for the process.
-const FULL: [ErrorKind; 3] =
-    [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
-
-/// What redb says when the file is not its own, or too short.
-const DAMAGED: [ErrorKind; 2] = [ErrorKind::InvalidData, ErrorKind::UnexpectedEof];
 
 impl Store for RedbStore {
     fn commit(&self, ops: &[Op]) -> Result<(), StoreError> {
         self.check_file()?;
-        self.with(|database| {
-            let mut transaction = database.begin_write()?;
-            transaction.set_durability(Durability::Immediate)?;
-            {
-                let mut rows = transaction.open_table(ROWS)?;
-                ops.iter().try_for_each(|op| apply(&mut rows, op))?;
-            }
-            Ok(transaction.commit()?)
+        self.write(|transaction| {
+            let mut rows = transaction.open_table(ROWS)?;
+            ops.iter().try_for_each(|op| apply(&mut rows, op))
         })
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(|moment| match moment.open_table(ROWS) {
-            Ok(rows) => Ok(rows.get(key)?.map(|value| value.value().to_vec())),
-            Err(TableError::TableDoesNotExist(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        })
+        self.moment()?.get(key)
     }
 
     fn page(
@@ -182,46 +198,19 @@ impl Store for RedbStore {
         limit: usize,
     ) -> Result<Vec<Pair>, StoreError> {
         let end = after_prefix(prefix);
-        if end.as_deref().is_some_and(|end| after.is_some_and(|after| after >= end)) {
+        if end.as_deref().is_some_and(|end| after.is_some_and(|after| after >= end)) || limit == 0 {
             return Ok(Vec::new());
         }
-        self.read(|moment| {
-            let rows = match moment.open_table(ROWS) {
-                Ok(rows) => rows,
-                Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
-                Err(error) => return Err(error.into()),
-            };
-            let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-            let lower = match after {
-                Some(after) if after >= prefix => Bound::Excluded(after),
-                Some(_) | None => Bound::Included(prefix),
-            };
-            let range = rows.range::<&[u8]>((lower, upper))?;
-            let pair = |row: Result<(_, _), redb::StorageError>| {
-                let (key, value): (redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>) =
-                    row?;
-                Ok((key.value().to_vec(), value.value().to_vec()))
-            };
-            range.take(limit).map(pair).collect()
-        })
+        let mut pairs = Vec::new();
+        self.moment()?.walk((lower(prefix, after), upper(end.as_deref())), &mut |key, value| {
+            pairs.push((key.to_vec(), value.to_vec()));
+            pairs.len() < limit
+        })?;
+        Ok(pairs)
     }
 
     fn export(&self, each: &mut dyn FnMut(&[u8], &[u8]) -> bool) -> Result<(), StoreError> {
-        // A transaction lives on without the lock, so that commits need not wait for it.
-        let moment = self.with(|database| Ok(database.begin_read()?))?;
-        let explain = |error: redb::Error| self.explain(error);
-        let rows = match moment.open_table(ROWS) {
-            Ok(rows) => rows,
-            Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-            Err(error) => return Err(explain(error.into())),
-        };
-        for row in rows.iter().map_err(|error| explain(error.into()))? {
-            let (key, value) = row.map_err(|error| explain(error.into()))?;
-            if !each(key.value(), value.value()) {
-                break;
-            }
-        }
-        Ok(())
+        self.moment()?.walk((lower(&[], None), upper(None)), each)
     }
 }
 
@@ -244,8 +233,7 @@ fn apply(rows: &mut Table<'_, &[u8], &[u8]>, op: &Op) -> Result<(), redb::Error>
 
 fn trim(rows: &mut Table<'_, &[u8], &[u8]>, prefix: &[u8], keep: usize) -> Result<(), redb::Error> {
     let end = after_prefix(prefix);
-    let upper = end.as_deref().map_or(Bound::Unbounded, Bound::Excluded);
-    let range = rows.range::<&[u8]>((Bound::Included(prefix), upper))?;
+    let range = rows.range::<&[u8]>((lower(prefix, None), upper(end.as_deref())))?;
     let surplus: Vec<Vec<u8>> = range
         .rev()
         .skip(keep)

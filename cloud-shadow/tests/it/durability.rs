@@ -3,17 +3,25 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
 
-use gnomon_cloud::store::{Op, RedbStore, Store as _};
+use gnomon_cloud::store::{JournaledStore, Op, Store as _};
 
 const PATH: &str = "GNOMON_TEST_STORE";
 
-/// Commits counters and says which are durable.
+/// Commits counters and says which are durable, while another thread brings them to the base.
 #[test]
 #[ignore = "it is the process that everything_acknowledged_survives_kill_9 starts and kills"]
 fn child_commits_until_it_is_killed() {
     let Ok(path) = std::env::var(PATH) else { return };
-    let store = RedbStore::open(Path::new(&path)).unwrap();
+    let store = Arc::new(JournaledStore::open(Path::new(&path)).unwrap());
+    let settling = Arc::clone(&store);
+    std::thread::spawn(move || {
+        while settling.settle().is_ok() {
+            std::thread::park_timeout(Duration::from_millis(2));
+        }
+    });
     let mut out = std::io::stdout();
     for n in store.scan(b"").unwrap().len().. {
         let key = u64::try_from(n).unwrap().to_be_bytes().to_vec();
@@ -53,7 +61,7 @@ fn everything_acknowledged_survives_kill_9() {
         child.kill().unwrap();
         acked = lines.filter_map(numbers).last().or(acked);
         child.wait().unwrap();
-        let rows = RedbStore::open(&path).unwrap().scan(b"").unwrap();
+        let rows = JournaledStore::open(&path).unwrap().scan(b"").unwrap();
         assert!(rows.len() > acked.unwrap(), "{} rows, {acked:?} acknowledged", rows.len());
         for (n, (key, value)) in rows.iter().enumerate() {
             assert_eq!(*key, u64::try_from(n).unwrap().to_be_bytes());

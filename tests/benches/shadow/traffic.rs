@@ -19,6 +19,8 @@ use crate::{Bench, disk};
 /// What one kind of traffic does at most, and at half of that.
 struct Traffic {
     per_second: f64,
+    /// What one takes of the service's processor, in microseconds, the load generator's not counted.
+    cpu_us: Option<f64>,
     p50: f64,
     p99: f64,
 }
@@ -62,9 +64,11 @@ fn rows(
     let at_half = format!("{what}, at half of that");
     let (p50, p99) = (peer.map(|peer| peer.p50), peer.map(|peer| peer.p99));
     let per_second = peer.map(|peer| peer.per_second);
+    let cpu_us = ours.cpu_us.unwrap_or(f64::NAN);
     Ok(vec![
         row(what.to_owned(), "1/s", ours.per_second, per_second, Target::AtLeastPeerTimes(20.0)),
         row(of_disk, "1/s", ours.per_second, Some(limit.per_second), Target::AtLeastPeerTimes(0.5)),
+        row(format!("{what}, of the service alone"), "CPU us", cpu_us, None, Target::None),
         row(format!("{at_half}, p50"), "ms", ours.p50, p50, Target::None),
         row(format!("{at_half}, p99"), "ms", ours.p99, p99, Target::Under(50.0)),
     ])
@@ -80,7 +84,7 @@ async fn ours_over_http(
     eprintln!("measuring: writes over HTTP");
     let service = Service::start(data)?;
     let writers = HttpWriter::many(service.http, &service.token, shape, connections).await?;
-    measure(writers, lasts).await
+    measure(writers, lasts, Some(&service)).await
 }
 
 #[tokio::main]
@@ -92,7 +96,7 @@ async fn ours_over_mqtt(
 ) -> anyhow::Result<Traffic> {
     eprintln!("measuring: reports over MQTT");
     let service = Service::start(data)?;
-    measure(connect(&service, nodes, connections).await?, lasts).await
+    measure(connect(&service, nodes, connections).await?, lasts, Some(&service)).await
 }
 
 /// Connects so many sites.
@@ -130,7 +134,7 @@ async fn home_over_http(bench: &Bench<'_>) -> anyhow::Result<Option<Traffic>> {
     let stack = HomeMade::start(bench.root, venv, &folder)?;
     let (token, shape) = (homemade::TOKEN, bench.shape());
     let writers = HttpWriter::many(stack.http, token, shape, bench.size.connections).await?;
-    measure(writers, bench.size.lasts).await.map(Some)
+    measure(writers, bench.size.lasts, None).await.map(Some)
 }
 
 #[tokio::main]
@@ -144,14 +148,23 @@ async fn home_over_mqtt(bench: &Bench<'_>) -> anyhow::Result<Option<Traffic>> {
     for n in 0..bench.size.connections {
         sites.push(HomeSite::connect(stack.mqtt, n).await?);
     }
-    measure(sites, bench.size.lasts).await.map(Some)
+    measure(sites, bench.size.lasts, None).await.map(Some)
 }
 
 /// As fast as it goes, and then at half of that.
-async fn measure<C: Client>(clients: Vec<C>, lasts: Duration) -> anyhow::Result<Traffic> {
+async fn measure<C: Client>(
+    clients: Vec<C>,
+    lasts: Duration,
+    service: Option<&Service>,
+) -> anyhow::Result<Traffic> {
+    let cpu = || service.map(|service| service.process().cpu()).transpose();
+    let before = cpu()?;
     let (most, clients) = load::run(clients, lasts, None).await?;
+    // The warm-up is in the processor's time and not in the count.
+    let counted = most.per_second * (lasts + load::WARM_UP).as_secs_f64();
+    let cpu_us = cpu()?.zip(before).map(|(after, before)| (after - before) * 1e6 / counted);
     let rate = most.per_second / 2.0;
     let (half, _clients) = load::run(clients, lasts, Some(rate)).await?;
     let (p50, p99) = (half.percentile(50), half.percentile(99));
-    Ok(Traffic { per_second: most.per_second, p50, p99 })
+    Ok(Traffic { per_second: most.per_second, cpu_us, p50, p99 })
 }

@@ -13,7 +13,7 @@ const HOMES: [(&str, &[&str]); 6] = [
 ];
 
 /// The parts that are told what time it is and touch nothing.
-const PURE: [&str; 13] = [
+const PURE: [&str; 16] = [
     "schemas/src/",
     "sync/src/",
     "broker/src/acl",
@@ -24,6 +24,9 @@ const PURE: [&str; 13] = [
     "broker/src/index",
     "cloud-shadow/src/domain",
     "cloud-shadow/src/aws/domain",
+    "cloud-shadow/src/store/journal/frame",
+    "cloud-shadow/src/store/journal/overlay",
+    "cloud-shadow/src/store/journal/recovery",
     "edge-runtime/src/reconcile",
     "simulators/src/world",
     "simulators/src/link/modem",
