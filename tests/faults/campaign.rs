@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use crate::RunArgs;
 use crate::check::{Violation, check};
-use crate::history::{Entry, Event};
+use crate::history::{APP, Entry, Event, Outcome};
 use crate::machine;
 use crate::nemesis;
 use crate::operator::{Devices, OPERATORS, Operator};
@@ -101,6 +101,10 @@ fn broken_off() -> Violation {
 impl Campaign {
     /// Burst after burst, until the time is over or a promise is broken.
     fn go(&mut self, args: &RunArgs) -> Vec<Violation> {
+        for node in NODES.map(str::to_owned) {
+            let (key, outcome) = (APP.to_owned(), Outcome::Unknown);
+            self.recorder.record(Event::Wrote { node, key, value: 0, condition: None, outcome });
+        }
         let quiet = Burst { number: 0, faults: Vec::new() };
         self.factor = machine::factor();
         let mut found = self.make_peace(&quiet);

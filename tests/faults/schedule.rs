@@ -51,7 +51,7 @@ pub(crate) struct Schedule {
 }
 
 /// The time in which the faults of a burst begin.
-const LENGTH: Duration = Duration::from_secs(9);
+const LENGTH: Duration = Duration::from_secs(11);
 
 /// The most faults of one target in a burst. An instance that ends more than three times makes a
 /// new revision a bad one, as it should.
@@ -87,15 +87,15 @@ impl Schedule {
         self.number += 1;
         let mut faults: Vec<Planned> = Vec::new();
         for (target, places) in self.targets.clone() {
-            let most = self.rng.random_range(0..=OF_ONE);
-            let mut at = self.millis(0, 2_500);
+            let most = self.rng.random_range(1..=OF_ONE);
+            let mut at = self.millis(0, 2_000);
             for _ in 0..most {
                 let Some(fault) = self.draw(&places, &faults) else { break };
                 let facts = fault.facts();
                 let (shortest, longest) = (facts.shortest(), facts.longest());
                 let lasts = shortest + (longest - shortest).mul_f64(self.rng.random_range(0.0..1.0));
                 faults.push(Planned { fault, target, at, lasts, chance: self.rng.random() });
-                at += lasts + self.millis(300, 2_500);
+                at += lasts + self.millis(200, 1_500);
                 if at > LENGTH {
                     break;
                 }

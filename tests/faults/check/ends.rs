@@ -51,7 +51,12 @@ fn of_shadow(shadow: &Shadow) -> Vec<String> {
         (Half::Desired, &shadow.desired_cloud, &shadow.desired_site),
         (Half::Reported, &shadow.reported_cloud, &shadow.reported_site),
     ];
-    let differ = halves.into_iter().filter(|(_, cloud, site)| cloud != site);
+    let differ = halves.into_iter().filter(|(half, cloud, site)| {
+        let versions = [cloud, site].map(|held| held.as_ref().map(|held| held.version));
+        // A site does not show what its apps are made of; its containers do.
+        let is_hidden = shadow.key == APP && *half == Half::Desired;
+        versions[0] != versions[1] || (!is_hidden && cloud != site)
+    });
     differ
         .map(|(half, cloud, site)| {
             let at = |held: &Option<Held>| {

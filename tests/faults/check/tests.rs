@@ -235,16 +235,21 @@ fn every_difference_in_peace_is_found() {
     doctored(&|end| end.shadows[0].desired_site = None);
     doctored(&|end| end.shadows[0].reported_site = held(4, json!({"count": 2})));
     doctored(&|end| end.shadows[0].reported_site = held(5, json!({"count": 1})));
+    doctored(&|end| end.shadows[1].desired_site = held(2, json!({})));
     doctored(&|end| end.instances.truncate(1));
     doctored(&|end| end.instances[1].runs = false);
     doctored(&|end| end.instances[1].value = 6);
-    doctored(&|end| end.instances.push(end.instances[0].clone()));
+    doctored(&|end| {
+        let twin = end.instances[0].clone();
+        end.instances.push(twin);
+    });
     doctored(&|end| {
         end.instances.push(Instance { service: "third".to_owned(), value: 7, runs: true });
     });
     for name in ["state", "good", "desired_version"] {
         doctored(&|end| {
-            for copy in [&mut end.shadows[1].reported_cloud, &mut end.shadows[1].reported_site] {
+            let app = &mut end.shadows[1];
+            for copy in [&mut app.reported_cloud, &mut app.reported_site] {
                 copy.as_mut().unwrap().document[name] = json!(null);
             }
         });

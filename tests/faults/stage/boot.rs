@@ -8,7 +8,7 @@ agent() {
     while :; do
         while [ -e "$FOLDER/hold" ]; do sleep 0.05; done
         if [ -e "$FOLDER/clock" ]; then
-            LD_PRELOAD=$FAKETIME_LIBRARY FAKETIME="$(cat "$FOLDER/clock")" \
+            LD_PRELOAD=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1) FAKETIME="$(cat "$FOLDER/clock")" \
                 FAKETIME_DONT_FAKE_MONOTONIC=1 DONT_FAKE_MONOTONIC=1 "$@" || true
         else
             "$@" || true
@@ -48,6 +48,3 @@ daemon() {
 daemon &
 agent "$@"
 "#;
-
-/// Debian's `libfaketime`.
-pub(crate) const FAKETIME_LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";

@@ -148,7 +148,6 @@ impl Site {
             .env("FOLDER", &self.folder)
             .env("NODE", &self.node)
             .env("INSIDE", self.cable.as_ref().map_or("", |cable| &cable.inside))
-            .env("FAKETIME_LIBRARY", boot::FAKETIME_LIBRARY)
             .env("RUST_LOG", "info")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
