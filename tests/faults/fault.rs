@@ -309,6 +309,22 @@ impl Fault {
     pub(crate) fn name(self) -> &'static str {
         self.facts().name
     }
+
+    /// Whether the agent of a site ends by it, at whatever it is doing.
+    pub(crate) const fn ends_agent(self) -> bool {
+        matches!(
+            self,
+            Self::AgentKilled
+                | Self::SitePowerCut
+                | Self::StoreFlipped
+                | Self::StoreTorn
+                | Self::StoreDeleted
+                | Self::Clock1970
+                | Self::Clock2038
+                | Self::Revoked
+                | Self::Cloned
+        )
+    }
 }
 
 impl Facts {

@@ -18,6 +18,8 @@ struct Sights {
     written: BTreeSet<(Place, u64)>,
     forgot: BTreeMap<String, u32>,
     restored: u32,
+    /// How often sites had forgotten everything in the last peace: what a backup knows of.
+    in_peace: BTreeMap<String, u32>,
     found: Vec<Violation>,
 }
 
@@ -52,13 +54,13 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
                 era = *begun;
                 sights.restored += 1;
             }
+            Event::Peace { .. } => sights.in_peace = sights.forgot.clone(),
             Event::Forgot { node } => *sights.forgot.entry(node.clone()).or_default() += 1,
             Event::Wrote { .. }
             | Event::Given { .. }
             | Event::Started { .. }
             | Event::Broke { .. }
             | Event::Mended { .. }
-            | Event::Peace { .. }
             | Event::Unrest { .. } => {}
         }
     }
@@ -79,7 +81,9 @@ impl Sights {
         let at_site = holder == Holder::Site && half == Half::Desired;
         let lost = forgot + if at_site { self.restored } else { 0 };
         let Some((before, counted, known)) = self.last.get(&line).copied() else {
-            self.last.insert(line, (version, count, lost));
+            // It may be what a backup has, from before.
+            let known = self.in_peace.get(&place.0).copied().unwrap_or(0);
+            self.last.insert(line, (version, count, known));
             return;
         };
         let is_new = (half == Half::Reported || holder == Holder::Site) && lost > known;

@@ -1,10 +1,12 @@
 //! Of instances: one starts for a revision that it has not run yet, or because a fault ended the one
-//! before. Each such fault excuses one start of each service that it touches.
+//! before. Each such fault excuses one start of each service that it touches. An agent that was ended
+//! between the old instance and the new one keeps the old one alive until it is sure of the new
+//! one's image: that start is no needless one if the next is that of the new revision.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Promise, Violation};
-use crate::fault::Restarts;
+use crate::fault::{Fault, Restarts};
 use crate::history::{Entry, Event};
 
 #[derive(Debug, Default)]
@@ -12,41 +14,66 @@ struct Ran {
     revisions: BTreeSet<String>,
     instances: BTreeSet<String>,
     excused: u32,
+    /// The agent was ended since the last start.
+    was_interrupted: bool,
+    /// When an old instance was kept alive, for a new one that is still to come.
+    kept_alive: Option<u64>,
+}
+
+impl Ran {
+    /// Something started; gives back when a start was needless.
+    fn started(&mut self, at_ms: u64, revision: &str) -> Option<u64> {
+        let is_new = self.revisions.insert(revision.to_owned());
+        let kept_alive = self.kept_alive.take().filter(|_| !is_new);
+        let was_interrupted = std::mem::take(&mut self.was_interrupted);
+        if is_new {
+            return None;
+        }
+        if self.excused > 0 {
+            self.excused -= 1;
+            return kept_alive;
+        }
+        if was_interrupted && kept_alive.is_none() {
+            self.kept_alive = Some(at_ms);
+            return None;
+        }
+        Some(kept_alive.unwrap_or(at_ms))
+    }
 }
 
 pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
-    let mut ran: BTreeMap<(String, String), Ran> = BTreeMap::new();
+    let mut all: BTreeMap<(String, String), Ran> = BTreeMap::new();
     let mut found = Vec::new();
+    let mut needless = |at_ms, (node, service): &(String, String)| {
+        let what = format!("{node}: {service} was started again, nothing had ended it");
+        found.push(Violation::new(Promise::NoNeedlessStart, at_ms, what));
+    };
     for Entry { at_ms, event } in history {
         match event {
             Event::Started { node, service, revision, instance } => {
-                let ran = ran.entry((node.clone(), service.clone())).or_default();
-                if !ran.instances.insert(instance.clone()) || ran.revisions.insert(revision.clone())
+                let place = (node.clone(), service.clone());
+                let ran = all.entry(place.clone()).or_default();
+                if ran.instances.insert(instance.clone())
+                    && let Some(at_ms) = ran.started(*at_ms, revision)
                 {
-                    continue;
+                    needless(at_ms, &place);
                 }
-                if ran.excused == 0 {
-                    let what =
-                        format!("{node}: {service} was started again, nothing had ended it");
-                    found.push(Violation::new(Promise::NoNeedlessStart, *at_ms, what));
-                }
-                ran.excused = ran.excused.saturating_sub(1);
             }
             Event::Broke { fault, node: Some(node), service } => {
-                let restarts = fault.facts().restarts;
-                for ((at, name), ran) in &mut ran {
-                    let touched = match restarts {
-                        Restarts::Nothing => false,
-                        Restarts::OneService => service.as_ref() == Some(name),
-                        Restarts::All => true,
-                    };
-                    ran.excused += u32::from(touched && at == node);
-                }
+                let of_node = all.iter_mut().filter(|((at, _), _)| at == node);
+                of_node.for_each(|((_, name), ran)| broke(ran, *fault, service, name));
             }
             // The revisions of before are new again, and those of later too.
-            Event::Restored { .. } => ran.values_mut().for_each(|ran| ran.revisions.clear()),
+            Event::Restored { .. } => all.values_mut().for_each(|ran| ran.revisions.clear()),
             // Who has come through is not excused for later.
-            Event::Peace { .. } => ran.values_mut().for_each(|ran| ran.excused = 0),
+            Event::Peace { .. } => {
+                for (place, ran) in &mut all {
+                    if let Some(at_ms) = ran.kept_alive.take() {
+                        needless(at_ms, place);
+                    }
+                    (ran.excused, ran.was_interrupted) = (0, false);
+                }
+            }
             Event::Broke { .. }
             | Event::Wrote { .. }
             | Event::Given { .. }
@@ -57,4 +84,15 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
         }
     }
     found
+}
+
+fn broke(ran: &mut Ran, fault: Fault, touched: &Option<String>, service: &str) {
+    let facts = fault.facts();
+    let is_touched = match facts.restarts {
+        Restarts::Nothing => false,
+        Restarts::OneService => touched.as_deref() == Some(service),
+        Restarts::All => true,
+    };
+    ran.excused += u32::from(is_touched);
+    ran.was_interrupted |= fault.ends_agent();
 }

@@ -194,6 +194,20 @@ fn what_a_device_counts_goes_back_only_when_its_site_forgot_and_only_once() {
 }
 
 #[test]
+fn a_backup_knows_nothing_of_what_a_site_forgot_after_it() {
+    let at = |era, version, count| {
+        let seen = seen(Holder::Cloud, Half::Reported, version, count);
+        let Event::Seen { holder, node, key, half, version, value, .. } = seen else { panic!() };
+        Event::Seen { era, holder, node, key, half, version, value }
+    };
+    let before = vec![answered(1, 1), given(1, true), given(2, true), peace(end(1, 1, 2))];
+    let put_back = vec![Event::Restored { era: 1 }, forgot(), at(1, 9, 2), at(1, 1, 1)];
+    assert_eq!(broken([before.clone(), put_back].concat()), []);
+    let only_put_back = vec![Event::Restored { era: 1 }, at(1, 9, 2), at(1, 1, 1)];
+    assert_eq!(broken([before, only_put_back].concat()), [Promise::NeverBack]);
+}
+
+#[test]
 fn a_report_that_was_taken_and_is_gone_is_found() {
     let taken = vec![answered(1, 1), given(1, true), given(2, true)];
     let lost = [taken.clone(), vec![peace(end(1, 1, 1))]].concat();
@@ -211,7 +225,9 @@ fn a_start_without_a_reason_is_found() {
     assert_eq!(broken(vec![first.clone(), again.clone()]), [Promise::NoNeedlessStart]);
     assert_eq!(broken(vec![first.clone(), first.clone()]), [], "the same start, told twice");
     for harmless in [Fault::AgentKilled, Fault::StoreDeleted, Fault::LinkOut, Fault::DaemonFrozen] {
-        let events = vec![first.clone(), broke(harmless, None), again.clone()];
+        let rest = peace(end(1, 1, 0));
+        let events = vec![answered(1, 1), given(0, true), first.clone(), broke(harmless, None)];
+        let events = [events, vec![again.clone(), rest]].concat();
         assert_eq!(broken(events), [Promise::NoNeedlessStart], "{harmless}");
     }
     let other = broke(Fault::ContainerRemoved, Some("second"));
@@ -220,6 +236,19 @@ fn a_start_without_a_reason_is_found() {
     assert_eq!(broken(vec![first.clone(), cut.clone(), again.clone()]), []);
     let twice = vec![first, cut, again, started("first", "r1", "c")];
     assert_eq!(broken(twice), [Promise::NoNeedlessStart], "one power cut, two starts");
+}
+
+#[test]
+fn an_old_instance_may_be_kept_alive_by_an_agent_that_was_ended_in_the_middle_of_an_update() {
+    let [old, again, more] = ["a", "b", "c"].map(|instance| started("first", "r1", instance));
+    let killed = broke(Fault::AgentKilled, None);
+    let new = started("first", "r2", "d");
+    let kept = vec![old.clone(), killed.clone(), again.clone(), new.clone()];
+    assert_eq!(broken(kept), []);
+    let twice = vec![old.clone(), killed, again.clone(), more, new.clone()];
+    assert_eq!(broken(twice), [Promise::NoNeedlessStart]);
+    let unhurt = vec![old, broke(Fault::AgentFrozen, None), again, new];
+    assert_eq!(broken(unhurt), [Promise::NoNeedlessStart]);
 }
 
 #[test]
