@@ -18,7 +18,7 @@ use crate::operator::{Devices, OPERATORS, Operator};
 use crate::peace::{self, Peace};
 use crate::report::{Run, Struck};
 use crate::schedule::{Burst, Schedule};
-use crate::stage::{IS_BOX, NODES, Stage};
+use crate::stage::{IS_BOX, NODES, Stage, logs};
 use crate::watcher;
 
 /// Where everybody writes down what happens.
@@ -173,13 +173,22 @@ impl Campaign {
         found
     }
 
+    /// How many certificates were renewed meanwhile.
+    fn renewals(&self) -> u64 {
+        let path = "/v1/audit?action=node.renew&limit=1000";
+        let answer = self.stage.cloud.door().api().call("GET", path, None);
+        let entries = answer.map(|(_, mut body)| body["entries"].take());
+        entries.and_then(|it| it.as_array().map(|all| all.len() as u64)).unwrap_or(0)
+    }
+
     /// The verdict, on the screen and in files.
     fn end(mut self, at: &Path, violations: Vec<Violation>) -> Result<bool> {
         self.history.extend(self.written.try_iter());
         self.history.sort_by_key(|entry| entry.at_ms);
-        let counts = counts(&self.history);
-        eprintln!("{counts:?}");
-        self.run.counts = counts;
+        self.run.counts = counts(&self.history);
+        self.run.counts.insert("renewals".to_owned(), self.renewals());
+        self.run.errors = logs::errors(self.stage.folder.path());
+        eprintln!("{:#?}\nlogged at ERROR: {:#?}", self.run.counts, self.run.errors);
         self.run.violations = violations;
         for violation in &self.run.violations {
             eprintln!("BROKEN {violation}");
@@ -187,7 +196,7 @@ impl Campaign {
         let is_kept = self.run.violations.is_empty();
         if !is_kept {
             std::fs::create_dir_all(at)?;
-            self.stage.keep_logs(at);
+            logs::keep(self.stage.folder.path(), at);
             let lines: Vec<_> =
                 self.history.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
             std::fs::write(at.join("history.jsonl"), lines.join("\n"))?;

@@ -24,6 +24,9 @@ pub(crate) struct Run {
     pub(crate) faults: BTreeMap<Fault, Tally>,
     /// Events by kind.
     pub(crate) counts: BTreeMap<String, u64>,
+    /// Lines at ERROR in the logs, by kind.
+    #[serde(default)]
+    pub(crate) errors: BTreeMap<String, u64>,
     pub(crate) violations: Vec<Violation>,
 }
 
@@ -57,6 +60,7 @@ impl Run {
             bursts: 0,
             faults: BTreeMap::new(),
             counts: BTreeMap::new(),
+            errors: BTreeMap::new(),
             violations: Vec::new(),
         }
     }
@@ -170,6 +174,7 @@ mod tests {
             bursts: 0,
             faults: BTreeMap::new(),
             counts: BTreeMap::from([("wrote answered".to_owned(), 40)]),
+            errors: BTreeMap::new(),
             violations: Vec::new(),
         };
         let planned = |fault| Planned {

@@ -7,9 +7,9 @@ pub(crate) mod containers;
 mod disk;
 pub(crate) mod link;
 mod local;
+pub(crate) mod logs;
 pub(crate) mod site;
-
-use std::path::Path;
+mod warden;
 
 pub(crate) use local::ask;
 use serde_json::Value;
@@ -19,6 +19,7 @@ use tokio::runtime::Runtime;
 use cloud::Cloud;
 use link::Link;
 use site::Site;
+use warden::Warden;
 
 /// The sites, and which of them are in boxes.
 pub(crate) const NODES: [&str; 3] = ["east", "west", "south"];
@@ -53,7 +54,8 @@ pub(crate) struct Stage {
     pub(crate) links: Vec<Link>,
     pub(crate) cloud: Cloud,
     pub(crate) folder: TempDir,
-    _runtime: Runtime,
+    _warden: Warden,
+    runtime: Runtime,
 }
 
 impl Stage {
@@ -63,13 +65,14 @@ impl Stage {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
+        let warden = Warden::start(folder.path());
         let cloud = Cloud::start(folder.path());
         let mut stage =
-            Self { sites: Vec::new(), links: Vec::new(), cloud, folder, _runtime: runtime };
+            Self { sites: Vec::new(), links: Vec::new(), cloud, folder, _warden: warden, runtime };
         for (number, (node, is_box)) in NODES.into_iter().zip(IS_BOX).enumerate() {
             let site = Site::join(stage.cloud.door(), stage.folder.path(), node, is_box, number);
             let link = {
-                let _inside = stage._runtime.enter();
+                let _inside = stage.runtime.enter();
                 Link::start(&stage.cloud, &site, seed + number as u64)
             };
             stage.sites.push(site);
@@ -96,20 +99,6 @@ impl Stage {
         std::fs::write(&file, COMPOSE.replace('@', "0")).unwrap();
         let file = file.to_string_lossy();
         self.cloud.gnomon(&["apply", "-f", &file, "--node", node]);
-    }
-
-    /// Copies the logs of everything to a folder, for whoever looks for the reason of a failure.
-    pub(crate) fn keep_logs(&self, into: &Path) {
-        let nodes = NODES.iter().map(|node| self.folder.path().join(node));
-        for folder in nodes.chain([self.folder.path().to_path_buf()]) {
-            let prefix = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            for entry in std::fs::read_dir(&folder).unwrap().flatten() {
-                let name = entry.file_name().to_string_lossy().into_owned();
-                if name.ends_with(".log") {
-                    let _copied = std::fs::copy(entry.path(), into.join(format!("{prefix}-{name}")));
-                }
-            }
-        }
     }
 }
 

@@ -18,19 +18,25 @@ fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), EXT4_IOC_SHUTDOWN, struct.pack('I
 ";
 
 pub(crate) struct Disk {
-    file: PathBuf,
+    folder: PathBuf,
     at: PathBuf,
+    /// How often its power went.
+    cuts: u32,
 }
 
 impl Disk {
     /// Makes it, and mounts it below the folder.
     pub(crate) fn make(folder: &Path, mib: u64) -> Self {
-        let disk = Self { file: folder.join("disk.ext4"), at: folder.join("disk") };
+        let disk = Self { folder: folder.to_path_buf(), at: folder.join("disk"), cuts: 0 };
         fs::create_dir_all(&disk.at).unwrap();
-        File::create(&disk.file).unwrap().set_len(mib << 20).unwrap();
-        succeeds(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(&disk.file));
+        File::create(disk.file()).unwrap().set_len(mib << 20).unwrap();
+        succeeds(Command::new("mkfs.ext4").args(["-q", "-m", "0"]).arg(disk.file()));
         disk.mount();
         disk
+    }
+
+    fn file(&self) -> PathBuf {
+        self.folder.join(format!("disk-{}.ext4", self.cuts))
     }
 
     /// Where it is mounted.
@@ -39,17 +45,23 @@ impl Disk {
     }
 
     fn mount(&self) {
-        succeeds(Command::new("mount").args(["-o", "loop"]).args([&self.file, &self.at]));
+        succeeds(Command::new("mount").args(["-o", "loop"]).args([&self.file(), &self.at]));
     }
 
     /// Its power goes and comes back. Nobody may have files open on it.
-    pub(crate) fn cut_power(&self) {
+    pub(crate) fn cut_power(&mut self) {
         succeeds(Command::new("python3").args(["-c", LOSE_POWER]).arg(&self.at));
         eventually("the disk to be free", Duration::from_mins(1), || {
             let output = Command::new("umount").arg(&self.at).output().unwrap();
             let errors = String::from_utf8_lossy(&output.stderr).into_owned();
             if output.status.success() { Ok(()) } else { Err(errors) }
         });
+        // Another box that was made meanwhile has the dead file system in its namespace, and mounted
+        // from the same file this would be the dead one again.
+        let dead = self.file();
+        self.cuts += 1;
+        succeeds(Command::new("cp").arg("--sparse=always").args([&dead, &self.file()]));
+        fs::remove_file(dead).unwrap();
         self.mount();
     }
 

@@ -154,6 +154,7 @@ impl Site {
             .stderr(log.unwrap());
         let child = command.spawn().expect("unshare (util-linux) and root are needed");
         let pid = child.id();
+        fs::write(self.folder.join("pid"), pid.to_string()).unwrap();
         self.child = Some(child);
         if let Some(cable) = &self.cable {
             let inner = eventually("the box to begin", PATIENCE, || {
