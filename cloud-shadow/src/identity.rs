@@ -149,10 +149,17 @@ impl Identity {
         self.data.join(file::ADMIN_TOKEN).exists()
     }
 
-    /// A token that is good until the next start, in a file for the commands of this machine.
+    /// A token that is good until the next start, in a file for the commands of this machine. On a
+    /// full disk it is in no file, and those commands must wait: reads go on all the same.
     pub fn local_token(&self) -> Result<AdminToken, IdentityError> {
         let text = token::random_text();
-        files::write_private(&self.data.join(LOCAL_TOKEN), text.as_bytes())?;
+        match files::write_private(&self.data.join(LOCAL_TOKEN), text.as_bytes()) {
+            Err(error) if error.is_full() => tracing::warn!(
+                %error,
+                "the disk is full: backups of the running cloud need a restart once there is room"
+            ),
+            written => written?,
+        }
         let bad = IdentityError::BadToken { file: LOCAL_TOKEN, least: AdminToken::LEAST };
         AdminToken::new(&text).ok_or(bad)
     }

@@ -53,7 +53,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool> {
     let folder = &args.out;
     std::fs::create_dir_all(folder).with_context(|| format!("making {}", folder.display()))?;
     let name = format!("run-{}-{}", args.seed, std::process::id());
-    eprintln!("campaign: seed {}, {} minutes, into {}/{name}", args.seed, args.minutes, folder.display());
+    eprintln!(
+        "campaign: seed {}, {} minutes, into {}/{name}",
+        args.seed,
+        args.minutes,
+        folder.display()
+    );
     let stage = Stage::set(args.seed);
     let (entries, written) = mpsc::channel();
     let recorder = Recorder { began: Instant::now(), entries };
@@ -149,9 +154,7 @@ impl Campaign {
         let bounds = burst.faults.iter().map(|planned| planned.fault.facts().bound());
         let base = bounds.max().unwrap_or(Duration::from_mins(1));
         let before = self.factor;
-        let peace = peace::come(&self.stage, || {
-            base.mul_f64(machine::factor().max(before))
-        });
+        let peace = peace::come(&self.stage, || base.mul_f64(machine::factor().max(before)));
         let number = burst.number;
         let after = match peace {
             Peace::Equal { after, ends } => {
@@ -168,7 +171,10 @@ impl Campaign {
         self.history.extend(self.written.try_iter());
         self.history.sort_by_key(|entry| entry.at_ms);
         let found = check(&self.history);
-        eprintln!("burst {number}: {} faults, as it should be after {after:.1?}", burst.faults.len());
+        eprintln!(
+            "burst {number}: {} faults, as it should be after {after:.1?}",
+            burst.faults.len()
+        );
         self.run.struck(burst, Struck { after, is_broken: !found.is_empty() });
         found
     }

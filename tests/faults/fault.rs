@@ -134,7 +134,7 @@ pub(crate) const ALL: &[Facts] = {
             (F::CloudDiskFull, "cloud-disk-full"),
             (Cloud, Nothing),
             ((1_000, 5_000), BOUND),
-            "writes are refused with 507, reads go on, service resumes by itself",
+            "writes are refused with 507, reads go on, also after kill -9 and a start; service resumes by itself",
         ),
         facts(
             (F::CloudRestored, "cloud-restored"),
@@ -260,13 +260,13 @@ pub(crate) const ALL: &[Facts] = {
             (F::StoreFlipped, "store-flipped"),
             (Site, Nothing),
             ((0, 500), BOUND),
-            "flipped bytes: found, put aside, healed by the cloud; apps go on",
+            "flipped bytes: found; what is left counts until the cloud has healed it; apps go on",
         ),
         facts(
             (F::StoreTorn, "store-torn"),
             (Site, Nothing),
             ((0, 500), BOUND),
-            "the file ends early: found, put aside, healed by the cloud; apps go on",
+            "the file ends early: the same",
         ),
         facts(
             (F::StoreDeleted, "store-deleted"),
@@ -308,6 +308,11 @@ impl Fault {
 
     pub(crate) fn name(self) -> &'static str {
         self.facts().name
+    }
+
+    /// Whether what a site desires after it may be of before.
+    pub(crate) const fn may_go_back(self) -> bool {
+        matches!(self, Self::StoreFlipped | Self::StoreTorn)
     }
 
     /// Whether the agent of a site ends by it, at whatever it is doing.

@@ -57,7 +57,9 @@ pub(crate) fn strike(burst: &Burst, stage: &mut Stage, recorder: &Recorder) {
     let door = &cloud.door().clone();
     let names: Vec<_> = sites.iter().map(|site| site.node.clone()).collect();
     thread::scope(|scope| {
-        let queue = |target: Target, node: Option<String>, mut act: Box<dyn FnMut(&Strike<'_>) + Send + '_>| {
+        let queue = |target: Target,
+                     node: Option<String>,
+                     mut act: Box<dyn FnMut(&Strike<'_>) + Send + '_>| {
             for planned in burst.faults.iter().filter(|planned| planned.target == target) {
                 let_pass(planned.at.saturating_sub(began.elapsed()));
                 let node = node.as_deref();

@@ -58,8 +58,8 @@ impl Operator {
     fn write(&mut self, recorder: &Recorder) {
         let node = NODES[self.rng.random_range(0..NODES.len())].to_owned();
         // One operator is for the apps; both are for the devices.
-        let is_app = self.number == 0
-            && self.apps.get(&node).is_none_or(|last| last.elapsed() > APP_PAUSE);
+        let is_app =
+            self.number == 0 && self.apps.get(&node).is_none_or(|last| last.elapsed() > APP_PAUSE);
         let key = if is_app {
             self.apps.insert(node.clone(), Instant::now());
             APP

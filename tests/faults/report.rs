@@ -52,7 +52,8 @@ pub(crate) struct Struck {
 impl Run {
     pub(crate) fn new(args: &RunArgs) -> Self {
         let only: Vec<_> = args.only.iter().map(|fault| fault.name()).collect();
-        let only = if only.is_empty() { String::new() } else { format!(" ONLY={}", only.join(",")) };
+        let only =
+            if only.is_empty() { String::new() } else { format!(" ONLY={}", only.join(",")) };
         Self {
             seed: args.seed,
             minutes: args.minutes,
@@ -93,7 +94,8 @@ const END: &str = "<!-- faults:end -->";
 pub(crate) fn table(folder: &Path, into: &Path) -> Result<()> {
     let runs = read(folder)?;
     ensure!(!runs.is_empty(), "{} holds no run; make some with `make faults`", folder.display());
-    let page = std::fs::read_to_string(into).with_context(|| format!("reading {}", into.display()))?;
+    let page =
+        std::fs::read_to_string(into).with_context(|| format!("reading {}", into.display()))?;
     let page = put(&page, &rows(&runs))
         .with_context(|| format!("{} lacks the marks {BEGIN}{END}", into.display()))?;
     std::fs::write(into, page).with_context(|| format!("writing {}", into.display()))
@@ -101,7 +103,8 @@ pub(crate) fn table(folder: &Path, into: &Path) -> Result<()> {
 
 fn read(folder: &Path) -> Result<Vec<Run>> {
     let mut runs = Vec::new();
-    let entries = std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
     for entry in entries {
         let path = entry?.path();
         if path.extension().is_some_and(|it| it == "json") {

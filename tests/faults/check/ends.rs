@@ -9,7 +9,8 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
     for Entry { at_ms, event } in history {
         match event {
             Event::Unrest { burst, after_ms, differences } => {
-                let what = format!("burst {burst}, {after_ms} ms later: {}", differences.join("; "));
+                let what =
+                    format!("burst {burst}, {after_ms} ms later: {}", differences.join("; "));
                 say(*at_ms, what);
             }
             Event::Peace { ends, .. } => {
@@ -65,7 +66,12 @@ fn of_shadow(shadow: &Shadow) -> Vec<String> {
                     format!("{} ({:?})", held.version, number(held))
                 })
             };
-            format!("{} {half:?} is {} at the cloud, {} at the site", shadow.key, at(cloud), at(site))
+            format!(
+                "{} {half:?} is {} at the cloud, {} at the site",
+                shadow.key,
+                at(cloud),
+                at(site)
+            )
         })
         .collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Place, Promise, Violation, place};
+use crate::fault::Fault;
 use crate::history::{Entry, Event, Half, Holder, Outcome};
 
 /// One half as one holder has it, within an era of the cloud.
@@ -16,7 +17,11 @@ struct Sights {
     versions: BTreeMap<(Place, u64, u64), u64>,
     /// Of `desired`: what was ever sent to the cloud.
     written: BTreeSet<(Place, u64)>,
+    /// Counts that were given and not answered: they may come after what was.
+    untaken: BTreeSet<(Place, u64)>,
     forgot: BTreeMap<String, u32>,
+    /// Sites that are two: each tells its own story.
+    cloned: BTreeSet<String>,
     restored: u32,
     /// How often sites had forgotten everything in the last peace: what a backup knows of.
     in_peace: BTreeMap<String, u32>,
@@ -29,6 +34,9 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
     for Entry { event, .. } in history {
         if let Event::Wrote { node, key, value, .. } = event {
             sights.written.insert((place(node, key), *value));
+        }
+        if let Event::Given { node, key, value, taken: false } = event {
+            sights.untaken.insert((place(node, key), *value));
         }
     }
     let mut era = 0;
@@ -56,6 +64,13 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
             }
             Event::Peace { .. } => sights.in_peace = sights.forgot.clone(),
             Event::Forgot { node } => *sights.forgot.entry(node.clone()).or_default() += 1,
+            Event::Broke { fault: Fault::Cloned, node: Some(node), .. } => {
+                sights.cloned.insert(node.clone());
+            }
+            Event::Mended { fault: Fault::Cloned, node: Some(node) } => {
+                sights.cloned.remove(node);
+                *sights.forgot.entry(node.clone()).or_default() += 1;
+            }
             Event::Wrote { .. }
             | Event::Given { .. }
             | Event::Started { .. }
@@ -87,8 +102,10 @@ impl Sights {
             return;
         };
         let is_new = (half == Half::Reported || holder == Holder::Site) && lost > known;
-        let is_back = version < before || (half == Half::Reported && count < counted);
-        if is_back && !is_new {
+        let is_late = count.is_some_and(|count| self.untaken.contains(&(place.clone(), count)));
+        let is_less = half == Half::Reported && count < counted && !is_late;
+        let is_back = version < before || is_less;
+        if is_back && !is_new && !self.cloned.contains(&place.0) {
             let what = format!(
                 "{half:?} at the {holder:?} went from {before} ({counted:?}) to {version} ({count:?})"
             );

@@ -1,7 +1,8 @@
 //! Of instances: one starts for a revision that it has not run yet, or because a fault ended the one
 //! before. Each such fault excuses one start of each service that it touches. An agent that was ended
 //! between the old instance and the new one keeps the old one alive until it is sure of the new
-//! one's image: that start is no needless one if the next is that of the new revision.
+//! one's image: that start is no needless one if the next is that of the new revision. A damaged
+//! store may have lost its end: what is left of it counts until the cloud is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,5 +95,8 @@ fn broke(ran: &mut Ran, fault: Fault, touched: &Option<String>, service: &str) {
         Restarts::All => true,
     };
     ran.excused += u32::from(is_touched);
+    if fault.may_go_back() {
+        ran.revisions.clear();
+    }
     ran.was_interrupted |= fault.ends_agent();
 }

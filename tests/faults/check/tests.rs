@@ -118,9 +118,10 @@ fn a_history_that_kept_every_promise_is_accepted() {
 
 #[test]
 fn an_answered_write_that_is_gone_is_found() {
-    assert_eq!(broken(vec![answered(1, 1), answered(2, 2), peace(end(1, 1, 0))]), [
-        Promise::NothingLost
-    ]);
+    assert_eq!(
+        broken(vec![answered(1, 1), answered(2, 2), peace(end(1, 1, 0))]),
+        [Promise::NothingLost]
+    );
     let other = vec![answered(1, 1), wrote(2, Outcome::Unknown), peace(end(1, 2, 0))];
     assert_eq!(broken(other), [Promise::NothingLost], "another value at its version");
 }
@@ -131,7 +132,8 @@ fn what_was_written_before_a_backup_is_still_owed_after_it_was_put_back() {
     let events = vec![answered(1, 1), peace(end(1, 1, 0)), answered(2, 2), restored.clone()];
     let held = [events.clone(), vec![peace(end(1, 1, 0))]].concat();
     assert_eq!(broken(held), []);
-    let lost = vec![answered(1, 1), answered(2, 2), peace(end(2, 2, 0)), restored, peace(end(1, 1, 0))];
+    let lost =
+        vec![answered(1, 1), answered(2, 2), peace(end(2, 2, 0)), restored, peace(end(1, 1, 0))];
     assert!(broken(lost).contains(&Promise::NothingLost));
 }
 
@@ -194,6 +196,18 @@ fn what_a_device_counts_goes_back_only_when_its_site_forgot_and_only_once() {
 }
 
 #[test]
+fn a_site_that_is_two_tells_two_stories_and_one_again_when_one_is_left() {
+    let at = |version, count| seen(Holder::Cloud, Half::Reported, version, count);
+    let counts = vec![given(1, true), given(2, true), broke(Fault::Cloned, None)];
+    let twice = vec![at(6, 2), at(5, 1), at(6, 2), at(5, 1)];
+    let node = Some(NODE.to_owned());
+    let mended = vec![Event::Mended { fault: Fault::Cloned, node }, at(6, 2), at(5, 1)];
+    let during = [counts, twice, mended].concat();
+    assert_eq!(broken(during.clone()), []);
+    assert_eq!(broken([during, vec![at(6, 2), at(5, 1)]].concat()), [Promise::NeverBack]);
+}
+
+#[test]
 fn a_backup_knows_nothing_of_what_a_site_forgot_after_it() {
     let at = |era, version, count| {
         let seen = seen(Holder::Cloud, Half::Reported, version, count);
@@ -214,6 +228,8 @@ fn a_report_that_was_taken_and_is_gone_is_found() {
     assert_eq!(broken(lost), [Promise::NothingLost]);
     let forgotten = [taken.clone(), vec![forgot(), peace(end(1, 1, 1))]].concat();
     assert_eq!(broken(forgotten), []);
+    let late = [taken.clone(), vec![given(3, false), given(4, true), peace(end(1, 1, 3))]].concat();
+    assert_eq!(broken(late), [], "what was not answered came after what was");
     let invented = [taken, vec![peace(end(1, 1, 3))]].concat();
     assert_eq!(broken(invented), [Promise::NothingLost]);
 }
@@ -247,6 +263,8 @@ fn an_old_instance_may_be_kept_alive_by_an_agent_that_was_ended_in_the_middle_of
     assert_eq!(broken(kept), []);
     let twice = vec![old.clone(), killed, again.clone(), more, new.clone()];
     assert_eq!(broken(twice), [Promise::NoNeedlessStart]);
+    let torn = vec![old.clone(), new.clone(), broke(Fault::StoreTorn, None), again.clone()];
+    assert_eq!(broken(torn), [], "the store went back");
     let unhurt = vec![old, broke(Fault::AgentFrozen, None), again, new];
     assert_eq!(broken(unhurt), [Promise::NoNeedlessStart]);
 }
@@ -284,7 +302,7 @@ fn every_difference_in_peace_is_found() {
         });
     }
     for end in wrong {
-        let found = broken(vec![answered(1, 1), given(2, false), peace(end.clone())]);
+        let found = broken(vec![answered(1, 1), given(1, true), peace(end.clone())]);
         assert_eq!(found, [Promise::Equal], "{end:?}");
     }
 }

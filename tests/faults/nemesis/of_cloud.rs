@@ -38,7 +38,13 @@ pub(super) fn strike(cloud: &mut Cloud, strike: &Strike<'_>) {
         }
         Fault::CloudDiskFull => {
             cloud.fill_disk();
-            strike.lasts();
+            let_pass(strike.planned.lasts / 2);
+            if strike.chance(2) == 0 {
+                // As bad as it gets: it must start where there is no room.
+                cloud.kill9();
+                cloud.restart();
+            }
+            let_pass(strike.planned.lasts / 2);
             cloud.free_disk();
         }
         Fault::CloudRestored => {

@@ -159,8 +159,7 @@ impl Cloud {
         assert_eq!(self.program.take().unwrap().stop(), Some(0), "a graceful stop");
         let [file, data] =
             [&self.backup(), &self.data].map(|path| path.to_string_lossy().into_owned());
-        let output =
-            run("gnomon-cloud", &["restore", &file, "--data", &data, "--replace"], &[]);
+        let output = run("gnomon-cloud", &["restore", &file, "--data", &data, "--replace"], &[]);
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let report: Value = serde_json::from_slice(&output.stdout).unwrap();
         if let Some(aside) = report["moved_aside"].as_str() {

@@ -82,7 +82,8 @@ impl Disk {
             }
         }
         // What no extent fits any more.
-        while filler.write_all(&[0; 512]).is_ok() && fs::metadata(self.filler()).unwrap().len() > size
+        while filler.write_all(&[0; 512]).is_ok()
+            && fs::metadata(self.filler()).unwrap().len() > size
         {
             size += 512;
         }
@@ -91,6 +92,8 @@ impl Disk {
     /// Ends what [`Self::fill`] has begun.
     pub(crate) fn free(&self) {
         let _gone = fs::remove_file(self.filler());
+        // Or the next power cut brings it back.
+        succeeds(Command::new("sync").arg("-f").arg(&self.at));
     }
 
     fn filler(&self) -> PathBuf {

@@ -69,7 +69,8 @@ mod tests {
 
     #[test]
     fn lines_of_one_kind_are_one_whatever_their_colours_and_numbers() {
-        let line = "\u{1b}[2m2026-11-21T19:43:15Z\u{1b}[0m \u{1b}[31mERROR\u{1b}[0m /tmp/x/a: os error 28";
+        let line =
+            "\u{1b}[2m2026-11-21T19:43:15Z\u{1b}[0m \u{1b}[31mERROR\u{1b}[0m /tmp/x/a: os error 28";
         assert_eq!(kind(line, "/tmp/x").as_deref(), Some("/a: os error #"));
         assert_eq!(kind("2026 WARN ERRORS are rare", "/tmp/x"), None);
     }

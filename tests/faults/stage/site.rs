@@ -121,7 +121,9 @@ impl Site {
         args.extend(["--broker", &self.broker, "--api", &self.api].map(str::to_owned));
         if self.is_box() {
             let socket = self.folder.join("docker.sock").to_string_lossy().into_owned();
-            args.extend(["--orchestrator", "docker", "--docker-socket", &socket].map(str::to_owned));
+            args.extend(
+                ["--orchestrator", "docker", "--docker-socket", &socket].map(str::to_owned),
+            );
         } else {
             args.extend(["--orchestrator", "process"].map(str::to_owned));
         }
@@ -133,9 +135,11 @@ impl Site {
         let script = boot::AGENT.to_owned() + if self.is_box() { boot::BOX } else { boot::HOST };
         let mut command = if self.is_box() {
             let mut command = Command::new("unshare");
-            command
-                .args(["--net", "--pid", "--mount", "--uts", "--ipc", "--fork"])
-                .args(["--kill-child=KILL", "--mount-proc", "sh"]);
+            command.args(["--net", "--pid", "--mount", "--uts", "--ipc", "--fork"]).args([
+                "--kill-child=KILL",
+                "--mount-proc",
+                "sh",
+            ]);
             command
         } else {
             Command::new("sh")
@@ -303,7 +307,10 @@ impl Drop for Site {
         } else if let Some(mut child) = self.child.take() {
             let _gone = child.kill();
             let _ended = child.wait();
-            self.agent().into_iter().chain(self.processes()).for_each(|it| send(it, Signal::SIGKILL));
+            self.agent()
+                .into_iter()
+                .chain(self.processes())
+                .for_each(|it| send(it, Signal::SIGKILL));
         }
     }
 }
@@ -318,7 +325,9 @@ impl Drop for Twin {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _ended = self.child.wait();
-        gnomon_tests::site::instances(&self.data).into_iter().for_each(|it| send(it, Signal::SIGKILL));
+        gnomon_tests::site::instances(&self.data)
+            .into_iter()
+            .for_each(|it| send(it, Signal::SIGKILL));
         let _gone = fs::remove_dir_all(&self.data);
     }
 }
@@ -331,7 +340,8 @@ pub(crate) fn send(pid: i32, signal: Signal) {
 /// The process of a program with these arguments.
 fn pid_of(program: &str, args: &[&str]) -> Option<i32> {
     let entries = fs::read_dir("/proc").unwrap();
-    let mut pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    let mut pids =
+        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
     pids.find(|pid| {
         let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line).into_owned();
