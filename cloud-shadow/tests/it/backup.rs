@@ -202,6 +202,9 @@ async fn on_a_full_disk_reads_go_on_and_writes_come_back_with_the_space() {
     let still = cloud.api.patch(&path(0), &json!({ "n": 1 })).await;
     refused(still, 507, "store_full").await;
     assert_eq!(cloud.api.get(NODE).await["shadows"], written);
+    let elsewhere = TempDir::new().unwrap();
+    let saved = backup(cloud.dir.path(), &elsewhere.path().join("backup")).await;
+    assert_eq!(said(&saved)["online"], true);
     for file in [filler, ballast] {
         std::fs::remove_file(file).unwrap();
     }

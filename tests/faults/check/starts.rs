@@ -24,21 +24,21 @@ struct Ran {
 impl Ran {
     /// Something started; gives back when a start was needless.
     fn started(&mut self, at_ms: u64, revision: &str) -> Option<u64> {
-        let is_new = self.revisions.insert(revision.to_owned());
-        let kept_alive = self.kept_alive.take().filter(|_| !is_new);
-        let was_interrupted = std::mem::take(&mut self.was_interrupted);
-        if is_new {
+        if self.revisions.insert(revision.to_owned()) {
+            self.kept_alive = None;
+            self.was_interrupted = false;
             return None;
         }
         if self.excused > 0 {
             self.excused -= 1;
-            return kept_alive;
-        }
-        if was_interrupted && kept_alive.is_none() {
-            self.kept_alive = Some(at_ms);
             return None;
         }
-        Some(kept_alive.unwrap_or(at_ms))
+        if self.was_interrupted {
+            self.was_interrupted = false;
+            self.kept_alive.get_or_insert(at_ms);
+            return None;
+        }
+        Some(self.kept_alive.take().unwrap_or(at_ms))
     }
 }
 

@@ -261,6 +261,9 @@ fn an_old_instance_may_be_kept_alive_by_an_agent_that_was_ended_in_the_middle_of
     let new = started("first", "r2", "d");
     let kept = vec![old.clone(), killed.clone(), again.clone(), new.clone()];
     assert_eq!(broken(kept), []);
+    let daemon = broke(Fault::DaemonKilled, None);
+    let both = vec![old.clone(), killed.clone(), again.clone(), daemon, more.clone(), new.clone()];
+    assert_eq!(broken(both), [], "and then its daemon was killed");
     let twice = vec![old.clone(), killed, again.clone(), more, new.clone()];
     assert_eq!(broken(twice), [Promise::NoNeedlessStart]);
     let torn = vec![old.clone(), new.clone(), broke(Fault::StoreTorn, None), again.clone()];
