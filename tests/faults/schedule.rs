@@ -93,8 +93,8 @@ impl Schedule {
                 let Some(fault) = self.draw(&places, &faults) else { break };
                 let facts = fault.facts();
                 let (shortest, longest) = (facts.shortest(), facts.longest());
-                let lasts =
-                    shortest + (longest - shortest).mul_f64(self.rng.random_range(0.0..1.0));
+                let lasts = shortest
+                    + longest.saturating_sub(shortest).mul_f64(self.rng.random_range(0.0..1.0));
                 faults.push(Planned { fault, target, at, lasts, chance: self.rng.random() });
                 at += lasts + self.millis(200, 1_500);
                 if at > LENGTH {

@@ -1,7 +1,7 @@
 //! Those who only look: the cloud's stream of changes, and every start of an instance.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -91,7 +91,7 @@ pub(crate) fn containers(node: &str, mut starts: Starts, recorder: &Recorder, ov
 }
 
 /// Looks for new host processes, until it is over.
-pub(crate) fn processes(node: &str, data: &PathBuf, recorder: &Recorder, over: &AtomicBool) {
+pub(crate) fn processes(node: &str, data: &Path, recorder: &Recorder, over: &AtomicBool) {
     let mut known = BTreeSet::new();
     while !over.load(Ordering::SeqCst) {
         for found in gnomon_tests::site::instances(data).into_iter().filter_map(process) {

@@ -62,7 +62,7 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
             }
             Event::Broke { fault, node: Some(node), service } => {
                 let of_node = all.iter_mut().filter(|((at, _), _)| at == node);
-                of_node.for_each(|((_, name), ran)| broke(ran, *fault, service, name));
+                of_node.for_each(|((_, name), ran)| broke(ran, *fault, service.as_ref(), name));
             }
             // The revisions of before are new again, and those of later too.
             Event::Restored { .. } => all.values_mut().for_each(|ran| ran.revisions.clear()),
@@ -87,11 +87,11 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
     found
 }
 
-fn broke(ran: &mut Ran, fault: Fault, touched: &Option<String>, service: &str) {
+fn broke(ran: &mut Ran, fault: Fault, touched: Option<&String>, service: &str) {
     let facts = fault.facts();
     let is_touched = match facts.restarts {
         Restarts::Nothing => false,
-        Restarts::OneService => touched.as_deref() == Some(service),
+        Restarts::OneService => touched.is_some_and(|touched| touched == service),
         Restarts::All => true,
     };
     ran.excused += u32::from(is_touched);

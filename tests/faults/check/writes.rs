@@ -28,7 +28,7 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
     for Entry { at_ms, event } in history {
         match event {
             Event::Wrote { node, key, value, condition, outcome } => {
-                book.wrote(*at_ms, place(node, key), *value, *condition, *outcome);
+                book.wrote(*at_ms, &place(node, key), *value, *condition, *outcome);
             }
             Event::Restored { .. } => book.go_back(),
             Event::Peace { ends, .. } => {
@@ -53,7 +53,7 @@ impl Book {
     fn wrote(
         &mut self,
         at_ms: u64,
-        place: Place,
+        place: &Place,
         value: u64,
         condition: Option<u64>,
         outcome: Outcome,

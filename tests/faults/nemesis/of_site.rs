@@ -39,7 +39,9 @@ pub(super) fn strike(site: &mut Site, cloud: &Door, strike: &Strike<'_>) {
             site.power_on();
         }
         Fault::DaemonKilled => {
-            site.daemon().into_iter().for_each(|pid| send(pid, Signal::SIGKILL));
+            if let Some(pid) = site.daemon() {
+                send(pid, Signal::SIGKILL);
+            }
             site.answers();
         }
         Fault::DaemonFrozen => freeze(site.daemon(), strike),
@@ -69,9 +71,14 @@ fn forgets(site: &Site, strike: &Strike<'_>) {
 }
 
 fn freeze(pid: Option<i32>, strike: &Strike<'_>) {
-    pid.into_iter().for_each(|pid| send(pid, Signal::SIGSTOP));
+    let tell = |signal| {
+        if let Some(pid) = pid {
+            send(pid, signal);
+        }
+    };
+    tell(Signal::SIGSTOP);
     strike.lasts();
-    pid.into_iter().for_each(|pid| send(pid, Signal::SIGCONT));
+    tell(Signal::SIGCONT);
 }
 
 /// Ends one instance as a person would who knows nothing of the agent.
@@ -102,8 +109,8 @@ fn damage(site: &Site, strike: &Strike<'_>) {
         let _gone = fs::remove_dir_all(&store);
     } else if let Some(path) = largest(&store) {
         let file = File::options().read(true).write(true).open(path).unwrap();
-        let size = file.metadata().unwrap().len();
-        let at = strike.planned.chance % size.max(1);
+        let length = file.metadata().unwrap().len();
+        let at = strike.planned.chance % length.max(1);
         if strike.fault() == Fault::StoreTorn {
             file.set_len(at).unwrap();
         } else {

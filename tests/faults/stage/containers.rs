@@ -77,8 +77,8 @@ fn docker_at(folder: &Path) -> Command {
 fn container(found: &Value) -> Found {
     let config = &found["Config"];
     let label = |name: &str| config["Labels"][format!("io.gnomon.{name}")].as_str();
-    let env = config["Env"].as_array().into_iter().flatten();
-    let value = env.filter_map(|it| it.as_str()?.strip_prefix("VALUE=")?.parse().ok()).next();
+    let mut env = config["Env"].as_array().into_iter().flatten();
+    let value = env.find_map(|it| it.as_str()?.strip_prefix("VALUE=")?.parse().ok());
     let instance = Instance {
         service: label("service").unwrap_or("foreign").to_owned(),
         value: value.unwrap_or(u64::MAX),

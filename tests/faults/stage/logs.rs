@@ -12,9 +12,10 @@ fn all(folder: &Path) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for part in NODES.iter().chain(&["cloud"]) {
         for entry in fs::read_dir(folder.join(part)).into_iter().flatten().flatten() {
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.ends_with(".log") {
-                found.push((format!("{part}-{name}"), entry.path()));
+            let path = entry.path();
+            if path.extension().is_some_and(|ending| ending == "log") {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                found.push((format!("{part}-{name}"), path));
             }
         }
     }

@@ -205,7 +205,9 @@ impl Site {
         }
         eventually(&format!("an end of {}", self.node), PATIENCE, || {
             let left: Vec<_> = self.agent().into_iter().chain(self.processes()).collect();
-            left.iter().for_each(|pid| send(*pid, Signal::SIGKILL));
+            for pid in &left {
+                send(*pid, Signal::SIGKILL);
+            }
             if left.is_empty() { Ok(()) } else { Err(left) }
         });
         // The kernel takes the cable's two ends with the box, in its own time.
@@ -307,10 +309,9 @@ impl Drop for Site {
         } else if let Some(mut child) = self.child.take() {
             let _gone = child.kill();
             let _ended = child.wait();
-            self.agent()
-                .into_iter()
-                .chain(self.processes())
-                .for_each(|it| send(it, Signal::SIGKILL));
+            for pid in self.agent().into_iter().chain(self.processes()) {
+                send(pid, Signal::SIGKILL);
+            }
         }
     }
 }
@@ -325,9 +326,9 @@ impl Drop for Twin {
     fn drop(&mut self) {
         let _gone = self.child.kill();
         let _ended = self.child.wait();
-        gnomon_tests::site::instances(&self.data)
-            .into_iter()
-            .for_each(|it| send(it, Signal::SIGKILL));
+        for pid in gnomon_tests::site::instances(&self.data) {
+            send(pid, Signal::SIGKILL);
+        }
         let _gone = fs::remove_dir_all(&self.data);
     }
 }
