@@ -314,22 +314,6 @@ impl Fault {
     pub(crate) const fn may_go_back(self) -> bool {
         matches!(self, Self::StoreFlipped | Self::StoreTorn)
     }
-
-    /// Whether the agent of a site ends by it, at whatever it is doing.
-    pub(crate) const fn ends_agent(self) -> bool {
-        matches!(
-            self,
-            Self::AgentKilled
-                | Self::SitePowerCut
-                | Self::StoreFlipped
-                | Self::StoreTorn
-                | Self::StoreDeleted
-                | Self::Clock1970
-                | Self::Clock2038
-                | Self::Revoked
-                | Self::Cloned
-        )
-    }
 }
 
 impl Facts {

@@ -63,6 +63,8 @@ pub(crate) enum Event {
     Started { node: String, service: String, revision: String, instance: String },
     /// A fault began; at one service, if only that one is touched.
     Broke { fault: Fault, node: Option<String>, service: Option<String> },
+    /// The agent of a site was ended, at whatever it was doing.
+    AgentEnded { node: String },
     /// A fault is over.
     Mended { fault: Fault, node: Option<String> },
     /// The cloud was put back to what it was in the last peace. The era that begins.

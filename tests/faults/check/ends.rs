@@ -21,6 +21,7 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
             | Event::Seen { .. }
             | Event::Started { .. }
             | Event::Broke { .. }
+            | Event::AgentEnded { .. }
             | Event::Mended { .. }
             | Event::Restored { .. }
             | Event::Forgot { .. } => {}

@@ -75,6 +75,7 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
             | Event::Given { .. }
             | Event::Started { .. }
             | Event::Broke { .. }
+            | Event::AgentEnded { .. }
             | Event::Mended { .. }
             | Event::Unrest { .. } => {}
         }

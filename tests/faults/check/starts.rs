@@ -64,6 +64,10 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
                 let of_node = all.iter_mut().filter(|((at, _), _)| at == node);
                 of_node.for_each(|((_, name), ran)| broke(ran, *fault, service.as_ref(), name));
             }
+            Event::AgentEnded { node } => {
+                let of_node = all.iter_mut().filter(|((at, _), _)| at == node);
+                of_node.for_each(|(_, ran)| ran.was_interrupted = true);
+            }
             // The revisions of before are new again, and those of later too.
             Event::Restored { .. } => all.values_mut().for_each(|ran| ran.revisions.clear()),
             // Who has come through is not excused for later.
@@ -98,5 +102,4 @@ fn broke(ran: &mut Ran, fault: Fault, touched: Option<&String>, service: &str) {
     if fault.may_go_back() {
         ran.revisions.clear();
     }
-    ran.was_interrupted |= fault.ends_agent();
 }

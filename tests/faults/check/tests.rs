@@ -243,7 +243,8 @@ fn a_start_without_a_reason_is_found() {
     for harmless in [Fault::AgentKilled, Fault::StoreDeleted, Fault::LinkOut, Fault::DaemonFrozen] {
         let rest = peace(end(1, 1, 0));
         let events = vec![answered(1, 1), given(0, true), first.clone(), broke(harmless, None)];
-        let events = [events, vec![again.clone(), rest]].concat();
+        let ended = Event::AgentEnded { node: NODE.to_owned() };
+        let events = [events, vec![ended, again.clone(), rest]].concat();
         assert_eq!(broken(events), [Promise::NoNeedlessStart], "{harmless}");
     }
     let other = broke(Fault::ContainerRemoved, Some("second"));
@@ -257,7 +258,7 @@ fn a_start_without_a_reason_is_found() {
 #[test]
 fn an_old_instance_may_be_kept_alive_by_an_agent_that_was_ended_in_the_middle_of_an_update() {
     let [old, again, more] = ["a", "b", "c"].map(|instance| started("first", "r1", instance));
-    let killed = broke(Fault::AgentKilled, None);
+    let killed = Event::AgentEnded { node: NODE.to_owned() };
     let new = started("first", "r2", "d");
     let kept = vec![old.clone(), killed.clone(), again.clone(), new.clone()];
     assert_eq!(broken(kept), []);

@@ -28,12 +28,13 @@ pub(super) fn strike(site: &mut Site, cloud: &Door, strike: &Strike<'_>) {
     }
     match strike.fault() {
         Fault::AgentKilled => {
-            site.hold();
+            hold(site, strike);
             strike.lasts();
             site.release();
         }
         Fault::AgentFrozen => freeze(site.agent(), strike),
         Fault::SitePowerCut => {
+            agent_ends(site, strike);
             site.cut_power();
             strike.lasts();
             site.power_on();
@@ -55,7 +56,7 @@ pub(super) fn strike(site: &mut Site, cloud: &Door, strike: &Strike<'_>) {
         Fault::Clock2038 => clock(site, strike, "@2038-01-19 03:14:00"),
         Fault::Revoked => revoke(site, cloud, strike),
         Fault::Cloned => {
-            site.hold();
+            hold(site, strike);
             forgets(site, strike);
             let twin = site.clone_itself();
             site.release();
@@ -64,6 +65,16 @@ pub(super) fn strike(site: &mut Site, cloud: &Door, strike: &Strike<'_>) {
         }
         other => panic!("{other} is none of a site's"),
     }
+}
+
+/// Kills the agent, and keeps it down.
+fn hold(site: &Site, strike: &Strike<'_>) {
+    agent_ends(site, strike);
+    site.hold();
+}
+
+fn agent_ends(site: &Site, strike: &Strike<'_>) {
+    strike.recorder.record(Event::AgentEnded { node: site.node.clone() });
 }
 
 fn forgets(site: &Site, strike: &Strike<'_>) {
@@ -102,7 +113,7 @@ fn at_an_instance(site: &Site, strike: &Strike<'_>) {
 
 /// Damages what the store wrote, between a kill and a start.
 fn damage(site: &Site, strike: &Strike<'_>) {
-    site.hold();
+    hold(site, strike);
     forgets(site, strike);
     let store = site.store();
     if strike.fault() == Fault::StoreDeleted {
@@ -147,11 +158,11 @@ fn largest(folder: &Path) -> Option<PathBuf> {
 
 /// The agent is started at another time, and later at the right one again.
 fn clock(site: &Site, strike: &Strike<'_>, time: &str) {
-    site.hold();
+    hold(site, strike);
     site.set_clock(Some(time));
     site.release();
     strike.lasts();
-    site.hold();
+    hold(site, strike);
     site.set_clock(None);
     site.release();
 }
@@ -166,7 +177,7 @@ fn revoke(site: &Site, cloud: &Door, strike: &Strike<'_>) {
         None => Err((0, Value::Null)),
     });
     strike.lasts();
-    site.hold();
+    hold(site, strike);
     eventually("a new certificate", PATIENCE, || site.enrol(cloud, &["--force"]));
     site.release();
 }
