@@ -15,6 +15,8 @@ struct Ran {
     revisions: BTreeSet<String>,
     instances: BTreeSet<String>,
     excused: u32,
+    /// Its site may have gone back to an older desire, and forward again.
+    may_go_back: bool,
     /// The agent was ended since the last start.
     was_interrupted: bool,
     /// When an old instance was kept alive, for a new one that is still to come.
@@ -24,7 +26,7 @@ struct Ran {
 impl Ran {
     /// Something started; gives back when a start was needless.
     fn started(&mut self, at_ms: u64, revision: &str) -> Option<u64> {
-        if self.revisions.insert(revision.to_owned()) {
+        if self.revisions.insert(revision.to_owned()) || self.may_go_back {
             self.kept_alive = None;
             self.was_interrupted = false;
             return None;
@@ -76,7 +78,7 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
                     if let Some(at_ms) = ran.kept_alive.take() {
                         needless(at_ms, place);
                     }
-                    (ran.excused, ran.was_interrupted) = (0, false);
+                    (ran.excused, ran.was_interrupted, ran.may_go_back) = (0, false, false);
                 }
             }
             Event::Broke { .. }
@@ -99,7 +101,5 @@ fn broke(ran: &mut Ran, fault: Fault, touched: Option<&String>, service: &str) {
         Restarts::All => true,
     };
     ran.excused += u32::from(is_touched);
-    if fault.may_go_back() {
-        ran.revisions.clear();
-    }
+    ran.may_go_back |= fault.may_go_back();
 }

@@ -268,7 +268,10 @@ fn an_old_instance_may_be_kept_alive_by_an_agent_that_was_ended_in_the_middle_of
     let twice = vec![old.clone(), killed, again.clone(), more, new.clone()];
     assert_eq!(broken(twice), [Promise::NoNeedlessStart]);
     let torn = vec![old.clone(), new.clone(), broke(Fault::StoreTorn, None), again.clone()];
-    assert_eq!(broken(torn), [], "the store went back");
+    assert_eq!(broken(torn.clone()), [], "the store went back");
+    let rest = vec![answered(1, 1), given(0, true), peace(end(1, 1, 0))];
+    let later = [torn, rest, vec![started("first", "r2", "e")]].concat();
+    assert_eq!(broken(later), [Promise::NoNeedlessStart], "but not for ever");
     let unhurt = vec![old, broke(Fault::AgentFrozen, None), again, new];
     assert_eq!(broken(unhurt), [Promise::NoNeedlessStart]);
 }
