@@ -7,7 +7,7 @@ ORCHESTRATOR ?= auto
 export RUST_BACKTRACE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test sim pair mutants explore fuzz bench powercut deb fmt lint doc deny ci clean
+.PHONY: help setup build demo test sim pair mutants explore fuzz bench powercut faults deb fmt lint doc deny ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,12 @@ bench: ## measure, with peers in the same run: make bench, or BENCH=broker|shado
 
 powercut: build ## cut the power of a site in a box, ROUNDS times: make powercut ROUNDS=100
 	ROUNDS=$(or $(ROUNDS),10) $(CARGO) test --locked --package gnomon-tests --test e2e power_cuts -- --nocapture
+
+faults: build ## break everything that can break: make faults MINUTES=20 SEED=7 (ONLY=link-out,cloned BURST=12); writes docs/reliability.md
+	@sh tests/setup.sh
+	@kept=0; $(CARGO) run --locked --quiet --package gnomon-tests --example faults -- run --minutes $(or $(MINUTES),20) \
+	--seed $(or $(SEED),$$(date +%s)) --out target/faults $(if $(ONLY),--only $(ONLY)) $(if $(BURST),--burst $(BURST)) || kept=$$?; \
+	$(if $(BURST),,$(CARGO) run --locked --quiet --package gnomon-tests --example faults -- table target/faults --into docs/reliability.md;) exit $$kept
 
 deb: ## the Debian package of the site agent, in target/deb
 	@sh deploy/edge/deb.sh

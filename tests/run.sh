@@ -58,6 +58,10 @@ stage "simulation: ${SEEDS:-200} seeds"
 cargo run --locked --quiet --package gnomon-sim -- sim --seeds "${SEEDS:-200}"
 cargo run --locked --quiet --package gnomon-sim -- sim --world system --seeds "${SEEDS:-200}"
 
+stage "everything broken on purpose, for three minutes"
+cargo run --locked --quiet --package gnomon-tests --example faults -- run --minutes 2.5 \
+    --seed "${FAULTS_SEED:-9}" --out target/faults-short
+
 stage "every state of a small world"
 cargo run --locked --quiet --package gnomon-sim -- explore --shadows 2 --changes 1
 

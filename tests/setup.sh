@@ -20,6 +20,8 @@ if [ "$optional" != --optional ]; then
     # The box whose power is cut: its cable and its disk.
     have ip || missing="$missing iproute2"
     have mkfs.ext4 || missing="$missing e2fsprogs"
+    # What a site's agent believes the time to be, in the campaign of faults.
+    ls /usr/lib/*/faketime/libfaketimeMT.so.1 >/dev/null 2>&1 || missing="$missing libfaketime"
     # The node of the Kubernetes that the tests start; see tests/kubernetes/cluster.sh.
     if [ -z "${KUBECONFIG:-}" ]; then
         [ -x /usr/lib/cni/bridge ] || missing="$missing containernetworking-plugins"

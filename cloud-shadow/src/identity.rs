@@ -149,10 +149,18 @@ impl Identity {
         self.data.join(file::ADMIN_TOKEN).exists()
     }
 
-    /// A token that is good until the next start, in a file for the commands of this machine.
+    /// A token that is good until the next start, in a file for the commands of this machine. On a
+    /// full disk the one that is there is good once more.
     pub fn local_token(&self) -> Result<AdminToken, IdentityError> {
-        let text = token::random_text();
-        files::write_private(&self.data.join(LOCAL_TOKEN), text.as_bytes())?;
+        let path = self.data.join(LOCAL_TOKEN);
+        let mut text = token::random_text();
+        match files::write_private(&path, text.as_bytes()) {
+            Err(error) if error.is_full() => {
+                tracing::warn!(%error, "the disk is full: the local token stays what it was");
+                text = files::read_private(&path)?.unwrap_or(text);
+            }
+            written => written?,
+        }
         let bad = IdentityError::BadToken { file: LOCAL_TOKEN, least: AdminToken::LEAST };
         AdminToken::new(&text).ok_or(bad)
     }

@@ -20,7 +20,7 @@ pub fn binary(name: &str) -> PathBuf {
     }
     let mut folder = std::env::current_exe().unwrap();
     folder.pop();
-    if folder.ends_with("deps") {
+    if folder.ends_with("deps") || folder.ends_with("examples") {
         folder.pop();
     }
     let path = folder.join(name);

@@ -145,18 +145,7 @@ impl Site {
 
     /// The pids of the supervisors of this site's instances, and of what they run.
     pub fn instances(&self) -> Vec<i32> {
-        let mark = self.data.join("process").to_string_lossy().into_owned();
-        let shims: Vec<i32> = pids().into_iter().filter(|pid| mentions(*pid, &mark)).collect();
-        let mut all = shims.clone();
-        let mut parents = shims;
-        while !parents.is_empty() {
-            let of = |pid: &i32| parent(*pid).is_some_and(|parent| parents.contains(&parent));
-            let children: Vec<i32> =
-                pids().into_iter().filter(|pid| !all.contains(pid)).filter(of).collect();
-            all.extend(&children);
-            parents = children;
-        }
-        all
+        instances(&self.data)
     }
 
     fn end_all(&self) {
@@ -177,6 +166,23 @@ impl Drop for Site {
             let _gone = kill(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
+}
+
+/// The pids of the supervisors of the instances of the site with this data folder, and of what they
+/// run.
+pub fn instances(data: &Path) -> Vec<i32> {
+    let mark = data.join("process").to_string_lossy().into_owned();
+    let shims: Vec<i32> = pids().into_iter().filter(|pid| mentions(*pid, &mark)).collect();
+    let mut all = shims.clone();
+    let mut parents = shims;
+    while !parents.is_empty() {
+        let of = |pid: &i32| parent(*pid).is_some_and(|parent| parents.contains(&parent));
+        let children: Vec<i32> =
+            pids().into_iter().filter(|pid| !all.contains(pid)).filter(of).collect();
+        all.extend(&children);
+        parents = children;
+    }
+    all
 }
 
 fn pids() -> Vec<i32> {

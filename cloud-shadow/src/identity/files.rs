@@ -15,6 +15,13 @@ pub struct FileError {
     source: std::io::Error,
 }
 
+impl FileError {
+    /// Whether there was no room for it.
+    pub(super) fn is_full(&self) -> bool {
+        matches!(self.source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    }
+}
+
 /// The file's text; `None` if there is no such file.
 pub(super) fn read(path: &Path) -> Result<Option<String>, FileError> {
     match std::fs::read_to_string(path) {

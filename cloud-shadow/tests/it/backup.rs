@@ -1,5 +1,6 @@
 //! Backup while the cloud runs, the way back, the check, and the disk that fills up.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -162,6 +163,14 @@ fn small_disk() -> PathBuf {
     disk.into()
 }
 
+/// Leaves no byte free beside a file; gives back what took the rest.
+fn fill(beside: &Path) -> PathBuf {
+    let path = beside.with_extension("rest");
+    let mut file = std::fs::File::create(&path).unwrap();
+    while file.write_all(&[0; 512]).is_ok() {}
+    path
+}
+
 #[tokio::test]
 async fn on_a_full_disk_reads_go_on_and_writes_come_back_with_the_space() {
     let dir = TempDir::new_in(small_disk()).unwrap();
@@ -187,7 +196,18 @@ async fn on_a_full_disk_reads_go_on_and_writes_come_back_with_the_space() {
         assert_eq!(cloud.api.get(&path(0)).await["desired"]["version"], 1);
         cloud.api.get("/v1/nodes/site-1/history/device/d0").await;
     }
-    std::fs::remove_file(&ballast).unwrap();
+    let filler = fill(&ballast);
+    // A cloud that is killed there, or updated, is there again.
+    let cloud = cloud.restart().await;
+    let still = cloud.api.patch(&path(0), &json!({ "n": 1 })).await;
+    refused(still, 507, "store_full").await;
+    assert_eq!(cloud.api.get(NODE).await["shadows"], written);
+    let elsewhere = TempDir::new().unwrap();
+    let saved = backup(cloud.dir.path(), &elsewhere.path().join("backup")).await;
+    assert_eq!(said(&saved)["online"], true);
+    for file in [filler, ballast] {
+        std::fs::remove_file(file).unwrap();
+    }
     let deadline = std::time::Instant::now() + crate::bench::DEADLINE;
     loop {
         let response = cloud.api.patch(&path(written), &json!({ "n": 1 })).await;
