@@ -5,6 +5,7 @@ pub(crate) mod fleet;
 pub(crate) mod link;
 pub(crate) mod link_control;
 pub(crate) mod report;
+pub(crate) mod scenario;
 pub(crate) mod sim;
 
 use std::io::Write;

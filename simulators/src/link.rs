@@ -22,9 +22,11 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub use counters::Counters;
+pub(crate) use outage::Outage;
 pub use profile::{
     InvalidProfile, LoadProfileError, OutageConnect, ParseProfileError, Profile, SHIPPED_PROFILES,
 };
+pub(crate) use schedule::draw_reset;
 pub use schedule::{
     Chunk, ConnectionState, DirectionState, Fate, SEGMENT_BYTES, burst_bytes, schedule,
 };

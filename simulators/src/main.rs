@@ -26,7 +26,11 @@ enum Command {
     Sim(commands::sim::SimArgs),
     Explore(commands::explore::ExploreArgs),
     Fleet(Box<commands::fleet::FleetArgs>),
+    /// A part of the sites of `fleet`
+    #[command(hide = true)]
+    FleetWorker,
     Report(commands::report::ReportArgs),
+    Scenario(commands::scenario::ScenarioArgs),
 }
 
 #[tokio::main]
@@ -34,7 +38,10 @@ async fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
         // Each site of a fleet would tell of its own link.
-        let is_fleet = matches!(cli.command, Command::Fleet(_));
+        let is_fleet = matches!(
+            cli.command,
+            Command::Fleet(_) | Command::FleetWorker | Command::Scenario(_)
+        );
         EnvFilter::new(if is_fleet { "info,gnomon_edge=off" } else { "info" })
     });
     tracing_subscriber::fmt()
@@ -48,7 +55,9 @@ async fn main() -> ExitCode {
         Command::Sim(args) => commands::sim::run(&args),
         Command::Explore(args) => commands::explore::run(&args),
         Command::Fleet(args) => Box::pin(commands::fleet::run(*args)).await,
+        Command::FleetWorker => commands::fleet::work().await,
         Command::Report(args) => commands::report::run(&args),
+        Command::Scenario(args) => Box::pin(commands::scenario::run(args)).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

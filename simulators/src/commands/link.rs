@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 #[command(after_help = "Examples:\n  \
     gnomon-sim link --target 127.0.0.1:8883 --profile 4g-bad --control /tmp/links.sock\n  \
     gnomon-sim link --link a=127.0.0.1:0,127.0.0.1:8883 --link b=127.0.0.1:0,127.0.0.1:8883\n\n\
-    Profiles: perfect, 4g-good, 4g-bad, 2g-edge, satellite, tunnel, or the path of a TOML file.")]
+    Profiles: perfect, 4g-good, 4g-bad, 2g-edge, satellite, tunnel, carrier-outage, or the path of a TOML file.")]
 pub(crate) struct LinkArgs {
     /// Where clients connect; port 0 picks a free one
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0", requires = "target")]

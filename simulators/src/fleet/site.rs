@@ -23,6 +23,7 @@ use gnomon_schemas::key::ShadowKey;
 use gnomon_sync::Moment;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
@@ -56,10 +57,13 @@ pub(super) struct SiteConfig {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) told: mpsc::Sender<Told>,
     pub(super) meter: Arc<Meter>,
+    /// Its disk and its orchestrator, which outlive an agent.
+    pub(super) disk: MemoryDisk,
+    pub(super) fake: Fake,
 }
 
 /// What a site is told to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Order {
     /// Report counters and gauges of a device.
     Report,
@@ -68,7 +72,7 @@ pub(super) enum Order {
 }
 
 /// What a site tells.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Told {
     pub(super) number: u32,
     pub(super) at: Duration,
@@ -148,7 +152,7 @@ impl Site {
             clock,
             keep_alive: (config.keep_alive, config.keep_alive),
         };
-        let fake = Fake::new();
+        let fake = config.fake.clone();
         let bands = DEAD_BANDS.map(|(name, band)| (name.to_owned(), band));
         let core = Core::new(
             CoreConfig {
@@ -164,7 +168,7 @@ impl Site {
             MqttLink::start(mqtt.clone(), Memory::default(), StdRng::seed_from_u64(rng.random()));
         Ok(Self {
             core,
-            store: MemoryDisk::new().open(),
+            store: config.disk.open(),
             orchestrator: Orchestrator::Fake(fake.clone()),
             fake,
             mqtt,
@@ -430,7 +434,7 @@ impl Site {
             && stream(&status.down)
             && stream(&status.up)
             && status.pending.is_empty();
-        let version = status.apps.iter().filter_map(|app| app.desired_version).map(|it| it.0).max();
+        let version = status.apps.iter().filter_map(|app| app.desired_version).map(|it| it.0).min();
         let state = (in_sync, version.unwrap_or_default());
         if state == self.last {
             return true;

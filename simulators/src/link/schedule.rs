@@ -154,7 +154,7 @@ pub fn burst_bytes(rate_bytes_per_s: u64) -> u64 {
 }
 
 /// Draws when a connection opened or looked at now is reset by the link.
-pub(super) fn draw_reset<R: Rng + ?Sized>(
+pub(crate) fn draw_reset<R: Rng + ?Sized>(
     now: Duration,
     profile: &Profile,
     rng: &mut R,
