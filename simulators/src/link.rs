@@ -10,7 +10,9 @@ mod gate;
 mod modem;
 mod outage;
 mod profile;
+pub mod replay;
 mod schedule;
+pub mod trace;
 
 use std::io;
 use std::net::SocketAddr;

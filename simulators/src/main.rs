@@ -23,6 +23,7 @@ struct Cli {
 enum Command {
     Link(commands::link::LinkArgs),
     LinkControl(commands::link_control::LinkControlArgs),
+    LinkRecord(commands::link_record::LinkRecordArgs),
     Sim(commands::sim::SimArgs),
     Explore(commands::explore::ExploreArgs),
     Fleet(Box<commands::fleet::FleetArgs>),
@@ -37,6 +38,9 @@ enum Command {
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        if matches!(&cli.command, Command::Fleet(args) if args.tui) {
+            return EnvFilter::new("off");
+        }
         // Each site of a fleet would tell of its own link.
         let is_fleet = matches!(
             cli.command,
@@ -52,6 +56,7 @@ async fn main() -> ExitCode {
     let done = match cli.command {
         Command::Link(args) => commands::link::run(args).await,
         Command::LinkControl(args) => commands::link_control::run(args).await,
+        Command::LinkRecord(args) => commands::link_record::run(args).await,
         Command::Sim(args) => commands::sim::run(&args),
         Command::Explore(args) => commands::explore::run(&args),
         Command::Fleet(args) => Box::pin(commands::fleet::run(*args)).await,

@@ -8,5 +8,7 @@ mod bench;
 mod control;
 #[path = "link/outages.rs"]
 mod outages;
+#[path = "link/replay.rs"]
+mod replay;
 #[path = "link/traffic.rs"]
 mod traffic;

@@ -84,7 +84,7 @@ fn claims_that_are_not_true_do_not_hold() {
         \"at 150 s kill app of site-0\"]\n\
         expect = [\"all converged within 1 ms of reconnect\", \"no app restarted\",\n\
         \"bytes per site under 100 B\", \"apps of site run at 150.1 s\", \"nothing lost\"]\n\
-        [fleet.site]\nsites = 2\nlink = \"4g-bad\"\n";
+        fleet.site = { sites = 2, link = \"4g-bad\" }\n";
     let held: Vec<_> = played(text, None).iter().map(|it| it.held).collect();
     assert_eq!(held, [false, false, false, false, true]);
 }

@@ -19,6 +19,10 @@ use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+mod tui;
+
+use tui::Screen;
+
 /// Run a fleet of simulated sites against a cloud: real agents, real links over TLS, fake apps.
 ///
 /// The sites start, then what was asked for happens phase by phase: quiet, churn, writes to all,
@@ -38,6 +42,9 @@ pub(crate) struct FleetArgs {
     /// The report; a page of the same name ending in .html is written beside it
     #[arg(long, value_name = "FILE", default_value = "fleet-report.json")]
     out: PathBuf,
+    /// Show a live view on the terminal
+    #[arg(long)]
+    pub(crate) tui: bool,
 }
 
 #[derive(Debug, Args)]
@@ -176,11 +183,22 @@ pub(crate) async fn run(args: FleetArgs) -> anyhow::Result<()> {
         settings: args.course.settings(),
     };
     let mut show = Show::new(args.course.sites);
-    let ran = Box::pin(run_fleet(config, orders.stop, |news| show.news(&news)));
+    let mut screen = if args.tui {
+        let screen = Screen::open(args.course.sites, orders.stop.clone(), orders.abort.clone());
+        Some(screen.context("the terminal cannot be used for --tui")?)
+    } else {
+        None
+    };
+    let news = |news: News<'_>| match &mut screen {
+        Some(screen) => screen.news(&news),
+        None => show.news(&news),
+    };
+    let ran = Box::pin(run_fleet(config, orders.stop, news));
     let Some(ran) = orders.abort.run_until_cancelled(ran).await else {
         // A cloud that was started is ended with what holds it.
         bail!("told to stop twice: ended without a report");
     };
+    drop(screen);
     show.bar.finish_and_clear();
     if let Some(cloud) = cloud {
         cloud.stop().await;

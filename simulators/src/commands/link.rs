@@ -1,13 +1,14 @@
 //! `gnomon-sim link`: runs emulated links until it is told to stop.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::Args;
 use gnomon_sim::link::control::{ControlSocket, Links};
-use gnomon_sim::link::{Link, LinkConfig, Profile};
+use gnomon_sim::link::trace::Trace;
+use gnomon_sim::link::{InvalidProfile, Link, LinkConfig, Profile, replay};
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -37,6 +38,9 @@ pub(crate) struct LinkArgs {
     /// How the links behave at first: a shipped profile or the path of a TOML file
     #[arg(long, value_name = "NAME|FILE", default_value = "perfect")]
     profile: String,
+    /// Behave as this recorded link did, over and over again: lines of time_s,rtt_ms,loss,rate_bytes_per_s
+    #[arg(long, value_name = "FILE", conflicts_with = "profile")]
+    trace: Option<PathBuf>,
     /// A Unix socket to steer the links over
     #[arg(long, value_name = "SOCKET")]
     control: Option<PathBuf>,
@@ -70,7 +74,11 @@ pub(crate) async fn run(args: LinkArgs) -> anyhow::Result<()> {
     // Before anything is promised on stdout, so that a signal right after it is met.
     let mut terminated = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut interrupted = signal(SignalKind::interrupt()).context("cannot watch for SIGINT")?;
-    let profile = Profile::load(&args.profile)?;
+    let trace = args.trace.as_deref().map(read_trace).transpose()?;
+    let profile = match &trace {
+        Some(_) => replay::base(),
+        None => Profile::load(&args.profile)?,
+    };
     let control = args.control.as_deref().map(ControlSocket::bind).transpose()?;
     let own = args.target.map(|target| LinkSpec { name: args.name, listen: args.listen, target });
 
@@ -97,6 +105,7 @@ pub(crate) async fn run(args: LinkArgs) -> anyhow::Result<()> {
     tokio::select! {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
+        wrong = replay_all(&links, trace.as_ref()) => bail!("the trace makes no link: {wrong}"),
     }
     tracing::info!("stopping");
     stop.cancel();
@@ -107,7 +116,20 @@ pub(crate) async fn run(args: LinkArgs) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn resolve(address: &str) -> anyhow::Result<SocketAddr> {
+fn read_trace(at: &Path) -> anyhow::Result<Trace> {
+    let text = std::fs::read_to_string(at);
+    let text = text.with_context(|| format!("cannot read the trace {}", at.display()))?;
+    Trace::parse(&text).with_context(|| format!("cannot use the trace {}", at.display()))
+}
+
+/// Returns only if a link cannot be what the trace says.
+async fn replay_all(links: &Links, trace: Option<&Trace>) -> InvalidProfile {
+    let Some(trace) = trace else { return std::future::pending().await };
+    let all = links.iter().map(|(_, link)| Box::pin(replay::replay(link, trace)));
+    futures_util::future::select_all(all).await.0
+}
+
+pub(super) async fn resolve(address: &str) -> anyhow::Result<SocketAddr> {
     let found = tokio::net::lookup_host(address)
         .await
         .with_context(|| format!("{address} is no address: use HOST:PORT"))?

@@ -52,7 +52,7 @@ pub enum ReadError {
     )]
     Name(String),
     /// Nobody is there.
-    #[error("the scenario has no fleet: add [fleet.NAME] with sites = N")]
+    #[error("the scenario has no fleet: add fleet.NAME = {{ sites = N }}")]
     NoFleet,
     /// Nothing is expected.
     #[error("the scenario expects nothing: add at least one line to `expect`")]

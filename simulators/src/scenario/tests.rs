@@ -15,7 +15,7 @@ fn read(steps: &[&str], expect: &[&str]) -> Result<Scenario, ReadError> {
         lines.iter().map(|line| format!("  \"{line}\",\n")).collect()
     };
     let text = format!(
-        "name = \"a\"\nabout = \"b\"\nsteps = [\n{}]\nexpect = [\n{}]\n[fleet.east]\nsites = 2\n[fleet.west]\nsites = 3\n",
+        "name = \"a\"\nabout = \"b\"\nsteps = [\n{}]\nexpect = [\n{}]\nfleet.east.sites = 2\nfleet.west.sites = 3\n",
         list(steps),
         list(expect)
     );

@@ -64,6 +64,8 @@ struct Scene<'a> {
     rounds: u64,
     /// Those of which something changed.
     dirty: BTreeSet<u16>,
+    /// Those of which something is to change at the cloud with its next write.
+    touched: BTreeSet<u16>,
     rng: StdRng,
 }
 
@@ -85,6 +87,7 @@ impl<'a> Scene<'a> {
             unwritten: (0..sites).map(|site| (site, 1)).collect(),
             rounds: 0,
             dirty: (0..sites).collect(),
+            touched: (0..sites).collect(),
             rng,
         }
     }
@@ -105,13 +108,7 @@ impl<'a> Scene<'a> {
                 next = next.min(least);
             }
             let wait = next.max(now + 1) - now;
-            for site in self.sites() {
-                let due = self.system.place(site).site.due();
-                if due.is_some_and(|due| due <= now + wait) {
-                    self.dirty.insert(site);
-                }
-            }
-            self.system.happen(Event::Wait(u32::try_from(wait).unwrap_or(u32::MAX)))?;
+            self.system.carry(Event::Wait(u32::try_from(wait).unwrap_or(u32::MAX)))?;
         }
     }
 
@@ -137,11 +134,7 @@ impl<'a> Scene<'a> {
             let mut again = self.act()?;
             again |= self.cloud()?;
             for site in self.sites() {
-                let moved = self.site(site)?;
-                if moved {
-                    self.dirty.insert(site);
-                }
-                again |= moved;
+                again |= self.site(site)?;
             }
             if !again {
                 return Ok(());
@@ -162,7 +155,7 @@ impl<'a> Scene<'a> {
                 return Ok(false);
             }
             self.cloud_due = None;
-            self.dirty.extend(0..self.scenario.sites());
+            self.dirty.append(&mut self.touched);
             self.system.happen(Event::CloudWrites(Fate::Done))?;
             return Ok(true);
         }
@@ -204,7 +197,18 @@ impl<'a> Scene<'a> {
         }
         events.extend(road.pass(now, site, &mut place.line, cloud));
         let moved = !events.is_empty();
-        events.into_iter().try_for_each(|event| self.system.happen(event))?;
+        for event in events {
+            // What the agent sees and decides shows in what it writes, sends and does.
+            if !matches!(event, Event::Answered { .. }) {
+                self.dirty.insert(site);
+                self.touched.insert(site);
+            }
+            if matches!(event, Event::StepEnds { .. }) {
+                self.system.happen(event)?;
+            } else {
+                self.system.carry(event)?;
+            }
+        }
         Ok(moved)
     }
 
@@ -280,6 +284,7 @@ impl<'a> Scene<'a> {
 
     fn write(&mut self, site: u16, count: u32) {
         let apps = self.scenario.fleet_of(site).map_or(1, |fleet| fleet.apps);
+        self.touched.insert(site);
         for _ in 0..count {
             self.rounds += 1;
             for app in 0..apps {
