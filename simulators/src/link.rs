@@ -9,9 +9,11 @@ mod engine;
 mod gate;
 mod modem;
 mod outage;
+pub mod packet;
 mod profile;
 pub mod replay;
 mod schedule;
+pub mod tap;
 pub mod trace;
 
 use std::io;

@@ -21,7 +21,7 @@ pub const SHIPPED: [(&str, &str); 10] = [
     ("mass-return", include_str!("../scenarios/mass-return.toml")),
     ("cloud-killed", include_str!("../scenarios/cloud-killed.toml")),
     ("power-cuts", include_str!("../scenarios/power-cuts.toml")),
-    ("a-week-of-tunnels", include_str!("../scenarios/a-week-of-tunnels.toml")),
+    ("days-of-tunnels", include_str!("../scenarios/days-of-tunnels.toml")),
     ("three-days-away", include_str!("../scenarios/three-days-away.toml")),
     ("real-outage", include_str!("../scenarios/real-outage.toml")),
     ("real-cloud-kill", include_str!("../scenarios/real-cloud-kill.toml")),

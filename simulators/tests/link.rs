@@ -10,5 +10,7 @@ mod control;
 mod outages;
 #[path = "link/replay.rs"]
 mod replay;
+#[path = "link/tap.rs"]
+mod tap;
 #[path = "link/traffic.rs"]
 mod traffic;

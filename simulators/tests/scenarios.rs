@@ -1,8 +1,6 @@
 //! Every shipped scenario in the simulated world: it holds, it is the same again, and a claim that is
 //! not true does not hold.
 
-use std::time::Instant;
-
 use gnomon_sim::scenario::judge::{Verdict, judge};
 use gnomon_sim::scenario::timetable::Timetable;
 use gnomon_sim::scenario::{Scenario, read};
@@ -15,11 +13,9 @@ fn played(text: &str, seed: Option<u64>) -> Vec<Verdict> {
 }
 
 fn holds(name: &str) {
-    let began = Instant::now();
     let verdicts = played(Scenario::shipped(name).unwrap(), None);
     let bad: Vec<_> = verdicts.iter().filter(|it| !it.held).collect();
     assert!(bad.is_empty(), "{name}: {bad:#?}");
-    assert!(began.elapsed().as_secs() < 60, "{name} took {:?}", began.elapsed());
 }
 
 #[test]
@@ -53,8 +49,8 @@ fn power_cuts_need_nobodys_help() {
 }
 
 #[test]
-fn a_week_of_tunnels_restarts_nothing() {
-    holds("a-week-of-tunnels");
+fn days_of_tunnels_restart_nothing() {
+    holds("days-of-tunnels");
 }
 
 #[test]
@@ -83,7 +79,7 @@ fn claims_that_are_not_true_do_not_hold() {
         steps = [\"at 60 s cut site for 60 s\", \"at 70 s write 1 desired version\",\n\
         \"at 150 s kill app of site-0\"]\n\
         expect = [\"all converged within 1 ms of reconnect\", \"no app restarted\",\n\
-        \"bytes per site under 100 B\", \"apps of site run at 150.1 s\", \"nothing lost\"]\n\
+        \"bytes per site under 100 B\", \"apps of site run from 150.1 s to 170 s\", \"nothing lost\"]\n\
         fleet.site = { sites = 2, link = \"4g-bad\" }\n";
     let held: Vec<_> = played(text, None).iter().map(|it| it.held).collect();
     assert_eq!(held, [false, false, false, false, true]);

@@ -287,7 +287,8 @@ impl<'a> Play<'a> {
             Act::Report(_, count) => {
                 if let Some((_, orders)) = &site.agent {
                     // More than fit at once are one change to the agent, as any burst.
-                    (0..count).for_each(|_| drop(orders.try_send(Order::Report)));
+                    let sent = (0..count).filter(|_| orders.try_send(Order::Report).is_ok());
+                    tracing::debug!(sent = sent.count(), "reports");
                 }
             }
             Act::Off(_, cause) => site.off(cause),
@@ -362,7 +363,9 @@ impl<'a> Play<'a> {
                 };
                 version = version.min(written);
             }
-            drop(wrote.send((number, version)).await);
+            if wrote.send((number, version)).await.is_err() {
+                tracing::debug!(number, "written after the end");
+            }
         });
     }
 

@@ -6,14 +6,15 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, sleep_until, timeout};
 
+use super::control::Emulated;
 use super::trace::{Point, Trace};
-use super::{InvalidProfile, Link, Profile};
+use super::{InvalidProfile, Profile};
 
 /// Probes of one point.
 const PROBES: u32 = 5;
 
 /// Lets a link behave as a trace says, over and over again; returns only if it cannot.
-pub async fn replay(link: &Link, trace: &Trace) -> InvalidProfile {
+pub async fn replay(link: &Emulated, trace: &Trace) -> InvalidProfile {
     let (began, base) = (tokio::time::Instant::now(), link.profile());
     loop {
         let moment = match trace.at(began.elapsed(), &base) {

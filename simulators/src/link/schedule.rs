@@ -174,7 +174,7 @@ pub(super) fn exponential<R: Rng + ?Sized>(mean: Duration, rng: &mut R) -> Durat
 }
 
 /// Multiplies without a panic, up to about a year.
-pub(super) fn scaled(time: Duration, factor: f64) -> Duration {
+pub(crate) fn scaled(time: Duration, factor: f64) -> Duration {
     const YEAR: Duration = Duration::from_hours(365 * 24);
     Duration::try_from_secs_f64(time.as_secs_f64() * factor).unwrap_or(YEAR).min(YEAR)
 }

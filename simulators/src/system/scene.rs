@@ -35,7 +35,7 @@ const CLOUD_WRITES: u64 = 4;
 const SITE_WRITES: u64 = 15;
 /// What a look at the orchestrator takes, and a step.
 const ANSWERS: u64 = 20;
-const STEPS: u64 = 400;
+const STEPS: u64 = 250;
 /// How many services an app has.
 const SERVICES: usize = 2;
 

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use gnomon_sim::link::control::Emulated;
 use gnomon_sim::link::replay::{base, record, replay};
 use gnomon_sim::link::trace::Trace;
+use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::bench::{connect, echo_server, eventually, listener, round_trip, soon, start};
+use crate::bench::{echo_server, eventually, listener, round_trip, soon, start};
 
 #[tokio::test]
 async fn a_server_that_answers_is_recorded_without_loss() {
@@ -24,11 +26,13 @@ async fn a_server_that_answers_is_recorded_without_loss() {
 async fn a_link_behaves_as_its_trace_says_and_an_outage_ends_with_it() {
     let text = "time_s,rtt_ms,loss,rate_bytes_per_s\n0,200,0,0\n1.5,,1,0\n2.5,20,0,0\n60,20,0,0\n";
     let trace = Trace::parse(text).unwrap();
-    let link = start(echo_server().await, base());
+    let proxy = start(echo_server().await, base());
+    let addr = proxy.addr();
+    let link = Emulated::from(proxy);
     let began = Instant::now();
     let talk = async {
         eventually("the link is slow", || link.profile().delay_ms == 100).await;
-        let mut client = connect(&link).await;
+        let mut client = soon(TcpStream::connect(addr)).await.unwrap();
         let asked = Instant::now();
         round_trip(&mut client, b"slow").await;
         assert!(asked.elapsed() >= Duration::from_millis(200), "{:?}", asked.elapsed());

@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Stdout};
-use std::time::Duration;
 
 use gnomon_sim::fleet::{Live, News};
 use gnomon_sim::report::{PhaseReport, figures};
