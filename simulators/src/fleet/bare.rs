@@ -168,6 +168,55 @@ fn certificate(issuer: &Issuer<'static, KeyPair>) -> Result<Own, BareError> {
 mod tests {
     use super::*;
 
+    /// What a handshake costs both ways, with the tickets that come after it.
+    fn bytes(server: &Arc<ServerConfig>, client: &Arc<ClientConfig>) -> usize {
+        let name = ServerName::try_from(NAME).unwrap();
+        let mut client = rustls::ClientConnection::new(Arc::clone(client), name).unwrap();
+        let mut server = rustls::ServerConnection::new(Arc::clone(server)).unwrap();
+        let mut total = 0;
+        loop {
+            let (mut up, mut down) = (Vec::new(), Vec::new());
+            while client.wants_write() {
+                client.write_tls(&mut up).unwrap();
+            }
+            let mut left = up.as_slice();
+            while !left.is_empty() {
+                server.read_tls(&mut left).unwrap();
+                server.process_new_packets().unwrap();
+            }
+            while server.wants_write() {
+                server.write_tls(&mut down).unwrap();
+            }
+            let mut left = down.as_slice();
+            while !left.is_empty() {
+                client.read_tls(&mut left).unwrap();
+                client.process_new_packets().unwrap();
+            }
+            if up.is_empty() && down.is_empty() {
+                return total;
+            }
+            total += up.len() + down.len();
+        }
+    }
+
+    /// Why the broker sends one ticket: a second one costs bytes at every connection, and saves the
+    /// difference between a full handshake and a resumed one only after an attempt that broke off
+    /// between its ClientHello and its end.
+    #[test]
+    fn a_second_ticket_pays_only_if_most_attempts_break_off_in_their_handshake() {
+        let (mut server, client) = configs().unwrap();
+        let client = Arc::new(client);
+        let one = Arc::new(server.clone());
+        let full = bytes(&one, &client);
+        let resumed = bytes(&one, &client);
+        server.send_tls13_tickets = 2;
+        let with_two = bytes(&Arc::new(server), &client);
+        let (ticket, saved) = (with_two - resumed, full - resumed);
+        let told = format!("{full} bytes in full, {resumed} resumed, {ticket} for one more ticket\n");
+        std::io::Write::write_all(&mut io::stderr(), told.as_bytes()).unwrap();
+        assert!(ticket * 10 > saved * 5, "a ticket costs {ticket}, and saves at most {saved}");
+    }
+
     #[tokio::test]
     async fn a_resumed_handshake_costs_a_server_something_and_less_than_a_full_one() {
         let Handshakes { full_us, resumed_us, count } = measure(20).await.unwrap();
