@@ -14,7 +14,7 @@ use gnomon_edge::link::memory::Memory;
 use gnomon_edge::link::mqtt::{Address, MqttLink, MqttSettings};
 use gnomon_edge::link::{self, Link as _, LinkEvent, Traffic};
 use gnomon_edge::local::{Request, Response, Status};
-use gnomon_edge::orchestrator::Orchestrator;
+use gnomon_edge::orchestrator::{Capabilities, Orchestrator};
 use gnomon_edge::orchestrator::fake::Fake;
 use gnomon_edge::reconcile::model::{InstanceState, Step};
 use gnomon_edge::store::memory::{MemoryDisk, MemoryStore};
@@ -153,6 +153,8 @@ impl Site {
             keep_alive: (config.keep_alive, config.keep_alive),
         };
         let fake = config.fake.clone();
+        // Without it, it would refuse every app that names an image.
+        fake.set_capabilities(Capabilities { images: true, ..fake.capabilities() });
         let bands = DEAD_BANDS.map(|(name, band)| (name.to_owned(), band));
         let core = Core::new(
             CoreConfig {
@@ -339,8 +341,7 @@ impl Site {
             }
             Effect::Observe { version } => self.observe(version),
             Effect::Find { image } => {
-                let found = self.orchestrator.has_image(&image).now_or_never();
-                let is_here = matches!(found, Some(Ok(true)));
+                let is_here = self.has(&image);
                 self.inputs.push_back(Input::Found { image, is_here });
             }
             Effect::Configure(settings) => self.orchestrator.configure(settings),
@@ -381,13 +382,30 @@ impl Site {
     }
 
     fn apply(&mut self, step: Step) {
+        let new = match &step {
+            Step::Pull { image, .. } if !self.has(image) => Some(image.clone()),
+            Step::Pull { .. }
+            | Step::Create { .. }
+            | Step::Start { .. }
+            | Step::Stop { .. }
+            | Step::Remove { .. }
+            | Step::RemoveApp { .. } => None,
+        };
         let done = self.orchestrator.apply(&step).now_or_never().expect("a fake answers at once");
         let outcome = done.map_err(|error| StepFailure {
             transient: error.is_transient(),
             is_disk_full: error.is_disk_full(),
             reason: error.to_string(),
         });
+        if let Some(image) = new.filter(|_| outcome.is_ok()) {
+            let id = format!("sha256:{image}");
+            self.inputs.push_back(Input::Fetched { image, id });
+        }
         self.inputs.push_back(Input::Done { step, outcome });
+    }
+
+    fn has(&self, image: &str) -> bool {
+        matches!(self.orchestrator.has_image(image).now_or_never(), Some(Ok(true)))
     }
 
     fn read(&mut self) -> Contents {
