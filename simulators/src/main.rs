@@ -42,10 +42,8 @@ async fn main() -> ExitCode {
             return EnvFilter::new("off");
         }
         // Each site of a fleet would tell of its own link.
-        let is_fleet = matches!(
-            cli.command,
-            Command::Fleet(_) | Command::FleetWorker | Command::Scenario(_)
-        );
+        let is_fleet =
+            matches!(cli.command, Command::Fleet(_) | Command::FleetWorker | Command::Scenario(_));
         EnvFilter::new(if is_fleet { "info,gnomon_edge=off" } else { "info" })
     });
     tracing_subscriber::fmt()

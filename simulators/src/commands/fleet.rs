@@ -318,7 +318,10 @@ impl CourseArgs {
             ("keep-alive", format!("{} s", self.keep_alive_s)),
             ("groups", self.groups.to_string()),
             ("devices per site", self.devices.to_string()),
-            ("processes for the sites", self.workers.map_or("as needed".to_owned(), |it| it.to_string())),
+            (
+                "processes for the sites",
+                self.workers.map_or("as needed".to_owned(), |it| it.to_string()),
+            ),
             ("seed", self.seed.to_string()),
             ("length of the mass disconnect", format!("{} s", self.storm)),
         ];

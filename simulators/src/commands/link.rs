@@ -210,7 +210,9 @@ mod tests {
         let spec = parse_tap("a=site:up0:10.9.0.1/24,cloud:down0:fd00::2/64").unwrap();
         assert_eq!((spec.near.namespace.as_str(), spec.near.device.as_str()), ("site", "up0"));
         assert_eq!(spec.far.address, "fd00::2/64");
-        for wrong in ["", "a=", "=s:d:1/2,c:d:1/2", "a=s:d:1,c:d:2", "a=s:a-name-that-is-long:1/8,c:d:1/8"] {
+        for wrong in
+            ["", "a=", "=s:d:1/2,c:d:1/2", "a=s:d:1,c:d:2", "a=s:a-name-that-is-long:1/8,c:d:1/8"]
+        {
             assert!(parse_tap(wrong).is_err(), "{wrong}");
         }
     }

@@ -133,8 +133,8 @@ fn load(named: &str) -> anyhow::Result<Scenario> {
     }
     let names = || SHIPPED.map(|(name, _)| name).join(", ");
     let text = std::fs::read_to_string(Path::new(named));
-    let text = text
-        .with_context(|| format!("no scenario {named}: name a file or one of {}", names()))?;
+    let text =
+        text.with_context(|| format!("no scenario {named}: name a file or one of {}", names()))?;
     read::scenario(&text).with_context(|| format!("cannot use the scenario {named}"))
 }
 

@@ -212,7 +212,8 @@ mod tests {
         server.send_tls13_tickets = 2;
         let with_two = bytes(&Arc::new(server), &client);
         let (ticket, saved) = (with_two - resumed, full - resumed);
-        let told = format!("{full} bytes in full, {resumed} resumed, {ticket} for one more ticket\n");
+        let told =
+            format!("{full} bytes in full, {resumed} resumed, {ticket} for one more ticket\n");
         std::io::Write::write_all(&mut io::stderr(), told.as_bytes()).unwrap();
         assert!(ticket * 10 > saved * 5, "a ticket costs {ticket}, and saves at most {saved}");
     }

@@ -211,7 +211,8 @@ impl Others {
         told: mpsc::Sender<Told>,
         trouble: mpsc::Sender<Trouble>,
     ) -> Result<(), CrewError> {
-        let not_ready = |reason: &str| CrewError::NotReady { worker: number, reason: reason.into() };
+        let not_ready =
+            |reason: &str| CrewError::NotReady { worker: number, reason: reason.into() };
         let worker = self.workers.get_mut(number).ok_or_else(|| not_ready("it is not there"))?;
         let stdout = worker.child.stdout.take().ok_or_else(|| not_ready("no pipe"))?;
         let mut lines = BufReader::new(stdout).lines();

@@ -327,11 +327,7 @@ impl Conductor {
     }
 
     /// A site that is too busy is one matter; sites that are gone make the rest worth nothing.
-    fn on_trouble(
-        &mut self,
-        trouble: &Trouble,
-        news: &mut impl FnMut(News<'_>),
-    ) -> Option<Ending> {
+    fn on_trouble(&mut self, trouble: &Trouble, news: &mut impl FnMut(News<'_>)) -> Option<Ending> {
         match trouble {
             Trouble::Busy => {
                 self.note(TOO_BUSY.to_owned());

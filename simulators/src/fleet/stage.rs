@@ -415,7 +415,9 @@ impl<'a> Play<'a> {
             for app in 0..site.apps {
                 let told = match self.api.desired_version(&site.node, &app_name(app)).await {
                     Ok(version) if version >= site.answered => continue,
-                    Ok(version) => format!("the cloud answered v{}, and has v{version}", site.answered),
+                    Ok(version) => {
+                        format!("the cloud answered v{}, and has v{version}", site.answered)
+                    }
                     Err(error) => gnomon_edge::chain(&error),
                 };
                 self.record.broken.push(format!("{}: {told}", site.name));

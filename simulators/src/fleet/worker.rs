@@ -61,7 +61,9 @@ pub(super) enum Hear {
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
     /// What it is told cannot be read.
-    #[error("a worker of a fleet is told what to do by `gnomon-sim fleet`, and this line is not of it")]
+    #[error(
+        "a worker of a fleet is told what to do by `gnomon-sim fleet`, and this line is not of it"
+    )]
     Line(#[source] serde_json::Error),
     /// The pipes broke.
     #[error("the worker has lost the run that it belongs to")]

@@ -140,11 +140,7 @@ pub struct DuplicateLink {
 
 impl Links {
     /// Adds a link.
-    pub fn insert(
-        &mut self,
-        name: String,
-        link: impl Into<Emulated>,
-    ) -> Result<(), DuplicateLink> {
+    pub fn insert(&mut self, name: String, link: impl Into<Emulated>) -> Result<(), DuplicateLink> {
         if self.0.contains_key(&name) {
             return Err(DuplicateLink { name });
         }

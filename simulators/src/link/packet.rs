@@ -109,7 +109,8 @@ mod tests {
 
     #[test]
     fn as_many_are_lost_as_the_profile_says() {
-        let profile = Profile { loss_per_kib: 0.2, stall_ms: 1, stall_cap_ms: 1, ..Profile::perfect() };
+        let profile =
+            Profile { loss_per_kib: 0.2, stall_ms: 1, stall_cap_ms: 1, ..Profile::perfect() };
         let fates = sent(&profile, &vec![(0, 900); 10_000]);
         let lost = fates.iter().filter(|fate| **fate == PacketFate::Lost).count();
         assert!((1_800..2_200).contains(&lost), "{lost} of 10000");

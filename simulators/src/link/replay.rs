@@ -24,7 +24,11 @@ pub async fn replay(link: &Emulated, trace: &Trace) -> InvalidProfile {
         if let Err(error) = link.set_profile(moment.profile) {
             return error;
         }
-        if moment.is_up { link.up() } else { link.down() }
+        if moment.is_up {
+            link.up()
+        } else {
+            link.down()
+        }
         sleep_until(began + moment.until).await;
     }
 }

@@ -109,10 +109,9 @@ impl TapLink {
         let (settings, seen) = watch::channel(Settings { profile, down: false });
         let (tally, stop) = (Arc::<Tally>::default(), CancellationToken::new());
         let mut tasks = JoinSet::new();
-        for (direction, from, to) in [
-            (Direction::Up, Arc::clone(&near), Arc::clone(&far)),
-            (Direction::Down, far, near),
-        ] {
+        for (direction, from, to) in
+            [(Direction::Up, Arc::clone(&near), Arc::clone(&far)), (Direction::Down, far, near)]
+        {
             let seed = seed ^ u64::from(direction == Direction::Down);
             let carrier = Carrier {
                 direction,
@@ -244,8 +243,7 @@ async fn until(due: Option<Instant>) {
 async fn device(end: &TapEnd) -> Result<AsyncDevice, StartTapError> {
     let TapEnd { namespace, device, address } = end;
     let made = DeviceBuilder::new().name(device).layer(Layer::L2).build_async();
-    let made =
-        made.map_err(|source| StartTapError::Device { device: device.clone(), source })?;
+    let made = made.map_err(|source| StartTapError::Device { device: device.clone(), source })?;
     ip(&["link", "set", device, "netns", namespace]).await?;
     ip(&["-n", namespace, "addr", "add", address, "dev", device]).await?;
     ip(&["-n", namespace, "link", "set", device, "up"]).await?;

@@ -149,7 +149,11 @@ impl Trace {
 }
 
 impl Point {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked when read")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked when read"
+    )]
     fn profile(&self, base: &Profile) -> Profile {
         let rtt_ms = self.rtt_ms.unwrap_or_default();
         // A lost segment is sent again after about two round trips, and never before 200 ms.
@@ -185,7 +189,8 @@ fn point(line: usize, text: &str) -> Result<Point, ParseTraceError> {
     let loss = number("loss", loss, "a number from 0 to 1", 1.0)?;
     let wanted = "a whole number, 0 for unlimited";
     let found = || (*rate).to_owned();
-    let wrong = || ParseTraceError::Field { line, field: "rate_bytes_per_s", found: found(), wanted };
+    let wrong =
+        || ParseTraceError::Field { line, field: "rate_bytes_per_s", found: found(), wanted };
     let rate = rate.parse().map_err(|_| wrong())?;
     Ok(Point { at: Duration::from_secs_f64(seconds), rtt_ms, loss, rate })
 }

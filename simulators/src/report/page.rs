@@ -77,7 +77,9 @@ fn facts() -> [(&'static str, Fact); 4] {
     [
         ("date", |it| Some(date(it.began_unix_s))),
         ("build", |it| {
-            Some(if it.machine.is_release { "optimised" } else { "without optimisation" }.to_owned())
+            Some(
+                if it.machine.is_release { "optimised" } else { "without optimisation" }.to_owned(),
+            )
         }),
         ("load of the machine before the run", |it| Some(number(it.machine.load_before))),
         ("every phase complete", |it| Some(if it.is_complete() { "yes" } else { "no" }.to_owned())),
@@ -241,7 +243,9 @@ mod tests {
         };
         let text = table(&[report, Report::default()]);
         assert!(
-            text.starts_with("|  | target | 1,000 sites | 0 sites |\n| --- | ---: | ---: | ---: |\n"),
+            text.starts_with(
+                "|  | target | 1,000 sites | 0 sites |\n| --- | ---: | ---: | ---: |\n"
+            ),
             "{text}"
         );
         assert!(text.contains("| cloud: memory with all connected |  | 70.0 MB | – |"), "{text}");
@@ -263,7 +267,8 @@ mod tests {
                 cloud_cpu_s: Some(cpu),
                 ..PhaseReport::default()
             };
-            let handshakes = Some(crate::report::Handshakes { count: 9, full_us: 1.0, resumed_us: 1e4 });
+            let handshakes =
+                Some(crate::report::Handshakes { count: 9, full_us: 1.0, resumed_us: 1e4 });
             let machine = crate::report::Machine { handshakes, ..Default::default() };
             Report { sites, machine, phases: vec![back], ..Report::default() }
         };

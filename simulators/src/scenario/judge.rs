@@ -27,9 +27,7 @@ pub fn judge(scenario: &Scenario, timetable: &Timetable, record: &Record) -> Vec
     let court = Court { scenario, timetable, record };
     let judge = |it: &super::Expected| {
         let judged = match &it.that {
-            Expectation::Converged(whom, within, since) => {
-                court.converged(whom, *within, *since)
-            }
+            Expectation::Converged(whom, within, since) => court.converged(whom, *within, *since),
             Expectation::Run(whom, from, to) => court.runs(whom, *from, *to),
             Expectation::NoRestart(whom) => court.no_restart(whom),
             Expectation::BytesUnder(whom, bytes) => court.bytes(whom, *bytes),
@@ -56,9 +54,7 @@ pub fn length(scenario: &Scenario, timetable: &Timetable) -> (Duration, Duration
                 }
             }
             Expectation::Run(_, from, to) => least = least.max(to.unwrap_or(*from)),
-            Expectation::NoRestart(_)
-            | Expectation::BytesUnder(..)
-            | Expectation::NothingLost => {}
+            Expectation::NoRestart(_) | Expectation::BytesUnder(..) | Expectation::NothingLost => {}
         }
     }
     (least, most.max(least) + Duration::from_secs(1))

@@ -101,7 +101,10 @@ pub fn restarts(steps: &[Step]) -> Vec<String> {
                     again.push(slot.to_string());
                 }
             }
-            Step::Pull { .. } | Step::Stop { .. } | Step::Remove { .. } | Step::RemoveApp { .. } => {}
+            Step::Pull { .. }
+            | Step::Stop { .. }
+            | Step::Remove { .. }
+            | Step::RemoveApp { .. } => {}
         }
     }
     again

@@ -8,7 +8,8 @@ use super::record::Record;
 use super::timetable::{Act, Cause, Timetable};
 use super::*;
 
-const HEAD: &str = "name = \"a\"\nabout = \"b\"\n[fleet.west]\nsites = 3\n[fleet.east]\nsites = 2\n";
+const HEAD: &str =
+    "name = \"a\"\nabout = \"b\"\n[fleet.west]\nsites = 3\n[fleet.east]\nsites = 2\n";
 
 fn read(steps: &[&str], expect: &[&str]) -> Result<Scenario, ReadError> {
     let list = |lines: &[&str]| -> String {
@@ -74,7 +75,10 @@ fn every_step_and_expectation_is_read_as_it_is_said() {
     assert_eq!(deed(6), Deed::KillCloud);
     assert_eq!(read.steps[13].at, secs(43_200));
     let that = |at: usize| read.expect[at].that.clone();
-    assert_eq!(that(7), Expectation::BytesUnder(Whom { name: "east".to_owned(), sites: 0..2 }, 1_500_000));
+    assert_eq!(
+        that(7),
+        Expectation::BytesUnder(Whom { name: "east".to_owned(), sites: 0..2 }, 1_500_000)
+    );
     let Expectation::Run(_, from, Some(to)) = that(9) else { panic!("{:?}", that(9)) };
     assert_eq!((from, to), (secs(300), secs(360)));
     assert_eq!((read.site_name(4), read.site_name(1)), ("west-2".to_owned(), "east-1".to_owned()));
@@ -85,7 +89,10 @@ fn what_is_wrong_is_said_with_its_line_and_column() {
     // The list begins in line 4, and a sentence in column 4.
     let (line, column, what) = wrong(&["at 30 s cut west", "at 30 s cut north for 1 min"], FINE);
     assert_eq!((line, column), (5, 16));
-    assert!(what.to_string().contains("east (east-0 to east-1), west (west-0 to west-2)"), "{what}");
+    assert!(
+        what.to_string().contains("east (east-0 to east-1), west (west-0 to west-2)"),
+        "{what}"
+    );
     let (line, column, what) = wrong(&["at 30 parsecs cut west"], FINE);
     assert_eq!((line, column), (4, 10));
     assert!(what.to_string().contains("ms, s, min, h or days"), "{what}");
@@ -112,7 +119,10 @@ fn what_is_wrong_is_said_with_its_line_and_column() {
 #[test]
 fn a_file_that_makes_no_scenario_is_refused() {
     let refused = |text: &str| scenario(text).unwrap_err();
-    assert!(matches!(refused("name = \"a\"\nabout = \"b\"\nexpect = [\"nothing lost\"]"), ReadError::NoFleet));
+    assert!(matches!(
+        refused("name = \"a\"\nabout = \"b\"\nexpect = [\"nothing lost\"]"),
+        ReadError::NoFleet
+    ));
     assert!(matches!(refused(HEAD), ReadError::NoExpectation));
     assert!(matches!(refused("name = 3"), ReadError::Toml(_)));
     assert!(matches!(refused("nam = \"a\""), ReadError::Toml(_)));
@@ -136,7 +146,8 @@ fn what_is_shipped_can_be_read_and_is_named_as_it_is_found() {
 
 #[test]
 fn a_timetable_has_the_ends_of_what_lasts_in_the_order_of_time() {
-    let steps = ["at 10 s cut west-0 for 10 s", "at 15 s kill cloud", "at 30 s power off east-0 for 1 s"];
+    let steps =
+        ["at 10 s cut west-0 for 10 s", "at 15 s kill cloud", "at 30 s power off east-0 for 1 s"];
     let table = Timetable::of(&read(&steps, FINE).unwrap());
     let acts: Vec<_> = table.acts.iter().map(|(at, act)| (at.as_secs(), act.clone())).collect();
     assert_eq!(
@@ -198,7 +209,10 @@ fn what_held_is_told_from_what_did_not() {
     site.converged.set(secs(171), true);
     site.ill = Some("it has not reported everything".to_owned());
     let verdicts = judge(&scenario, &Timetable::of(&scenario), &late);
-    assert!(!verdicts[0].held && verdicts[0].why.contains("west-1 from 110 s on (it has not"), "{verdicts:?}");
+    assert!(
+        !verdicts[0].held && verdicts[0].why.contains("west-1 from 110 s on (it has not"),
+        "{verdicts:?}"
+    );
 
     let mut bad = well(&scenario);
     let site = bad.site(0).unwrap();

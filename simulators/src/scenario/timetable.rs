@@ -122,9 +122,9 @@ fn both(deed: &Deed) -> Vec<(Act, Option<(Act, bool)>)> {
         of.sites.clone().map(act).collect()
     };
     match deed {
-        Deed::Cut(whom) => each(whom, &|site| {
-            (Act::Carrier(site, false), Some((Act::Carrier(site, true), false)))
-        }),
+        Deed::Cut(whom) => {
+            each(whom, &|site| (Act::Carrier(site, false), Some((Act::Carrier(site, true), false))))
+        }
         Deed::Restore(whom) => each(whom, &|site| (Act::Carrier(site, true), None)),
         Deed::Link(whom, link) => each(whom, &|site| (Act::Link(site, link.clone()), None)),
         Deed::Write(count, whom) => each(whom, &|site| (Act::Write(site, *count), None)),

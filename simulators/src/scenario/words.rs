@@ -96,8 +96,7 @@ pub(super) fn step(text: &str, names: &Names) -> Read<(Duration, Deed, Option<Du
 }
 
 fn deed(words: &mut Words<'_>) -> Read<Deed> {
-    const VERBS: &str =
-        "cut, restore, link, write, report, kill, power, remove, fill or stop";
+    const VERBS: &str = "cut, restore, link, write, report, kill, power, remove, fill or stop";
     let begins = words.at();
     let verb = words.next(VERBS)?;
     Ok(match verb {
@@ -205,12 +204,13 @@ fn run(words: &mut Words<'_>) -> Read<Expectation> {
 }
 
 fn converged(words: &mut Words<'_>) -> Read<Expectation> {
+    const SINCE: &str = "\"start\", \"reconnect\", \"every write\" or \"the last step\"";
     let whom = words.whom()?;
     words.word("converged", "\"converged within\"")?;
     words.word("within", "\"within\"")?;
     let within = words.time()?;
-    words.word("of", "\"of start\", \"of reconnect\", \"of every write\" or \"of the last step\"")?;
-    const SINCE: &str = "\"start\", \"reconnect\", \"every write\" or \"the last step\"";
+    words
+        .word("of", "\"of start\", \"of reconnect\", \"of every write\" or \"of the last step\"")?;
     words.take("the");
     words.take("every");
     let begins = words.at();

@@ -16,10 +16,10 @@ use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::json;
 
+use super::System;
 use super::event::{Event, Fate};
 use super::site::is_well;
 use super::trap::watched;
-use super::System;
 use crate::scenario::Scenario;
 use crate::scenario::judge::length;
 use crate::scenario::record::{Record, restarts};

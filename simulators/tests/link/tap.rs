@@ -28,7 +28,8 @@ impl Spaces {
 
     /// Twenty packets from one end to the other and back.
     async fn ping(&self) -> Output {
-        let ping = ["netns", "exec", &self.0[0], "busybox", "ping", "-c", "20", "-i", "0.05", "-W", "2"];
+        let ping =
+            ["netns", "exec", &self.0[0], "busybox", "ping", "-c", "20", "-i", "0.05", "-W", "2"];
         let ping = tokio::process::Command::new("ip").args(ping).arg("10.213.77.2").output();
         ping.await.unwrap()
     }

@@ -17,9 +17,7 @@ use gnomon_schemas::document::{Document, delta, diff, merge};
 use gnomon_schemas::topic::Topic;
 use gnomon_schemas::version::{Epoch, Seq};
 use gnomon_schemas::wire::{Ack, Message};
-use gnomon_sim::link::{
-    Chunk, ConnectionState, Direction, DirectionState, Profile, schedule,
-};
+use gnomon_sim::link::{Chunk, ConnectionState, Direction, DirectionState, Profile, schedule};
 use gnomon_sim::scenario::{SHIPPED, read, timetable::Timetable};
 use gnomon_sync::Moment;
 use rand::SeedableRng as _;

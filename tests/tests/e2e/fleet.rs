@@ -142,7 +142,8 @@ fn a_fleet_over_several_processes_is_one_run_with_one_report() {
 fn small_scenarios_hold_with_real_programs_too() {
     let cloud = binary("gnomon-cloud").to_string_lossy().into_owned();
     for name in ["real-outage", "real-cloud-kill"] {
-        let output = run("gnomon-sim", &["scenario", name, "--cloud-program", &cloud, "-o", "json"], &[]);
+        let output =
+            run("gnomon-sim", &["scenario", name, "--cloud-program", &cloud, "-o", "json"], &[]);
         let line: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(0), "{name}: {line:#} {said}");
@@ -163,7 +164,8 @@ fn a_scenario_that_does_not_hold_or_cannot_be_read_fails_and_says_where() {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("FAILS  bytes per site under 1 B: site-0 had"), "{text}");
-    let output = play(&format!("{head}expect = [\"nothing lost\"]\nsteps = [\"at 1 s cut north\"]\n"));
+    let output =
+        play(&format!("{head}expect = [\"nothing lost\"]\nsteps = [\"at 1 s cut north\"]\n"));
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("line 5, column 22") && said.contains("north"), "{said}");

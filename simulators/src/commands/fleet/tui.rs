@@ -140,7 +140,10 @@ impl View {
         draw_curve(frame, probe, "broker: slowest answer", &self.probe);
         draw_curve(frame, cloud, "cloud: CPU", &self.cloud);
         self.draw_phases(frame, phases);
-        frame.render_widget(Line::from(" q or Ctrl-C: end with a report; twice: without").dim(), foot);
+        frame.render_widget(
+            Line::from(" q or Ctrl-C: end with a report; twice: without").dim(),
+            foot,
+        );
     }
 
     fn draw_head(&self, frame: &mut Frame<'_>, area: Rect) {
@@ -199,7 +202,11 @@ fn row(phase: &PhaseReport) -> [String; 6] {
     let dash = || "-".to_owned();
     [
         phase.name.clone(),
-        if phase.complete { "yes".to_owned() } else { format!("{} of {}", phase.came, phase.awaited) },
+        if phase.complete {
+            "yes".to_owned()
+        } else {
+            format!("{} of {}", phase.came, phase.awaited)
+        },
         figures::seconds(phase.seconds()),
         phase.last_came_s().map_or_else(dash, figures::seconds),
         phase.broker.as_ref().map_or_else(dash, |it| figures::millis(it.p99_ms)),
@@ -249,9 +256,14 @@ mod tests {
             ..Sample::default()
         };
         view.news(&News::Live(Live { sample, reached: 0 }));
-        view.news(&News::Left(&PhaseReport { name: "all cut".to_owned(), ..PhaseReport::default() }));
+        view.news(&News::Left(&PhaseReport {
+            name: "all cut".to_owned(),
+            ..PhaseReport::default()
+        }));
         let shown = shown(&view);
-        for part in ["200 sites: all back", "180 up", "cloud 70.0 MB, 50 %", "150 of 200", "all cut"] {
+        for part in
+            ["200 sites: all back", "180 up", "cloud 70.0 MB, 50 %", "150 of 200", "all cut"]
+        {
             assert!(shown.contains(part), "{part}: {shown}");
         }
     }

@@ -120,7 +120,10 @@ fn the_time_of_the_run_bounds_it_whatever_happens() {
 fn a_stop_leaves_the_phase_and_ends() {
     let mut plan = Plan::new(course());
     drop(plan.poll(Duration::ZERO, Seen::default()));
-    assert_eq!(plan.stop(Ending::Stopped), [Action::Leave { complete: false }, Action::End(Ending::Stopped)]);
+    assert_eq!(
+        plan.stop(Ending::Stopped),
+        [Action::Leave { complete: false }, Action::End(Ending::Stopped)]
+    );
     assert_eq!(plan.stop(Ending::Stopped), []);
 }
 

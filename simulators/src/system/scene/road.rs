@@ -154,7 +154,8 @@ impl Road {
         let is_lost = self.outage.hang_ends(at(now));
         let is_reset = self.reset_at.take_if(|at| *at <= now).is_some();
         let is_one_sided = is_up && !self.is_off && line.site != line.broker;
-        if (line.site.is_none() && line.broker.is_none()) || !(is_lost || is_reset || is_one_sided) {
+        if (line.site.is_none() && line.broker.is_none()) || !(is_lost || is_reset || is_one_sided)
+        {
             return Vec::new();
         }
         for (way, is_up) in [(&mut self.up, true), (&mut self.down, false)] {
