@@ -167,7 +167,8 @@ impl Outcome {
         );
         for Verdict { expected, held, why } in &self.verdicts {
             let mark = if *held { "holds" } else { "FAILS" };
-            text.push_str(&format!("  {mark}  {expected}: {why}\n"));
+            let line = format!("  {mark}  {expected}: {why}\n");
+            text.push_str(&line);
         }
         text
     }

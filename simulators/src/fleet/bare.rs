@@ -214,7 +214,7 @@ mod tests {
         let (ticket, saved) = (with_two - resumed, full - resumed);
         let told =
             format!("{full} bytes in full, {resumed} resumed, {ticket} for one more ticket\n");
-        std::io::Write::write_all(&mut io::stderr(), told.as_bytes()).unwrap();
+        io::Write::write_all(&mut io::stderr(), told.as_bytes()).unwrap();
         assert!(ticket * 10 > saved * 5, "a ticket costs {ticket}, and saves at most {saved}");
     }
 

@@ -238,8 +238,9 @@ impl<'a> Play<'a> {
     }
 
     async fn act(&mut self, now: Duration) -> Result<(), StageError> {
-        while let Some((_, act)) = self.timetable.acts.get(self.done).filter(|(at, _)| *at <= now) {
-            let act = act.clone();
+        while let Some((at, act)) = self.timetable.acts.get(self.done).filter(|(at, _)| *at <= now)
+        {
+            let (at, act) = (*at, act.clone());
             self.done += 1;
             tracing::info!(?act, "scenario");
             match act {
@@ -249,7 +250,13 @@ impl<'a> Play<'a> {
                     }
                 }
                 Act::Cloud(true) => self.restart_cloud().await?,
-                Act::Write(site, count) => (0..count).for_each(|_| self.write(site)),
+                Act::Write(site, count) => {
+                    // A write is due before it is done: until it arrives, the site lacks it.
+                    if let Some(record) = self.record.site(site) {
+                        record.converged.off_from(at);
+                    }
+                    (0..count).for_each(|_| self.write(site));
+                }
                 Act::On(site) => self.start(site),
                 // Refused before the beginning.
                 Act::CloudDisk(_) => {}

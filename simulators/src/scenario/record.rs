@@ -60,6 +60,12 @@ impl Switch {
         }
     }
 
+    /// It is not so from that time on, which may be a little before what was seen last.
+    pub fn off_from(&mut self, at: Duration) {
+        self.0.retain(|(since, _)| *since < at);
+        self.set(at, false);
+    }
+
     /// Whether it is so now.
     pub fn is_on(&self) -> bool {
         self.0.last().is_some_and(|(_, is)| *is)

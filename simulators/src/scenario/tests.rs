@@ -239,6 +239,19 @@ fn what_the_scenario_itself_disturbs_is_not_held_against_it_and_an_empty_claim_d
 }
 
 #[test]
+fn what_was_so_can_be_taken_back_to_a_time_a_little_before() {
+    let mut switch = super::record::Switch::default();
+    switch.set(secs(1), true);
+    switch.set(secs(9), true);
+    switch.off_from(secs(7));
+    switch.set(secs(10), true);
+    let seen = [6, 7, 9, 10].map(|at| switch.was_on(secs(at)));
+    assert_eq!(seen, [true, false, false, true]);
+    assert_eq!(switch.first_on(secs(7)), Some(secs(10)));
+    assert_eq!(switch.first_off(secs(2)), Some(secs(7)));
+}
+
+#[test]
 fn a_scenario_lasts_until_everything_can_be_judged() {
     let expect = ["all converged within 60 s of the last step", "apps of west run at 5 min"];
     let scenario = read(&["at 10 s write 1 desired version"], &expect).unwrap();
