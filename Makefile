@@ -4,10 +4,11 @@ SHELL := /bin/sh
 CARGO ?= cargo
 SEEDS ?= 200
 ORCHESTRATOR ?= auto
+SITES ?= 1000 5000 10000
 export RUST_BACKTRACE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test sim pair mutants explore fuzz bench powercut faults deb fmt lint doc deny ci clean
+.PHONY: help setup build demo test sim pair mutants explore fuzz bench scale powercut faults deb fmt lint doc deny ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,10 +44,13 @@ explore: ## visit every state of a small world
 fuzz: ## fuzz every decoder, SECONDS each (needs nightly and cargo-fuzz)
 	sh fuzz/run.sh $(or $(SECONDS),60)
 
-bench: ## measure, with peers in the same run: make bench, or BENCH=broker|shadow|sync|edge|k3s alone; results in target/bench
+bench: ## measure, with peers in the same run: make bench, or BENCH=broker|shadow|sync|edge|k3s|micro alone; results in target/bench
 	@for bench in $(or $(BENCH),sync broker shadow edge k3s); do \
 	profile=; if [ $$bench = edge ]; then profile="--profile dev"; fi; \
 	$(CARGO) bench --locked $$profile --package gnomon-tests --bench $$bench || exit 1; done
+
+scale: ## the mass-reconnect test on a quiet machine, a run per size, into docs/scale.md: make scale SITES="1000 10000"
+	sh simulators/scale.sh $(SITES)
 
 powercut: build ## cut the power of a site in a box, ROUNDS times: make powercut ROUNDS=100
 	ROUNDS=$(or $(ROUNDS),10) $(CARGO) test --locked --package gnomon-tests --test e2e power_cuts -- --nocapture

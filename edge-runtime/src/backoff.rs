@@ -24,7 +24,12 @@ impl Backoff {
 
     /// The wait after one more failure.
     pub fn next_delay(&mut self) -> Duration {
-        let window = self.window();
+        self.next_delay_within(self.longest)
+    }
+
+    /// The wait after one more failure, over a window of at most `cap`.
+    pub fn next_delay_within(&mut self, cap: Duration) -> Duration {
+        let window = self.window().min(cap);
         self.failures = self.failures.saturating_add(1);
         let millis = u64::try_from(window.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(self.rng.random_range(0..=millis)).max(SHORTEST.min(window))

@@ -10,6 +10,7 @@ mod keepalive;
 pub mod memory;
 pub mod mqtt;
 pub mod proxy;
+pub mod retry;
 mod tls;
 
 use std::future::Future;

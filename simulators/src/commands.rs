@@ -4,7 +4,9 @@ pub(crate) mod explore;
 pub(crate) mod fleet;
 pub(crate) mod link;
 pub(crate) mod link_control;
+pub(crate) mod link_record;
 pub(crate) mod report;
+pub(crate) mod scenario;
 pub(crate) mod sim;
 
 use std::io::Write;

@@ -4,5 +4,6 @@
 pub mod fleet;
 pub mod link;
 pub mod report;
+pub mod scenario;
 pub mod system;
 pub mod world;

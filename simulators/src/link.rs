@@ -9,8 +9,12 @@ mod engine;
 mod gate;
 mod modem;
 mod outage;
+pub mod packet;
 mod profile;
+pub mod replay;
 mod schedule;
+pub mod tap;
+pub mod trace;
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,9 +26,11 @@ use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 
 pub use counters::Counters;
+pub(crate) use outage::Outage;
 pub use profile::{
     InvalidProfile, LoadProfileError, OutageConnect, ParseProfileError, Profile, SHIPPED_PROFILES,
 };
+pub(crate) use schedule::draw_reset;
 pub use schedule::{
     Chunk, ConnectionState, DirectionState, Fate, SEGMENT_BYTES, burst_bytes, schedule,
 };

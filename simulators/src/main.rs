@@ -23,18 +23,27 @@ struct Cli {
 enum Command {
     Link(commands::link::LinkArgs),
     LinkControl(commands::link_control::LinkControlArgs),
+    LinkRecord(commands::link_record::LinkRecordArgs),
     Sim(commands::sim::SimArgs),
     Explore(commands::explore::ExploreArgs),
     Fleet(Box<commands::fleet::FleetArgs>),
+    /// A part of the sites of `fleet`
+    #[command(hide = true)]
+    FleetWorker,
     Report(commands::report::ReportArgs),
+    Scenario(commands::scenario::ScenarioArgs),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
+        if matches!(&cli.command, Command::Fleet(args) if args.tui) {
+            return EnvFilter::new("off");
+        }
         // Each site of a fleet would tell of its own link.
-        let is_fleet = matches!(cli.command, Command::Fleet(_));
+        let is_fleet =
+            matches!(cli.command, Command::Fleet(_) | Command::FleetWorker | Command::Scenario(_));
         EnvFilter::new(if is_fleet { "info,gnomon_edge=off" } else { "info" })
     });
     tracing_subscriber::fmt()
@@ -45,10 +54,13 @@ async fn main() -> ExitCode {
     let done = match cli.command {
         Command::Link(args) => commands::link::run(args).await,
         Command::LinkControl(args) => commands::link_control::run(args).await,
+        Command::LinkRecord(args) => commands::link_record::run(args).await,
         Command::Sim(args) => commands::sim::run(&args),
         Command::Explore(args) => commands::explore::run(&args),
         Command::Fleet(args) => Box::pin(commands::fleet::run(*args)).await,
+        Command::FleetWorker => commands::fleet::work().await,
         Command::Report(args) => commands::report::run(&args),
+        Command::Scenario(args) => Box::pin(commands::scenario::run(args)).await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

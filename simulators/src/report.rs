@@ -65,6 +65,20 @@ pub struct Machine {
     pub is_shared: bool,
     /// Whether the program was built with optimisation.
     pub is_release: bool,
+    /// What TLS handshakes alone cost a server on it; none if that was not measured.
+    #[serde(default)]
+    pub handshakes: Option<Handshakes>,
+}
+
+/// The CPU that a bare server spends on a handshake with certificates on both sides.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Handshakes {
+    /// Over how many of each.
+    pub count: u32,
+    /// In full, in microseconds.
+    pub full_us: f64,
+    /// Resumed, in microseconds.
+    pub resumed_us: f64,
 }
 
 /// How the sites got their identities.
@@ -128,7 +142,7 @@ pub struct PhaseReport {
     pub bytes: Bytes,
     /// CPU time of the cloud, in seconds; none if its process is not known.
     pub cloud_cpu_s: Option<f64>,
-    /// CPU time of this program.
+    /// CPU time of this program, with all its processes.
     pub fleet_cpu_s: f64,
 }
 
@@ -175,7 +189,7 @@ pub struct Sample {
     pub in_sync: u32,
     /// Resident memory of the cloud.
     pub cloud_bytes: Option<u64>,
-    /// Resident memory of this program.
+    /// Resident memory of this program, with all its processes.
     pub fleet_bytes: u64,
     /// Cores that the cloud used since the last sample.
     pub cloud_cores: Option<f64>,
@@ -290,6 +304,16 @@ impl Report {
     /// The most memory that this program was seen with.
     pub fn fleet_peak_bytes(&self) -> u64 {
         self.samples.iter().map(|sample| sample.fleet_bytes).max().unwrap_or_default()
+    }
+
+    /// How many times the CPU of bare handshakes the cloud used in a phase; none if either was not
+    /// measured.
+    pub fn times_bare(&self, phase: &PhaseReport) -> Option<f64> {
+        let bare = self.machine.handshakes?;
+        let count = |value: u64| f64::from(u32::try_from(value).unwrap_or(u32::MAX));
+        let (resumed, all) = (count(phase.resumed), count(phase.connections));
+        let seconds = (resumed * bare.resumed_us + (all - resumed) * bare.full_us) / 1e6;
+        phase.cloud_cpu_s.filter(|_| seconds > 0.0).map(|cpu| cpu / seconds)
     }
 
     /// The phase of this name.

@@ -20,6 +20,7 @@ mod happen;
 mod line;
 mod peace;
 mod run;
+mod scene;
 mod site;
 mod trap;
 mod wishes;
@@ -32,6 +33,7 @@ use wishes::Ledger;
 use crate::world::Options;
 
 pub use run::{Failure, run, story};
+pub use scene::play;
 
 /// Dates of the cloud begin here, in milliseconds since 1970.
 const DATE: u64 = 1_800_000_000_000;

@@ -8,5 +8,9 @@ mod bench;
 mod control;
 #[path = "link/outages.rs"]
 mod outages;
+#[path = "link/replay.rs"]
+mod replay;
+#[path = "link/tap.rs"]
+mod tap;
 #[path = "link/traffic.rs"]
 mod traffic;

@@ -2,7 +2,7 @@
 //! bytes below TLS are counted: they are what a metered link is paid for, but for TCP's own.
 
 use std::error::Error as StdError;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -25,6 +25,7 @@ use tower_service::Service as _;
 use super::Meter;
 use super::mqtt::Address;
 use super::proxy::{Kind, Proxy};
+use super::retry::Met;
 
 /// How long it may take until TLS is spoken.
 pub(super) const PATIENCE: Duration = Duration::from_secs(20);
@@ -39,6 +40,8 @@ pub(super) enum DialError {
     #[error("{to} cannot be reached")]
     Reach {
         to: Address,
+        /// What the system says; none: the name has no address.
+        kind: Option<ErrorKind>,
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
@@ -47,6 +50,8 @@ pub(super) enum DialError {
     Proxy {
         to: Address,
         proxy: Box<Proxy>,
+        /// What the system says; none: it is the proxy that refuses.
+        kind: Option<ErrorKind>,
         #[source]
         source: Box<dyn StdError + Send + Sync>,
     },
@@ -63,6 +68,37 @@ pub(super) enum DialError {
     /// It took too long.
     #[error("no connection to {to} within {} s", PATIENCE.as_secs())]
     Late { to: Address },
+}
+
+impl DialError {
+    /// What the attempt met.
+    pub(super) fn met(&self) -> Met {
+        match self {
+            Self::Reach { kind, .. } => kind.map_or(Met::Silence, met),
+            Self::Proxy { kind, .. } => kind.map_or(Met::Refusal, met),
+            Self::Name(_) => Met::Refusal,
+            Self::Tls { source, .. } => met(source.kind()),
+            Self::Late { .. } => Met::Silence,
+        }
+    }
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system's list grows")]
+const fn met(kind: ErrorKind) -> Met {
+    use ErrorKind::{
+        AddrNotAvailable, BrokenPipe, ConnectionAborted, ConnectionRefused, ConnectionReset,
+        HostUnreachable, NetworkDown, NetworkUnreachable, PermissionDenied, TimedOut,
+        UnexpectedEof,
+    };
+    match kind {
+        NetworkDown | NetworkUnreachable | HostUnreachable | AddrNotAvailable
+        | PermissionDenied => Met::NoNetwork,
+        TimedOut => Met::Silence,
+        ConnectionRefused | ConnectionReset | ConnectionAborted | BrokenPipe | UnexpectedEof => {
+            Met::NoService
+        }
+        _ => Met::Refusal,
+    }
 }
 
 /// A connection that counts its bytes.
@@ -101,14 +137,16 @@ pub(super) async fn connect(to: &Address, proxy: Option<&Proxy>) -> Result<TcpSt
         let reached = direct.call(target).await;
         let wrong = |source: Box<dyn StdError + Send + Sync>| DialError::Reach {
             to: to.clone(),
+            kind: kind(&*source),
             source: deepest(&*source),
         };
         return Ok(reached.map_err(|error| wrong(error.into()))?.into_inner());
     };
     let at = uri(&proxy.address)?;
-    let wrong = |source: Box<dyn StdError + Send + Sync>| DialError::Proxy {
+    let wrong = |kind, source: Box<dyn StdError + Send + Sync>| DialError::Proxy {
         to: to.clone(),
         proxy: Box::new(proxy.clone()),
+        kind,
         source,
     };
     let through = match proxy.kind {
@@ -117,14 +155,14 @@ pub(super) async fn connect(to: &Address, proxy: Option<&Proxy>) -> Result<TcpSt
             if let Some((user, password)) = proxy.login.clone() {
                 socks = socks.with_auth(user, password);
             }
-            socks.call(target).await.map_err(|error| wrong(error.to_string().into()))
+            socks.call(target).await.map_err(|error| wrong(kind(&error), error.to_string().into()))
         }
         Kind::Http => {
             let mut tunnel = Tunnel::new(at, direct);
             if let Some(login) = proxy.login.as_ref() {
-                tunnel = tunnel.with_auth(basic(login).map_err(|error| wrong(error.into()))?);
+                tunnel = tunnel.with_auth(basic(login).map_err(|error| wrong(None, error.into()))?);
             }
-            tunnel.call(target).await.map_err(|error| wrong(Box::new(error)))
+            tunnel.call(target).await.map_err(|error| wrong(kind(&error), Box::new(error)))
         }
     };
     Ok(through?.into_inner())
@@ -142,6 +180,18 @@ fn deepest(error: &(dyn StdError + 'static)) -> Box<dyn StdError + Send + Sync> 
         last = source;
     }
     last.to_string().into()
+}
+
+/// What the system says, if it was the system; a name that has no address is not of it.
+fn kind(error: &(dyn StdError + 'static)) -> Option<ErrorKind> {
+    let (mut next, mut found) = (Some(error), None);
+    while let Some(error) = next {
+        let of_system = error.downcast_ref::<io::Error>();
+        let of_system = of_system.filter(|error| error.raw_os_error().is_some());
+        found = of_system.map(io::Error::kind).or(found);
+        next = error.source();
+    }
+    found
 }
 
 /// A stream that counts.
@@ -181,5 +231,32 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Counted<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.inner).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_an_attempt_met_is_told_apart() {
+        let met = async |to: &str| {
+            let to: Address = to.parse().unwrap();
+            connect(&to, None).await.map(drop).map_err(|error| error.met())
+        };
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        assert_eq!(met(&nobody.to_string()).await, Err(Met::NoService));
+        assert_eq!(met("nobody.invalid:1").await, Err(Met::Silence));
+        let unreachable = DialError::Reach {
+            to: "cloud.example:1".parse().unwrap(),
+            kind: Some(ErrorKind::NetworkUnreachable),
+            source: "no route".into(),
+        };
+        assert_eq!(unreachable.met(), Met::NoNetwork);
+        let late = DialError::Late { to: "cloud.example:1".parse().unwrap() };
+        assert_eq!(late.met(), Met::Silence);
+        let stranger = io::Error::new(ErrorKind::InvalidData, "another certificate");
+        let stranger = DialError::Tls { to: nobody.to_string().parse().unwrap(), source: stranger };
+        assert_eq!(stranger.met(), Met::Refusal);
     }
 }

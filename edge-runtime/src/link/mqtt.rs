@@ -16,8 +16,8 @@ use super::course::{Course, Reached};
 use super::keepalive::KeepAlive;
 use super::memory::{Learned, Memory};
 use super::proxy::Proxy;
+use super::retry::{Met, Retry};
 use super::{Link, LinkEvent, Meter, Quality, Tls, Traffic};
-use crate::backoff::Backoff;
 
 mod address;
 mod gate;
@@ -31,8 +31,6 @@ use session::{End, Session};
 
 /// The most messages that wait for the core; beyond it the socket is not read.
 const EVENTS: usize = 8;
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// A connection that lived this long was a good one: the next wait is short again.
 const GOOD_LIFE: Duration = Duration::from_secs(10);
 const GOODBYE: Duration = Duration::from_secs(2);
@@ -93,7 +91,7 @@ impl MqttLink {
             events: sender,
             meter: meter.clone(),
             stopping: Arc::clone(&stopping),
-            backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT, rng),
+            retry: Retry::new(rng),
             last_reason: String::new(),
         };
         let driver = tokio::spawn(driver.run()).abort_handle();
@@ -162,7 +160,7 @@ struct Driver {
     events: mpsc::Sender<Told>,
     meter: Meter,
     stopping: Arc<AtomicBool>,
-    backoff: Backoff,
+    retry: Retry,
     last_reason: String,
 }
 
@@ -189,7 +187,7 @@ impl Driver {
                 self.remember(address);
             }
             if was_up && (started.elapsed() >= GOOD_LIFE || end.is_planned) {
-                self.backoff.reset();
+                self.retry.reset();
             }
             let told = Told::Event(LinkEvent::Down { reason: end.reason.clone() });
             if self.stopping.load(Ordering::Relaxed) || self.events.send(told).await.is_err() {
@@ -199,7 +197,7 @@ impl Driver {
                 tracing::info!(keep_alive = ?self.keep_alive.interval(), "{}", end.reason);
                 continue;
             }
-            self.wait(address, was_up, end.reason).await;
+            self.wait(address, was_up, end).await;
         }
     }
 
@@ -209,6 +207,7 @@ impl Driver {
         let guard = AbortOnDrop(task.abort_handle());
         let end = task.await.unwrap_or_else(|error| End {
             reached: Reached::Nothing,
+            met: Met::Refusal,
             reason: format!("the MQTT client failed: {error}"),
             keep_alive: self.keep_alive.clone(),
             is_planned: false,
@@ -217,8 +216,8 @@ impl Driver {
         end
     }
 
-    async fn wait(&mut self, address: &Address, was_up: bool, reason: String) {
-        let wait = self.backoff.next_delay();
+    async fn wait(&mut self, address: &Address, was_up: bool, end: End) {
+        let (reason, wait) = (end.reason, self.retry.next_delay(end.met));
         if was_up || reason != self.last_reason {
             tracing::warn!(%address, %reason, ?wait, "no link to the cloud; trying again");
         } else {

@@ -9,13 +9,19 @@ use clap::Args;
 use gnomon_edge::link::mqtt::Address;
 use gnomon_sim::fleet::api::Api;
 use gnomon_sim::fleet::cloud::CloudProcess;
-use gnomon_sim::fleet::{Churn, Course, FleetConfig, Live, News, run as run_fleet};
+use gnomon_sim::fleet::{
+    Churn, Course, FleetConfig, Live, News, raise_open_files, run as run_fleet, run_worker,
+};
 use gnomon_sim::link::Profile;
 use gnomon_sim::report::{PhaseReport, Report, figures};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+mod tui;
+
+use tui::Screen;
 
 /// Run a fleet of simulated sites against a cloud: real agents, real links over TLS, fake apps.
 ///
@@ -36,6 +42,9 @@ pub(crate) struct FleetArgs {
     /// The report; a page of the same name ending in .html is written beside it
     #[arg(long, value_name = "FILE", default_value = "fleet-report.json")]
     out: PathBuf,
+    /// Show a live view on the terminal
+    #[arg(long)]
+    pub(crate) tui: bool,
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +102,9 @@ struct CourseArgs {
     /// Groups that the sites are in, for outages
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     groups: u32,
+    /// Processes that hold the sites; as many as the limit of open files asks for if not given
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    workers: Option<u32>,
     /// What the names of the nodes begin with
     #[arg(long, value_name = "TEXT", default_value = "fleet")]
     prefix: String,
@@ -140,7 +152,13 @@ struct CourseArgs {
     seed: u64,
 }
 
+/// A part of the sites of a `gnomon-sim fleet`, which starts it and tells it what to do.
+pub(crate) async fn work() -> anyhow::Result<()> {
+    Ok(run_worker().await?)
+}
+
 pub(crate) async fn run(args: FleetArgs) -> anyhow::Result<()> {
+    raise_open_files();
     let orders = stop_on_signal()?;
     let profile = args.course.link.as_deref().map(Profile::load).transpose()?;
     let cloud = if args.cloud.start_cloud {
@@ -160,14 +178,27 @@ pub(crate) async fn run(args: FleetArgs) -> anyhow::Result<()> {
         enrol_at_once: args.cloud.enrol_at_once,
         link: profile,
         keep_alive: Duration::from_secs(args.course.keep_alive_s),
+        workers: args.course.workers,
+        worker_program: std::env::current_exe().context("this program does not find itself")?,
         settings: args.course.settings(),
     };
     let mut show = Show::new(args.course.sites);
-    let ran = Box::pin(run_fleet(config, orders.stop, |news| show.news(&news)));
+    let mut screen = if args.tui {
+        let screen = Screen::open(args.course.sites, orders.stop.clone(), orders.abort.clone());
+        Some(screen.context("the terminal cannot be used for --tui")?)
+    } else {
+        None
+    };
+    let news = |news: News<'_>| match &mut screen {
+        Some(screen) => screen.news(&news),
+        None => show.news(&news),
+    };
+    let ran = Box::pin(run_fleet(config, orders.stop, news));
     let Some(ran) = orders.abort.run_until_cancelled(ran).await else {
         // A cloud that was started is ended with what holds it.
         bail!("told to stop twice: ended without a report");
     };
+    drop(screen);
     show.bar.finish_and_clear();
     if let Some(cloud) = cloud {
         cloud.stop().await;
@@ -226,7 +257,7 @@ fn stop_on_signal() -> anyhow::Result<Orders> {
 }
 
 /// The cloud's program beside this one, else any.
-fn beside() -> PathBuf {
+pub(super) fn beside() -> PathBuf {
     let name = Path::new("gnomon-cloud");
     let here = std::env::current_exe().ok().map(|path| path.with_file_name(name));
     here.filter(|path| path.is_file()).unwrap_or_else(|| name.to_owned())
@@ -287,6 +318,10 @@ impl CourseArgs {
             ("keep-alive", format!("{} s", self.keep_alive_s)),
             ("groups", self.groups.to_string()),
             ("devices per site", self.devices.to_string()),
+            (
+                "processes for the sites",
+                self.workers.map_or("as needed".to_owned(), |it| it.to_string()),
+            ),
             ("seed", self.seed.to_string()),
             ("length of the mass disconnect", format!("{} s", self.storm)),
         ];

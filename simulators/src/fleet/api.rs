@@ -152,6 +152,17 @@ impl Api {
         round: &str,
         whole: bool,
     ) -> Result<Vec<Written>, ApiError> {
+        self.write_app(APP, nodes, round, whole).await
+    }
+
+    /// As [`Self::write`], for an app of another name.
+    pub(super) async fn write_app(
+        &self,
+        name: &str,
+        nodes: &[NodeName],
+        round: &str,
+        whole: bool,
+    ) -> Result<Vec<Written>, ApiError> {
         #[derive(Deserialize)]
         struct Answer {
             results: Vec<One>,
@@ -162,7 +173,7 @@ impl Api {
             error: Option<RefusalBody>,
         }
         let writes = nodes.iter().map(|node| {
-            let key = format!("app/{APP}");
+            let key = format!("app/{name}");
             if whole {
                 json!({ "node": node, "key": key, "put": app(round) })
             } else {
@@ -177,6 +188,25 @@ impl Api {
             (_, error) => Err(error.unwrap_or_default().message),
         };
         Ok(answer.results.into_iter().map(one).collect())
+    }
+
+    /// The version of what is desired of an app.
+    pub(super) async fn desired_version(
+        &self,
+        node: &NodeName,
+        app: &str,
+    ) -> Result<u64, ApiError> {
+        #[derive(Deserialize)]
+        struct Answer {
+            desired: Half,
+        }
+        #[derive(Deserialize)]
+        struct Half {
+            version: u64,
+        }
+        let path = ["v1", "nodes", node.as_str(), "shadows", "app", app];
+        let request = self.request(Method::GET, &path);
+        Ok(self.call::<Answer>("a shadow", request).await?.desired.version)
     }
 
     /// What the cloud's metrics say of its nodes.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 use super::plan::{Phase, Seen};
 use crate::report::{Latency, PhaseReport};
@@ -20,7 +21,7 @@ const POINTS: usize = 200;
 const LONGEST_US: u64 = 24 * 3_600 * 1_000_000;
 
 /// What a site tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum What {
     /// Its link came up.
     Up,

@@ -69,6 +69,16 @@ impl CloudProcess {
     /// Starts a cloud whose data is in a folder, or in one that lasts as long as the cloud; waits
     /// until it serves. Its log is `cloud.log` in the folder.
     pub async fn start(program: &Path, data: Option<&Path>) -> Result<Self, StartCloudError> {
+        Self::start_at(program, data, "127.0.0.1:0", "127.0.0.1:0").await
+    }
+
+    /// As [`Self::start`], with the API and the broker at these addresses.
+    pub async fn start_at(
+        program: &Path,
+        data: Option<&Path>,
+        http: &str,
+        mqtt: &str,
+    ) -> Result<Self, StartCloudError> {
         let wrong = |at: &Path| {
             let at = at.to_owned();
             move |source| StartCloudError::File { at, source }
@@ -86,7 +96,7 @@ impl CloudProcess {
         let errors = std::fs::File::create(&log).map_err(wrong(&log))?;
         let mut command = Command::new(program);
         command.arg("serve").arg("--data").arg(&data);
-        command.args(["--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"]);
+        command.args(["--http", http, "--mqtt", mqtt]);
         command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         // An interrupt from the terminal is for the run, which ends the cloud when it is done.
         command.process_group(0).kill_on_drop(true);
@@ -109,6 +119,13 @@ impl CloudProcess {
     /// Its process id.
     pub const fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// Kills it, as `kill -9` does.
+    pub async fn kill(mut self) {
+        if let Err(error) = self.child.kill().await {
+            tracing::warn!(%error, "the cloud could not be killed");
+        }
     }
 
     /// Ends it: gracefully, or after some patience by force.

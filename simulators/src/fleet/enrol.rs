@@ -55,18 +55,18 @@ pub(super) struct Identities {
 
 /// The first line of the file: what all of a cloud's nodes have in common.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Cloud {
-    ca_pem: String,
-    server_name: String,
-    mqtt: Vec<Address>,
+pub(super) struct Cloud {
+    pub(super) ca_pem: String,
+    pub(super) server_name: String,
+    pub(super) mqtt: Vec<Address>,
 }
 
 /// A further line.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Own {
-    node: NodeName,
-    key_pem: String,
-    certificate_pem: String,
+pub(super) struct Own {
+    pub(super) node: NodeName,
+    pub(super) key_pem: String,
+    pub(super) certificate_pem: String,
 }
 
 /// Takes the identities of these nodes from the folder, and makes those that are not there.
@@ -147,7 +147,7 @@ async fn enrol(api: Api, token: String, node: NodeName) -> Result<(Cloud, Own), 
     Ok((cloud, Own { node, key_pem: key.to_pem(), certificate_pem: answer.certificate_pem }))
 }
 
-fn identity(cloud: &Cloud, own: Own) -> Identity {
+pub(super) fn identity(cloud: &Cloud, own: Own) -> Identity {
     Identity {
         node: own.node,
         mqtt: cloud.mqtt.clone(),

@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 
 use gnomon_edge::link::mqtt::Address;
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
 use super::plan::Whom;
 use crate::link::{Link, LinkConfig, OutageConnect, Profile, StartLinkError};
 
 /// Whether sites may have a link, and if so, after how long an outage.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Carrier {
     pub(super) is_cut: bool,
     pub(super) outage: std::time::Duration,
@@ -42,22 +43,21 @@ pub enum LinesError {
 }
 
 impl Lines {
-    /// Lines to the broker. An emulated link's rates are those of one site: those of its group are
-    /// as many times that. Its outages reset what is open and refuse what is new.
+    /// Lines to the broker for groups of so many sites. An emulated link's rates are those of one
+    /// site: those of its group are as many times that. Its outages reset what is open and refuse
+    /// what is new.
     pub(super) async fn start(
-        sites: u32,
-        groups: u32,
+        sizes: &[usize],
         broker: &Address,
         profile: Option<&Profile>,
         seed: u64,
     ) -> Result<Self, LinesError> {
         let mut lines = Vec::new();
-        for group in 0..groups.max(1) {
+        for (group, sites) in (0_u64..).zip(sizes) {
             let link = match profile {
                 Some(profile) => {
-                    let of_group = (sites / groups.max(1)).max(1);
-                    let profile = shared(profile, of_group.into());
-                    let seed = seed.wrapping_add(group.into());
+                    let profile = shared(profile, u64::try_from(*sites).unwrap_or(1).max(1));
+                    let seed = seed.wrapping_add(group);
                     let (listen, target) =
                         (SocketAddr::from(([127, 0, 0, 1], 0)), resolve(broker).await?);
                     Some(Link::start(LinkConfig { listen, target, profile, seed })?)
@@ -120,7 +120,7 @@ fn shared(profile: &Profile, sites: u64) -> Profile {
     }
 }
 
-async fn resolve(address: &Address) -> Result<SocketAddr, LinesError> {
+pub(super) async fn resolve(address: &Address) -> Result<SocketAddr, LinesError> {
     let found = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
     let mut found = found.map_err(|source| LinesError::Resolve(address.clone(), source))?;
     found.next().ok_or_else(|| LinesError::NoAddress(address.clone()))

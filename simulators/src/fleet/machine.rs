@@ -43,12 +43,13 @@ pub(super) fn machine() -> Machine {
         load_before: load.split_whitespace().next().and_then(|it| it.parse().ok()).unwrap_or(0.0),
         is_shared: false,
         is_release: !cfg!(debug_assertions),
+        handshakes: None,
     }
 }
 
-/// The most files that this process may have open.
-pub(super) fn open_files() -> Option<u64> {
-    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+/// The most files that a process may have open.
+pub(super) fn open_files_of(pid: u32) -> Option<u64> {
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
     let line = limits.lines().find(|line| line.starts_with("Max open files"))?;
     line.split_whitespace().nth(3)?.parse().ok()
 }
@@ -56,6 +57,18 @@ pub(super) fn open_files() -> Option<u64> {
 fn field(text: &str, name: &str) -> Option<u64> {
     let line = text.lines().find(|line| line.starts_with(name))?;
     line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// Lets this process, and those that it starts, open as many files as its user may ask for. What
+/// cannot be raised stays as it is; who needs more says so.
+pub fn raise_open_files() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 #[cfg(test)]
@@ -67,7 +80,7 @@ mod tests {
         let used = usage(std::process::id()).unwrap();
         assert!(used.bytes > 1_000_000, "{used:?}");
         assert!(machine().memory_bytes > used.bytes);
-        assert!(open_files().unwrap() > 0);
+        assert!(open_files_of(std::process::id()).unwrap() > 0);
     }
 
     #[test]

@@ -5,17 +5,16 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::time::Duration;
 
-use gnomon_edge::backoff::Backoff;
+use gnomon_edge::link::retry::{Met, Retry};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
 
 #[cfg(test)]
 mod tests;
 
 /// The most that one kind of churn may ask for at one look, so that a late look floods nothing.
 const MOST_AT_ONCE: u64 = 1_000;
-/// The windows of the agent's own waits between attempts to connect.
-const AGENT_WAITS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_mins(1));
 
 /// What a run is to be.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +80,7 @@ pub enum Phase {
 }
 
 /// Which sites an outage is of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Whom {
     /// Every site.
     All,
@@ -107,6 +106,8 @@ pub enum Ending {
     OutOfTime,
     /// It was told to stop.
     Stopped,
+    /// A part of the fleet is gone.
+    Broken,
 }
 
 /// What to do.
@@ -238,8 +239,8 @@ impl Plan {
     }
 
     /// Ends the run early.
-    pub fn stop(&mut self) -> Vec<Action> {
-        if self.is_over { Vec::new() } else { self.end(Ending::Stopped) }
+    pub fn stop(&mut self, ending: Ending) -> Vec<Action> {
+        if self.is_over { Vec::new() } else { self.end(ending) }
     }
 
     fn end(&mut self, ending: Ending) -> Vec<Action> {
@@ -337,14 +338,13 @@ impl Plan {
 }
 
 /// How long after the return of the carrier an agent tries to connect, that lost its link at the
-/// beginning of the outage and met a refusal at each of its attempts meanwhile. What one attempt
-/// takes is not counted: without a carrier it fails at once.
+/// beginning of the outage and found no network at each of its attempts meanwhile. What one attempt
+/// takes is not counted: without a network it fails at once.
 pub fn comes_back_after(outage: Duration, rng: StdRng) -> Duration {
-    let (first, longest) = AGENT_WAITS;
-    let mut waits = Backoff::new(first, longest, rng);
+    let mut waits = Retry::new(rng);
     let mut tried = Duration::ZERO;
     while tried < outage {
-        tried += waits.next_delay();
+        tried += waits.next_delay(Met::NoNetwork);
     }
     tried.saturating_sub(outage)
 }

@@ -12,17 +12,21 @@ use gnomon_edge::link::mqtt::Address;
 use gnomon_schemas::id::{NodeName, ParseIdError};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::api::{Api, ApiError};
+use super::bare;
 use super::board::{Board, Probe};
+use super::crew::{Crew, CrewError, Trouble};
 use super::enrol::{self, EnrolError};
-use super::lines::{Carrier, Lines, LinesError};
+use super::files::{self, FilesError};
+use super::lines::Carrier;
 use super::machine;
 use super::plan::{Action, Course, Ending, Phase, Plan, Whom};
 use super::probe;
-use super::site::{self, Meter, Order, SiteConfig, Told};
+use super::site::{Order, Told};
+use super::squad::About;
 use super::writes::{self, Wrote};
 use crate::link::Profile;
 use crate::report::{Enrolment, FORM, Machine, PhaseReport, Report, Sample};
@@ -36,16 +40,9 @@ const PROBE_EVERY: Duration = Duration::from_millis(50);
 const API_PROBE_EVERY: Duration = Duration::from_millis(500);
 /// What sites tell and what waits to be heard.
 const TOLD: usize = 8_192;
-/// Orders of one site that wait; more are not given.
-const ORDERS: usize = 8;
 /// The most troubles that are kept.
 const TROUBLES: usize = 50;
-const SITES_STOP_WITHIN: Duration = Duration::from_secs(20);
-/// What a site needs open at most: its connection and both ends of the link's own socket, and with
-/// an emulated link two more.
-const FILES_PER_SITE: u64 = 3;
-const FILES_PER_EMULATED_SITE: u64 = 5;
-const OTHER_FILES: u64 = 200;
+const TOO_BUSY: &str = "a site was too busy for an order of the churn";
 
 /// A fleet, and where it goes.
 #[derive(Debug, Clone)]
@@ -70,6 +67,11 @@ pub struct FleetConfig {
     pub link: Option<Profile>,
     /// How long a link may be silent.
     pub keep_alive: Duration,
+    /// Over how many processes the sites are spread; none: as many as the limit of open files asks
+    /// for.
+    pub workers: Option<u32>,
+    /// The program that holds a part of the sites where one process is not enough: `gnomon-sim`.
+    pub worker_program: PathBuf,
     /// What was asked for, for the report.
     pub settings: BTreeMap<String, String>,
 }
@@ -108,26 +110,15 @@ pub enum FleetError {
     /// A name is none.
     #[error("{0:?} makes no names of nodes")]
     Name(String, #[source] ParseIdError),
-    /// There are no links.
-    #[error("the fleet has no way to the broker")]
-    Lines(#[from] LinesError),
+    /// Its sites are not there.
+    #[error("the fleet's sites cannot be made")]
+    Crew(#[from] CrewError),
     /// The probe cannot be made.
     #[error("the probe has no usable identity")]
     Probe(#[from] TlsError),
     /// There are too few files to be had.
-    #[error(
-        "{sites} sites need {needed} open files, and this process may have {limit}: raise it with `ulimit -n {needed}`, or run at most {most} sites"
-    )]
-    Files {
-        /// The sites asked for.
-        sites: u32,
-        /// What they need.
-        needed: u64,
-        /// What is allowed.
-        limit: u64,
-        /// What fits.
-        most: u64,
-    },
+    #[error(transparent)]
+    Files(#[from] FilesError),
 }
 
 /// Runs a fleet to the end of its course, or until it is told to stop, and reports.
@@ -136,8 +127,12 @@ pub async fn run(
     stop: CancellationToken,
     mut news: impl FnMut(News<'_>),
 ) -> Result<Report, FleetError> {
-    check_files(&config)?;
-    let machine = Machine { is_shared: config.cloud_pid.is_some(), ..machine::machine() };
+    let workers = check_files(&config)?;
+    let mut machine = Machine { is_shared: config.cloud_pid.is_some(), ..machine::machine() };
+    match bare::measure((config.course.sites / 10).clamp(20, 500)).await {
+        Ok(measured) => machine.handshakes = Some(measured),
+        Err(error) => tracing::warn!(error = %gnomon_edge::chain(&error), "not measured"),
+    }
     let sites = config.course.sites;
     let mut names = (0..sites)
         .map(|site| name(&config.prefix, &site.to_string()))
@@ -157,13 +152,10 @@ pub async fn run(
     let said = identities.first().and_then(|it| it.mqtt.first()).cloned();
     let broker = config.broker.clone().or(said);
     let broker = broker.ok_or(EnrolError::NoBroker)?;
-    let course = &config.course;
-    let lines =
-        Lines::start(sites, course.groups, &broker, config.link.as_ref(), course.seed).await?;
-    let mut conductor = Conductor::new(config, identities, names, broker, lines);
+    let mut conductor = Conductor::new(config, identities, names, &broker, workers).await?;
     conductor.write_first().await?;
     if let Some(probe) = probe {
-        conductor.start_probes(probe);
+        conductor.start_probes(probe, broker);
     }
     let ending = conductor.conduct(&stop, &mut news).await;
     Ok(conductor.finish(ending, machine, about).await)
@@ -174,34 +166,26 @@ fn name(prefix: &str, end: &str) -> Result<NodeName, FleetError> {
     text.parse().map_err(|source| FleetError::Name(text, source))
 }
 
-fn check_files(config: &FleetConfig) -> Result<(), FleetError> {
-    let Some(limit) = machine::open_files() else { return Ok(()) };
-    let sites = config.course.sites;
-    let each = if config.link.is_some() { FILES_PER_EMULATED_SITE } else { FILES_PER_SITE };
-    let needed = u64::from(sites) * each + OTHER_FILES;
-    if needed <= limit {
-        return Ok(());
+fn check_files(config: &FleetConfig) -> Result<u32, FilesError> {
+    let (sites, asked) = (config.course.sites, config.workers);
+    if let Some(limit) = config.cloud_pid.and_then(machine::open_files_of) {
+        files::cloud(sites, limit)?;
     }
-    let most = limit.saturating_sub(OTHER_FILES) / each;
-    Err(FleetError::Files { sites, needed, limit, most })
+    let limit = machine::open_files_of(std::process::id()).unwrap_or(u64::MAX);
+    files::workers(sites, config.link.is_some(), limit, asked)
 }
 
 struct Conductor {
     config: FleetConfig,
-    identities: Vec<Option<Identity>>,
     names: Arc<Vec<NodeName>>,
-    broker: Address,
-    lines: Lines,
+    crew: Crew,
     plan: Plan,
     board: Board,
     began: Instant,
     began_unix_s: u64,
-    /// Those that were started, in the order of their numbers.
-    sites: Vec<(mpsc::Sender<Order>, Arc<Meter>)>,
-    tasks: JoinSet<()>,
     helpers: JoinSet<()>,
-    stop: CancellationToken,
-    told: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
+    told: mpsc::Receiver<Told>,
+    trouble: mpsc::Receiver<Trouble>,
     wrote: (mpsc::Sender<Wrote>, mpsc::Receiver<Wrote>),
     probes: (mpsc::Sender<Probe>, mpsc::Receiver<Probe>),
     rounds: u32,
@@ -213,28 +197,36 @@ struct Conductor {
 }
 
 impl Conductor {
-    fn new(
+    async fn new(
         config: FleetConfig,
         identities: Vec<Identity>,
         names: Vec<NodeName>,
-        broker: Address,
-        lines: Lines,
-    ) -> Self {
-        Self {
+        broker: &Address,
+        workers: u32,
+    ) -> Result<Self, CrewError> {
+        let (told, told_in) = mpsc::channel(TOLD);
+        let (trouble, trouble_in) = mpsc::channel(TOLD);
+        let about = About {
+            groups: config.course.groups.max(1),
+            broker: broker.clone(),
+            link: config.link.clone(),
+            keep_alive: config.keep_alive,
+            devices: config.devices,
+            seed: config.course.seed,
+        };
+        let program = &config.worker_program;
+        let crew = Crew::new(workers, program, about, identities, told, trouble).await?;
+        Ok(Self {
             plan: Plan::new(config.course.clone()),
             board: Board::new(config.course.sites),
-            identities: identities.into_iter().map(Some).collect(),
             names: Arc::new(names),
-            broker,
-            lines,
+            crew,
             config,
             began: Instant::now(),
             began_unix_s: SystemTime::UNIX_EPOCH.elapsed().map_or(0, |since| since.as_secs()),
-            sites: Vec::new(),
-            tasks: JoinSet::new(),
             helpers: JoinSet::new(),
-            stop: CancellationToken::new(),
-            told: mpsc::channel(TOLD),
+            told: told_in,
+            trouble: trouble_in,
             wrote: mpsc::channel(TOLD),
             probes: mpsc::channel(64),
             rounds: 0,
@@ -243,7 +235,7 @@ impl Conductor {
             troubles: Vec::new(),
             last_sample: Snapshot::default(),
             phase_began: Snapshot::default(),
-        }
+        })
     }
 
     /// Every site has an app from the beginning on.
@@ -273,11 +265,10 @@ impl Conductor {
         }
     }
 
-    fn start_probes(&mut self, identity: Identity) {
+    fn start_probes(&mut self, identity: Identity, broker: Address) {
         let (told, api) = (self.probes.0.clone(), self.config.api.clone());
         let node = identity.node.clone();
         self.helpers.spawn(probe::api(api, node, API_PROBE_EVERY, told.clone()));
-        let broker = self.broker.clone();
         self.helpers.spawn(async move {
             if let Err(error) = probe::broker(identity, broker, PROBE_EVERY, told).await {
                 tracing::warn!(error = %gnomon_edge::chain(&error), "the broker is not probed");
@@ -291,6 +282,7 @@ impl Conductor {
         news: &mut impl FnMut(News<'_>),
     ) -> Ending {
         self.began = Instant::now();
+        self.crew.begin(self.began);
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut told = Vec::new();
@@ -298,12 +290,17 @@ impl Conductor {
         loop {
             tokio::select! {
                 () = stop.cancelled() => {
-                    let actions = self.plan.stop();
+                    let actions = self.plan.stop(Ending::Stopped);
                     if let Some(ending) = self.act(actions, news) {
                         return ending;
                     }
                 }
-                count = self.told.1.recv_many(&mut told, 512) => {
+                Some(trouble) = self.trouble.recv() => {
+                    if let Some(ending) = self.on_trouble(&trouble, news) {
+                        return ending;
+                    }
+                }
+                count = self.told.recv_many(&mut told, 512), if !self.told.is_closed() => {
                     for Told { number, at, what } in told.drain(..count) {
                         self.board.told(at, number, what);
                     }
@@ -325,11 +322,26 @@ impl Conductor {
         match wrote {
             Wrote::Site(site, version) => self.board.wrote(site, version),
             Wrote::Took(probe) => self.board.probed(probe),
-            Wrote::Failed(reason) => self.trouble(reason),
+            Wrote::Failed(reason) => self.note(reason),
         }
     }
 
-    fn trouble(&mut self, reason: String) {
+    /// A site that is too busy is one matter; sites that are gone make the rest worth nothing.
+    fn on_trouble(&mut self, trouble: &Trouble, news: &mut impl FnMut(News<'_>)) -> Option<Ending> {
+        match trouble {
+            Trouble::Busy => {
+                self.note(TOO_BUSY.to_owned());
+                None
+            }
+            Trouble::Gone(worker) => {
+                self.note(format!("process {worker} of the fleet ended, and its sites with it"));
+                let actions = self.plan.stop(Ending::Broken);
+                self.act(actions, news)
+            }
+        }
+    }
+
+    fn note(&mut self, reason: String) {
         if self.troubles.len() < TROUBLES && !self.troubles.contains(&reason) {
             self.troubles.push(reason);
         }
@@ -351,7 +363,7 @@ impl Conductor {
                 Action::Report(site) => self.order(site, Order::Report),
                 Action::Flap(site) => self.order(site, Order::Flap),
                 Action::Cut(whom) => {
-                    self.lines.set(whom, Carrier { is_cut: true, outage: Duration::ZERO });
+                    self.crew.set(whom, Carrier { is_cut: true, outage: Duration::ZERO });
                 }
                 Action::Restore(whom, outage) => self.restore(now, whom, outage),
                 Action::End(ending) => return Some(ending),
@@ -373,27 +385,10 @@ impl Conductor {
     }
 
     fn start(&mut self, now: Duration, number: u32) {
-        let at = usize::try_from(number).unwrap_or(usize::MAX);
-        let Some(identity) = self.identities.get_mut(at).and_then(Option::take) else { return };
-        let (orders, orders_in) = mpsc::channel(ORDERS);
-        let meter = Arc::<Meter>::default();
-        let (address, carrier) = self.lines.of(number, &self.broker);
-        let config = SiteConfig {
-            number,
-            identity,
-            address,
-            keep_alive: self.config.keep_alive,
-            devices: self.config.devices,
-            seed: self.config.course.seed ^ ((u64::from(number) + 1) << 20),
-            began: self.began,
-            carrier,
-            orders: orders_in,
-            told: self.told.0.clone(),
-            meter: Arc::clone(&meter),
-        };
         self.board.awaits(now, number);
-        self.sites.push((orders, meter));
-        self.tasks.spawn(site::run(config, self.stop.clone()));
+        if !self.crew.start(number) {
+            self.note(format!("site {number} could not be started"));
+        }
     }
 
     fn write(&mut self, sites: Vec<u32>) {
@@ -405,9 +400,8 @@ impl Conductor {
     }
 
     fn order(&mut self, site: u32, order: Order) {
-        let site = usize::try_from(site).ok().and_then(|at| self.sites.get(at));
-        if site.is_some_and(|(orders, _)| orders.try_send(order).is_err()) {
-            self.trouble("a site was too busy for an order of the churn".to_owned());
+        if !self.crew.order(site, order) {
+            self.note(TOO_BUSY.to_owned());
         }
     }
 
@@ -416,7 +410,7 @@ impl Conductor {
         for site in (0..self.config.course.sites).filter(|site| whom.is(*site, groups)) {
             self.board.awaits(now, site);
         }
-        self.lines.set(whom, Carrier { is_cut: false, outage });
+        self.crew.set(whom, Carrier { is_cut: false, outage });
     }
 
     /// Ends everything and makes the report.
@@ -426,19 +420,13 @@ impl Conductor {
         let cloud_says = match says {
             Ok(says) => Some(says),
             Err(error) => {
-                self.trouble(gnomon_edge::chain(&error));
+                self.note(gnomon_edge::chain(&error));
                 None
             }
         };
         self.helpers.abort_all();
-        self.stop.cancel();
-        self.told.1.close();
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
-        if timeout(SITES_STOP_WITHIN, ended).await.is_err() {
-            tracing::warn!(left = self.tasks.len(), "some sites did not end in time");
-            self.tasks.abort_all();
-        }
-        self.lines.stop().await;
+        self.told.close();
+        self.crew.stop().await;
         Report {
             form: FORM,
             program: concat!("gnomon-sim ", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -448,6 +436,7 @@ impl Conductor {
                 Ending::Done => "done",
                 Ending::OutOfTime => "out of time",
                 Ending::Stopped => "stopped",
+                Ending::Broken => "broken",
             }
             .to_owned(),
             sites: self.config.course.sites,

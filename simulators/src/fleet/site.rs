@@ -14,8 +14,8 @@ use gnomon_edge::link::memory::Memory;
 use gnomon_edge::link::mqtt::{Address, MqttLink, MqttSettings};
 use gnomon_edge::link::{self, Link as _, LinkEvent, Traffic};
 use gnomon_edge::local::{Request, Response, Status};
-use gnomon_edge::orchestrator::Orchestrator;
 use gnomon_edge::orchestrator::fake::Fake;
+use gnomon_edge::orchestrator::{Capabilities, Orchestrator};
 use gnomon_edge::reconcile::model::{InstanceState, Step};
 use gnomon_edge::store::memory::{MemoryDisk, MemoryStore};
 use gnomon_edge::store::{Contents, Store as _};
@@ -23,6 +23,7 @@ use gnomon_schemas::key::ShadowKey;
 use gnomon_sync::Moment;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep_until;
@@ -56,10 +57,13 @@ pub(super) struct SiteConfig {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) told: mpsc::Sender<Told>,
     pub(super) meter: Arc<Meter>,
+    /// Its disk and its orchestrator, which outlive an agent.
+    pub(super) disk: MemoryDisk,
+    pub(super) fake: Fake,
 }
 
 /// What a site is told to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Order {
     /// Report counters and gauges of a device.
     Report,
@@ -68,7 +72,7 @@ pub(super) enum Order {
 }
 
 /// What a site tells.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Told {
     pub(super) number: u32,
     pub(super) at: Duration,
@@ -148,7 +152,9 @@ impl Site {
             clock,
             keep_alive: (config.keep_alive, config.keep_alive),
         };
-        let fake = Fake::new();
+        let fake = config.fake.clone();
+        // Without it, it would refuse every app that names an image.
+        fake.set_capabilities(Capabilities { images: true, ..fake.capabilities() });
         let bands = DEAD_BANDS.map(|(name, band)| (name.to_owned(), band));
         let core = Core::new(
             CoreConfig {
@@ -164,7 +170,7 @@ impl Site {
             MqttLink::start(mqtt.clone(), Memory::default(), StdRng::seed_from_u64(rng.random()));
         Ok(Self {
             core,
-            store: MemoryDisk::new().open(),
+            store: config.disk.open(),
             orchestrator: Orchestrator::Fake(fake.clone()),
             fake,
             mqtt,
@@ -335,8 +341,7 @@ impl Site {
             }
             Effect::Observe { version } => self.observe(version),
             Effect::Find { image } => {
-                let found = self.orchestrator.has_image(&image).now_or_never();
-                let is_here = matches!(found, Some(Ok(true)));
+                let is_here = self.has(&image);
                 self.inputs.push_back(Input::Found { image, is_here });
             }
             Effect::Configure(settings) => self.orchestrator.configure(settings),
@@ -377,13 +382,30 @@ impl Site {
     }
 
     fn apply(&mut self, step: Step) {
+        let new = match &step {
+            Step::Pull { image, .. } if !self.has(image) => Some(image.clone()),
+            Step::Pull { .. }
+            | Step::Create { .. }
+            | Step::Start { .. }
+            | Step::Stop { .. }
+            | Step::Remove { .. }
+            | Step::RemoveApp { .. } => None,
+        };
         let done = self.orchestrator.apply(&step).now_or_never().expect("a fake answers at once");
         let outcome = done.map_err(|error| StepFailure {
             transient: error.is_transient(),
             is_disk_full: error.is_disk_full(),
             reason: error.to_string(),
         });
+        if let Some(image) = new.filter(|_| outcome.is_ok()) {
+            let id = format!("sha256:{image}");
+            self.inputs.push_back(Input::Fetched { image, id });
+        }
         self.inputs.push_back(Input::Done { step, outcome });
+    }
+
+    fn has(&self, image: &str) -> bool {
+        matches!(self.orchestrator.has_image(image).now_or_never(), Some(Ok(true)))
     }
 
     fn read(&mut self) -> Contents {
@@ -430,7 +452,7 @@ impl Site {
             && stream(&status.down)
             && stream(&status.up)
             && status.pending.is_empty();
-        let version = status.apps.iter().filter_map(|app| app.desired_version).map(|it| it.0).max();
+        let version = status.apps.iter().filter_map(|app| app.desired_version).map(|it| it.0).min();
         let state = (in_sync, version.unwrap_or_default());
         if state == self.last {
             return true;

@@ -9,7 +9,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Counters, Link, Profile, SHIPPED_PROFILES};
+use super::tap::TapLink;
+use super::{Counters, InvalidProfile, Link, Profile, SHIPPED_PROFILES};
 
 pub use client::{AskError, ask};
 pub use server::{BindControlError, ControlSocket, MAX_LINE_BYTES};
@@ -86,10 +87,12 @@ pub enum Response {
 pub struct LinkReport {
     /// Its name.
     pub link: String,
-    /// Where it listens.
-    pub addr: SocketAddr,
+    /// Where it listens; a wire does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub addr: Option<SocketAddr>,
     /// Where it leads.
-    pub target: SocketAddr,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<SocketAddr>,
     /// Whether it has been taken down.
     pub down: bool,
     /// How it behaves.
@@ -114,9 +117,18 @@ pub enum ErrorCode {
     InvalidProfile,
 }
 
+/// An emulated link of either kind.
+#[derive(Debug)]
+pub enum Emulated {
+    /// A TCP proxy.
+    Proxy(Link),
+    /// A wire between two network namespaces.
+    Wire(TapLink),
+}
+
 /// The links of one process by name.
 #[derive(Debug, Default)]
-pub struct Links(BTreeMap<String, Link>);
+pub struct Links(BTreeMap<String, Emulated>);
 
 /// A second link under a name that is taken.
 #[derive(Debug, thiserror::Error)]
@@ -128,28 +140,32 @@ pub struct DuplicateLink {
 
 impl Links {
     /// Adds a link.
-    pub fn insert(&mut self, name: String, link: Link) -> Result<(), DuplicateLink> {
+    pub fn insert(&mut self, name: String, link: impl Into<Emulated>) -> Result<(), DuplicateLink> {
         if self.0.contains_key(&name) {
             return Err(DuplicateLink { name });
         }
-        self.0.insert(name, link);
+        self.0.insert(name, link.into());
         Ok(())
     }
 
     /// Looks a link up.
-    pub fn get(&self, name: &str) -> Option<&Link> {
+    pub fn get(&self, name: &str) -> Option<&Emulated> {
         self.0.get(name)
     }
 
     /// All links in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &Link)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Emulated)> {
         self.0.iter().map(|(name, link)| (name.as_str(), link))
     }
 
     /// Stops them all.
     pub async fn shutdown(&self) {
         for link in self.0.values() {
-            link.shutdown().await;
+            match link {
+                Emulated::Proxy(link) => link.shutdown().await,
+                // It ends when it is dropped.
+                Emulated::Wire(_) => {}
+            }
         }
     }
 
@@ -197,7 +213,7 @@ impl Links {
         }
     }
 
-    fn with(&self, name: String, act: impl FnOnce(&Link, String) -> Response) -> Response {
+    fn with(&self, name: String, act: impl FnOnce(&Emulated, String) -> Response) -> Response {
         if let Some(link) = self.0.get(&name) {
             return act(link, name);
         }
@@ -219,11 +235,82 @@ fn read_profile(value: serde_json::Value) -> Result<Profile, Response> {
         .map_err(|error| refused(ErrorCode::InvalidProfile, format!("not a profile: {error}")))
 }
 
-fn report(name: &str, link: &Link) -> LinkReport {
+impl Emulated {
+    /// The profile in force.
+    pub fn profile(&self) -> Profile {
+        match self {
+            Self::Proxy(link) => link.profile(),
+            Self::Wire(wire) => wire.profile(),
+        }
+    }
+
+    /// Changes how it behaves.
+    pub fn set_profile(&self, profile: Profile) -> Result<(), InvalidProfile> {
+        match self {
+            Self::Proxy(link) => link.set_profile(profile),
+            Self::Wire(wire) => wire.set_profile(profile),
+        }
+    }
+
+    /// Takes it down: nothing passes.
+    pub fn down(&self) {
+        match self {
+            Self::Proxy(link) => link.down(),
+            Self::Wire(wire) => wire.set_down(true),
+        }
+    }
+
+    /// Brings it back.
+    pub fn up(&self) {
+        match self {
+            Self::Proxy(link) => link.up(),
+            Self::Wire(wire) => wire.set_down(false),
+        }
+    }
+
+    /// Whether it has been taken down.
+    pub fn is_down(&self) -> bool {
+        match self {
+            Self::Proxy(link) => link.is_down(),
+            Self::Wire(wire) => wire.is_down(),
+        }
+    }
+
+    /// What it has counted so far.
+    pub fn counters(&self) -> Counters {
+        match self {
+            Self::Proxy(link) => link.counters(),
+            Self::Wire(wire) => wire.counters(),
+        }
+    }
+
+    /// Where a proxy listens and leads; of a wire, nothing.
+    pub fn addresses(&self) -> Option<(SocketAddr, SocketAddr)> {
+        match self {
+            Self::Proxy(link) => Some((link.addr(), link.target())),
+            Self::Wire(_) => None,
+        }
+    }
+}
+
+impl From<Link> for Emulated {
+    fn from(link: Link) -> Self {
+        Self::Proxy(link)
+    }
+}
+
+impl From<TapLink> for Emulated {
+    fn from(wire: TapLink) -> Self {
+        Self::Wire(wire)
+    }
+}
+
+fn report(name: &str, link: &Emulated) -> LinkReport {
+    let addresses = link.addresses();
     LinkReport {
         link: name.to_owned(),
-        addr: link.addr(),
-        target: link.target(),
+        addr: addresses.map(|(addr, _)| addr),
+        target: addresses.map(|(_, target)| target),
         down: link.is_down(),
         profile: link.profile(),
         counters: link.counters(),

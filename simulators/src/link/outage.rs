@@ -9,7 +9,7 @@ use super::schedule::{exponential, scaled};
 
 /// The link's own outages and the one that was ordered, in one.
 #[derive(Debug)]
-pub(super) struct Outage {
+pub(crate) struct Outage {
     ordered: bool,
     own: bool,
     own_changes_at: Option<Duration>,
@@ -17,19 +17,19 @@ pub(super) struct Outage {
 }
 
 impl Outage {
-    pub(super) fn new<R: Rng + ?Sized>(now: Duration, profile: &Profile, rng: &mut R) -> Self {
+    pub(crate) fn new<R: Rng + ?Sized>(now: Duration, profile: &Profile, rng: &mut R) -> Self {
         let mut outage =
             Self { ordered: false, own: false, own_changes_at: None, hang_ends_at: None };
         outage.begin_profile(now, profile, rng);
         outage
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         !self.ordered && !self.own
     }
 
     /// Starts another profile, outside its own outages.
-    pub(super) fn begin_profile<R: Rng + ?Sized>(
+    pub(crate) fn begin_profile<R: Rng + ?Sized>(
         &mut self,
         now: Duration,
         profile: &Profile,
@@ -45,14 +45,14 @@ impl Outage {
     }
 
     /// Takes the order to be down, or up again.
-    pub(super) fn order(&mut self, now: Duration, down: bool, profile: &Profile) {
+    pub(crate) fn order(&mut self, now: Duration, down: bool, profile: &Profile) {
         let was_up = self.is_up();
         self.ordered = down;
         self.turn(was_up, now, profile);
     }
 
     /// Begins or ends the link's own outage when it is time.
-    pub(super) fn advance<R: Rng + ?Sized>(
+    pub(crate) fn advance<R: Rng + ?Sized>(
         &mut self,
         now: Duration,
         profile: &Profile,
@@ -73,11 +73,11 @@ impl Outage {
     }
 
     /// Answers once for each outage, when hanging connections are to be reset.
-    pub(super) fn hang_ends(&mut self, now: Duration) -> bool {
+    pub(crate) fn hang_ends(&mut self, now: Duration) -> bool {
         self.hang_ends_at.take_if(|at| *at <= now).is_some()
     }
 
-    pub(super) fn next_change(&self) -> Option<Duration> {
+    pub(crate) fn next_change(&self) -> Option<Duration> {
         self.own_changes_at.into_iter().chain(self.hang_ends_at).min()
     }
 

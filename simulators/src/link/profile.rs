@@ -6,8 +6,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// The names of the profiles compiled into the program.
-pub const SHIPPED_PROFILES: [&str; 6] =
-    ["perfect", "4g-good", "4g-bad", "2g-edge", "satellite", "tunnel"];
+pub const SHIPPED_PROFILES: [&str; 7] =
+    ["perfect", "4g-good", "4g-bad", "2g-edge", "satellite", "tunnel", "carrier-outage"];
 
 /// How a link behaves. `up` is from the connecting client to the target, `down` is the way back.
 ///
@@ -186,6 +186,7 @@ fn shipped_text(name: &str) -> Option<&'static str> {
         "2g-edge" => include_str!("../../profiles/2g-edge.toml"),
         "satellite" => include_str!("../../profiles/satellite.toml"),
         "tunnel" => include_str!("../../profiles/tunnel.toml"),
+        "carrier-outage" => include_str!("../../profiles/carrier-outage.toml"),
         _ => return None,
     })
 }

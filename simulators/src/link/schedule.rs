@@ -154,7 +154,7 @@ pub fn burst_bytes(rate_bytes_per_s: u64) -> u64 {
 }
 
 /// Draws when a connection opened or looked at now is reset by the link.
-pub(super) fn draw_reset<R: Rng + ?Sized>(
+pub(crate) fn draw_reset<R: Rng + ?Sized>(
     now: Duration,
     profile: &Profile,
     rng: &mut R,
@@ -174,7 +174,7 @@ pub(super) fn exponential<R: Rng + ?Sized>(mean: Duration, rng: &mut R) -> Durat
 }
 
 /// Multiplies without a panic, up to about a year.
-pub(super) fn scaled(time: Duration, factor: f64) -> Duration {
+pub(crate) fn scaled(time: Duration, factor: f64) -> Duration {
     const YEAR: Duration = Duration::from_hours(365 * 24);
     Duration::try_from_secs_f64(time.as_secs_f64() * factor).unwrap_or(YEAR).min(YEAR)
 }

@@ -250,6 +250,15 @@ fn facts(report: &Report) -> String {
             ),
         ),
     ];
+    if let Some(bare) = &machine.handshakes {
+        let text = format!(
+            "{} \u{b5}s in full, {} \u{b5}s resumed, over {} of each",
+            number(bare.full_us),
+            number(bare.resumed_us),
+            count(u64::from(bare.count)),
+        );
+        rows.push(("CPU of a bare TLS handshake, server's side", text));
+    }
     if let Some(says) = &report.cloud_says {
         let text = format!("{} nodes online, {} in sync", count(says.online), count(says.in_sync));
         rows.push(("the cloud's own word at the end", text));

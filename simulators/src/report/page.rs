@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::figures::{bytes, count, millis, number, seconds};
+use super::figures::{bytes, count, date, millis, number, seconds};
 use super::{Latency, PhaseReport, Report, ReportError};
 
 /// The line above the table.
@@ -25,49 +25,154 @@ fn replace(page: &str, table: &str) -> Option<String> {
     Some(format!("{before}{BEGIN}\n\n{table}\n{END}{after}"))
 }
 
-/// The table: one column per run, one row per figure.
+/// A figure of a run, and what it should be at most.
+struct Figure {
+    value: f64,
+    text: String,
+    target: Option<f64>,
+}
+
+/// The table: one column per run, one row per figure; what a target is missed by is bold. The last
+/// row compares the largest fleet with the smallest.
 pub fn table(reports: &[Report]) -> String {
     let head: Vec<_> =
         reports.iter().map(|it| format!("{} sites", count(u64::from(it.sites)))).collect();
-    let mut out = line("", &head);
-    let rule = format!("| --- |{}\n", " ---: |".repeat(reports.len()));
+    let mut out = line("", "target", &head);
+    let rule = format!("| --- | ---: |{}\n", " ---: |".repeat(reports.len()));
     out.push_str(&rule);
-    let mut add = |what: &str, of: &dyn Fn(&Report) -> Option<String>| {
+    let mut add = |what: &str, target: &str, of: &dyn Fn(&Report) -> Option<String>| {
         let cells: Vec<_> =
             reports.iter().map(|it| of(it).unwrap_or_else(|| "–".to_owned())).collect();
-        out.push_str(&line(what, &cells));
+        out.push_str(&line(what, target, &cells));
     };
-    add("load of the machine before the run", &|it| Some(number(it.machine.load_before)));
-    add("every phase complete", &|it| Some(if it.is_complete() { "yes" } else { "no" }.to_owned()));
-    add("cloud: memory with all connected", &|it| it.cloud_steady_bytes().map(bytes));
-    add("cloud: most memory", &|it| it.cloud_peak_bytes().map(bytes));
-    add("cloud: CPU while nothing happens", &|it| {
-        let steady = it.phase("steady")?;
-        let share = steady.cloud_cpu_s? / steady.seconds().max(f64::EPSILON);
-        Some(format!("{} % of a core", number(share * 100.0)))
-    });
-    add("bytes per site and minute while nothing happens", &|it| {
-        let steady = it.phase("steady")?;
-        let per_site = float(steady.bytes.total()) / f64::from(it.sites.max(1));
-        Some(format!("{} B", number(per_site * 60.0 / steady.seconds().max(f64::EPSILON))))
-    });
+    for (what, of) in facts() {
+        add(what, "", &of);
+    }
+    for (what, target, of) in figures() {
+        add(what, target, &|it| of(it).map(Figure::cell));
+    }
     for (phase, name) in [
         ("ramp", "start of all"),
         ("write 1", "desired write to all"),
         ("all back", "return after the mass disconnect"),
     ] {
-        add(&format!("{name}: site p50 / p99"), &|it| took(it.phase(phase)?));
-        add(&format!("{name}: last site"), &|it| it.phase(phase)?.last_came_s().map(seconds));
-        add(&format!("{name}: broker probe p50 / p99 / max"), &|it| {
+        add(&format!("{name}: site p50 / p99"), "", &|it| took(it.phase(phase)?));
+        add(&format!("{name}: broker probe p50 / p99 / max"), "", &|it| {
             it.phase(phase)?.broker.as_ref().map(probe)
         });
-        add(&format!("{name}: bytes per site"), &|it| {
+        add(&format!("{name}: bytes per site"), "", &|it| {
             Some(bytes(it.phase(phase)?.bytes.total() / u64::from(it.sites.max(1))))
         });
-        add(&format!("{name}: CPU of the cloud"), &|it| it.phase(phase)?.cloud_cpu_s.map(seconds));
+        add(&format!("{name}: CPU of the cloud"), "", &|it| {
+            it.phase(phase)?.cloud_cpu_s.map(seconds)
+        });
     }
-    add("fleet: most memory", &|it| Some(bytes(it.fleet_peak_bytes())));
-    out
+    add("fleet: most memory, all its processes", "", &|it| Some(bytes(it.fleet_peak_bytes())));
+    out + &flatness(reports)
+}
+
+type Fact = fn(&Report) -> Option<String>;
+
+fn facts() -> [(&'static str, Fact); 4] {
+    [
+        ("date", |it| Some(date(it.began_unix_s))),
+        ("build", |it| {
+            Some(
+                if it.machine.is_release { "optimised" } else { "without optimisation" }.to_owned(),
+            )
+        }),
+        ("load of the machine before the run", |it| Some(number(it.machine.load_before))),
+        ("every phase complete", |it| Some(if it.is_complete() { "yes" } else { "no" }.to_owned())),
+    ]
+}
+
+type Measure = fn(&Report) -> Option<Figure>;
+
+/// What has a target; the targets are those for 10,000 sites.
+fn figures() -> [(&'static str, &'static str, Measure); 8] {
+    [
+        ("cloud: most memory", "600 MB", |it| {
+            let value = it.cloud_peak_bytes()?;
+            Some(Figure::new(float(value), bytes(value), Some(600e6)))
+        }),
+        ("cloud: memory with all connected", "", |it| {
+            let value = it.cloud_steady_bytes()?;
+            Some(Figure::new(float(value), bytes(value), None))
+        }),
+        ("cloud: CPU while nothing happens, of a core", "10 %", |it| {
+            let steady = it.phase("steady")?;
+            let share = steady.cloud_cpu_s? / steady.seconds().max(f64::EPSILON) * 100.0;
+            Some(Figure::new(share, format!("{} %", number(share)), Some(10.0)))
+        }),
+        ("bytes per site and minute while nothing happens", "", |it| {
+            let steady = it.phase("steady")?;
+            let per_site = float(steady.bytes.total()) / f64::from(it.sites.max(1));
+            let value = per_site * 60.0 / steady.seconds().max(f64::EPSILON);
+            Some(Figure::new(value, format!("{} B", number(value)), None))
+        }),
+        ("desired write to all: last site", "5 s", |it| last(it, "write 1", 5.0)),
+        ("return after the mass disconnect: last site", "20 s", |it| last(it, "all back", 20.0)),
+        ("return: CPU of the cloud, times that of bare handshakes", "1.5", |it| {
+            let value = it.times_bare(it.phase("all back")?)?;
+            Some(Figure::new(value, number(value), Some(1.5)))
+        }),
+        ("broker probe: worst p99 of a phase", "100 ms", |it| {
+            let all = it.phases.iter().filter_map(|phase| Some(phase.broker.as_ref()?.p99_ms));
+            let worst = all.max_by(f64::total_cmp)?;
+            Some(Figure::new(worst, millis(worst), Some(100.0)))
+        }),
+    ]
+}
+
+fn last(report: &Report, phase: &str, target: f64) -> Option<Figure> {
+    let phase = report.phase(phase)?;
+    if let Some(value) = phase.last_came_s() {
+        return Some(Figure::new(value, seconds(value), Some(target)));
+    }
+    let text = format!("{} of {} came", phase.came, phase.awaited);
+    Some(Figure::new(f64::INFINITY, text, Some(target)))
+}
+
+/// What one site costs in the largest fleet, as a multiple of what it costs in the smallest.
+fn flatness(reports: &[Report]) -> String {
+    let smallest = reports.iter().min_by_key(|it| it.sites);
+    let largest = reports.iter().max_by_key(|it| it.sites);
+    let Some((small, large)) = smallest.zip(largest).filter(|(a, b)| a.sites < b.sites) else {
+        return String::new();
+    };
+    let mut lines = String::from("\n");
+    let mut add = |what: &str, of: fn(&Report) -> Option<f64>| {
+        let Some((a, b)) = of(small).zip(of(large)).filter(|(a, _)| *a > 0.0) else { return };
+        let figure = Figure::new(b / a, format!("{:.2}", b / a), Some(1.2));
+        let text = format!(
+            "- {what}, for one of {} sites as a multiple of that for one of {}: {} (target: 1.2)\n",
+            count(u64::from(large.sites)),
+            count(u64::from(small.sites)),
+            figure.cell(),
+        );
+        lines.push_str(&text);
+    };
+    add("CPU of the cloud for a return", |it| {
+        Some(it.phase("all back")?.cloud_cpu_s? / f64::from(it.sites))
+    });
+    add("CPU of the cloud for a desired write", |it| {
+        Some(it.phase("write 1")?.cloud_cpu_s? / f64::from(it.sites))
+    });
+    add("memory of the cloud", |it| Some(float(it.cloud_steady_bytes()?) / f64::from(it.sites)));
+    lines
+}
+
+impl Figure {
+    const fn new(value: f64, text: String, target: Option<f64>) -> Self {
+        Self { value, text, target }
+    }
+
+    fn cell(self) -> String {
+        match self.target {
+            Some(target) if self.value > target => format!("**{}**", self.text),
+            Some(_) | None => self.text,
+        }
+    }
 }
 
 fn took(phase: &PhaseReport) -> Option<String> {
@@ -78,8 +183,8 @@ fn probe(it: &Latency) -> String {
     format!("{} / {} / {}", millis(it.p50_ms), millis(it.p99_ms), millis(it.max_ms))
 }
 
-fn line(what: &str, cells: &[String]) -> String {
-    format!("| {what} | {} |\n", cells.join(" | "))
+fn line(what: &str, target: &str, cells: &[String]) -> String {
+    format!("| {what} | {target} | {} |\n", cells.join(" | "))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "for people")]
@@ -138,13 +243,38 @@ mod tests {
         };
         let text = table(&[report, Report::default()]);
         assert!(
-            text.starts_with("|  | 1,000 sites | 0 sites |\n| --- | ---: | ---: |\n"),
+            text.starts_with(
+                "|  | target | 1,000 sites | 0 sites |\n| --- | ---: | ---: | ---: |\n"
+            ),
             "{text}"
         );
-        assert!(text.contains("| cloud: memory with all connected | 70.0 MB | – |"), "{text}");
+        assert!(text.contains("| cloud: memory with all connected |  | 70.0 MB | – |"), "{text}");
         assert!(
-            text.contains("| cloud: CPU while nothing happens | 5.00 % of a core | – |"),
+            text.contains("| cloud: CPU while nothing happens, of a core | 10 % | 5.00 % | – |"),
             "{text}"
         );
+    }
+    #[test]
+    fn a_missed_target_is_bold_and_the_largest_fleet_is_held_against_the_smallest() {
+        let run = |sites: u32, last: f64, cpu: f64| {
+            let back = PhaseReport {
+                name: "all back".to_owned(),
+                awaited: 1,
+                came: 1,
+                curve: vec![(last, 1)],
+                connections: 100,
+                resumed: 100,
+                cloud_cpu_s: Some(cpu),
+                ..PhaseReport::default()
+            };
+            let handshakes =
+                Some(crate::report::Handshakes { count: 9, full_us: 1.0, resumed_us: 1e4 });
+            let machine = crate::report::Machine { handshakes, ..Default::default() };
+            Report { sites, machine, phases: vec![back], ..Report::default() }
+        };
+        let text = table(&[run(1_000, 9.0, 1.0), run(10_000, 21.0, 20.0)]);
+        assert!(text.contains("last site | 20 s | 9.00 s | **21.0 s** |"), "{text}");
+        assert!(text.contains("bare handshakes | 1.5 | 1.00 | **20.0** |"), "{text}");
+        assert!(text.contains("for one of 1,000: **2.00** (target: 1.2)"), "{text}");
     }
 }

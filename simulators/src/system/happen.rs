@@ -15,6 +15,12 @@ use crate::world::{Invariant, Violation};
 
 impl System {
     pub(super) fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        self.carry(event)?;
+        self.check()
+    }
+
+    /// Lets something happen of which the result is looked at later.
+    pub(super) fn carry(&mut self, event: Event) -> Result<(), Violation> {
         self.tally.events += 1;
         self.tell(|| format!("{event:?}"));
         match event {
@@ -49,7 +55,7 @@ impl System {
             Event::InstanceGoes { site, at } => self.disturb(site, at, true),
             Event::Wait(millis) => self.wait(millis),
         }
-        self.check()
+        Ok(())
     }
 
     fn wish(&mut self, site: u16, app: u8, variant: Option<u8>) {

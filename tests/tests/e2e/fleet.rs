@@ -106,11 +106,67 @@ fn more_sites_than_there_may_be_open_files_are_refused_before_anything_is_made()
     let out = folder.path().join("report.json").to_string_lossy().into_owned();
     let name = binary("gnomon-sim");
     let command = format!(
-        "ulimit -n 500; exec {} fleet --server http://127.0.0.1:9 --sites 1000 --out {out}",
+        "ulimit -n 500; exec {} fleet --server http://127.0.0.1:9 --sites 1000 --workers 1 --out {out}",
         name.display()
     );
     let output = std::process::Command::new("sh").args(["-c", &command]).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("ulimit -n") && said.contains("at most 100 sites"), "{said}");
+}
+
+#[test]
+fn a_fleet_over_several_processes_is_one_run_with_one_report() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("spread.json");
+    let course = ["--ramp-per-s", "0", "--steady", "1", "--storm", "2", "--time", "120"];
+    let more = ["--workers", "3", "--groups", "2", "--churn", "1", "--flaps-per-s", "5"];
+    let (code, line, said) = fleet(folder.path(), &out, &[&course[..], &more[..]].concat());
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(line["complete"], true, "{line}");
+    let report = read(&out);
+    for name in ["ramp", "write 1", "all back"] {
+        let phase = phase(&report, name);
+        assert_eq!((&phase["awaited"], &phase["came"]), (&SITES.into(), &SITES.into()), "{phase}");
+        assert!(phase["bytes"]["received"].as_u64().unwrap() > SITES, "{phase}");
+    }
+    assert_eq!(phase(&report, "all cut")["drops"], SITES);
+    let back = phase(&report, "all back");
+    assert_eq!((&back["connections"], &back["resumed"]), (&SITES.into(), &SITES.into()), "{back}");
+    assert!(phase(&report, "churn")["bytes"]["reported"].as_u64().unwrap() > 0);
+    assert_eq!(report["troubles"].as_array().unwrap().len(), 0, "{}", report["troubles"]);
+    assert!(report["machine"]["handshakes"]["resumed_us"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn small_scenarios_hold_with_real_programs_too() {
+    let cloud = binary("gnomon-cloud").to_string_lossy().into_owned();
+    for name in ["real-outage", "real-cloud-kill"] {
+        let output =
+            run("gnomon-sim", &["scenario", name, "--cloud-program", &cloud, "-o", "json"], &[]);
+        let line: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{name}: {line:#} {said}");
+        assert_eq!((&line["held"], &line["world"]), (&true.into(), &"real".into()), "{line}");
+    }
+}
+
+#[test]
+fn a_scenario_that_does_not_hold_or_cannot_be_read_fails_and_says_where() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mine.toml");
+    let play = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        run("gnomon-sim", &["scenario", &file.to_string_lossy(), "--virtual"], &[])
+    };
+    let head = "name = \"a\"\nabout = \"b\"\nfleet.site = { sites = 1 }\n";
+    let output = play(&format!("{head}expect = [\"bytes per site under 1 B\"]\n"));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("FAILS  bytes per site under 1 B: site-0 had"), "{text}");
+    let output =
+        play(&format!("{head}expect = [\"nothing lost\"]\nsteps = [\"at 1 s cut north\"]\n"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("line 5, column 22") && said.contains("north"), "{said}");
 }

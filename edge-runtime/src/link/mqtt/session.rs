@@ -19,6 +19,7 @@ use crate::link::LinkEvent;
 use crate::link::course::{Reached, Version};
 use crate::link::dial;
 use crate::link::keepalive::KeepAlive;
+use crate::link::retry::Met;
 
 /// How long a broker may take to let us in and to take the subscription.
 const SUBSCRIBE: Duration = Duration::from_secs(40);
@@ -38,6 +39,7 @@ pub(super) struct Session {
 /// How a connection ended.
 pub(super) struct End {
     pub(super) reached: Reached,
+    pub(super) met: Met,
     pub(super) reason: String,
     /// What was learned of the way.
     pub(super) keep_alive: KeepAlive,
@@ -63,7 +65,10 @@ impl Session {
         let (proxy, tls) = (settings.proxy.as_ref(), settings.tls.current());
         let wire = match dial::dial(&self.address, proxy, &tls, &self.meter).await {
             Ok(wire) => wire,
-            Err(error) => return self.end(Reached::Nothing, crate::chain(&error)),
+            Err(error) => {
+                let end = self.end(Reached::Nothing, crate::chain(&error));
+                return End { met: error.met(), ..end };
+            }
         };
         let is_resumed = wire.get_ref().1.handshake_kind() == Some(HandshakeKind::Resumed);
         let gate = match Gate::open() {
@@ -121,7 +126,7 @@ impl Session {
 
     fn end(&self, reached: Reached, reason: String) -> End {
         let keep_alive = self.keep_alive.clone();
-        End { reached, reason, keep_alive, is_planned: false }
+        End { reached, met: Met::Refusal, reason, keep_alive, is_planned: false }
     }
 
     /// Connects and subscribes to what is sent to this node; messages that come before the

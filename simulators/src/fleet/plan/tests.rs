@@ -120,8 +120,11 @@ fn the_time_of_the_run_bounds_it_whatever_happens() {
 fn a_stop_leaves_the_phase_and_ends() {
     let mut plan = Plan::new(course());
     drop(plan.poll(Duration::ZERO, Seen::default()));
-    assert_eq!(plan.stop(), [Action::Leave { complete: false }, Action::End(Ending::Stopped)]);
-    assert_eq!(plan.stop(), []);
+    assert_eq!(
+        plan.stop(Ending::Stopped),
+        [Action::Leave { complete: false }, Action::End(Ending::Stopped)]
+    );
+    assert_eq!(plan.stop(Ending::Stopped), []);
 }
 
 #[test]
@@ -148,8 +151,8 @@ fn agents_come_back_spread_by_their_own_waits() {
     let after: Vec<_> =
         (0..500).map(|seed| comes_back_after(Duration::from_secs(10), rng(seed))).collect();
     let latest = after.iter().max().copied().unwrap_or_default();
-    assert!(latest > Duration::from_secs(8), "{latest:?}");
-    assert!(latest <= AGENT_WAITS.1, "no wait is longer than the longest: {latest:?}");
-    let soon = after.iter().filter(|after| **after < Duration::from_secs(4)).count();
-    assert!((100..400).contains(&soon), "{soon} of 500 within 4 s");
+    assert!(latest > Duration::from_secs(4), "{latest:?}");
+    assert!(latest <= Duration::from_secs(5), "no wait is longer than the longest: {latest:?}");
+    let soon = after.iter().filter(|after| **after < Duration::from_secs(2)).count();
+    assert!((150..450).contains(&soon), "{soon} of 500 within 2 s");
 }

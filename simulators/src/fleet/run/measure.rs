@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::machine::{self, Usage};
+use super::super::squad::Carried;
 use super::{Conductor, Live, News};
 use crate::report::{Bytes, Sample};
 
@@ -20,20 +21,11 @@ pub(super) struct Snapshot {
 
 impl Conductor {
     pub(super) fn snapshot(&self) -> Snapshot {
-        let mut bytes = Bytes::default();
-        let mut connections = (0, 0);
-        for (_, meter) in &self.sites {
-            let (of, (all, resumed)) = (meter.bytes(), meter.connections());
-            bytes.received += of.received;
-            bytes.sent += of.sent;
-            bytes.desired += of.desired;
-            bytes.reported += of.reported;
-            connections = (connections.0 + all, connections.1 + resumed);
-        }
+        let Carried { bytes, connections } = self.crew.carried();
         Snapshot {
             at: self.began.elapsed(),
             cloud: self.config.cloud_pid.and_then(machine::usage),
-            fleet: machine::usage(std::process::id()).unwrap_or_default(),
+            fleet: self.crew.usage(),
             bytes,
             connections,
         }
