@@ -41,8 +41,9 @@ pub(super) fn judge(app: &App<'_>, service: &Service<'_>, slot: &Slot, it: &Inst
             Verdict::new(Standing::Settled, ServiceState::Running)
         }
         InstanceState::Running(Health::Starting) => {
+            let why = it.note.as_deref().filter(|_| service.spec.has_manifests());
             Verdict::new(Standing::Moving, ServiceState::Starting)
-                .because("its health check has not passed yet")
+                .because(why.unwrap_or("its health check has not passed yet"))
         }
         InstanceState::Running(Health::Unhealthy) => unhealthy(app, service, slot, it),
         InstanceState::Exited { code } => ended(app, service, slot, it, code),
@@ -77,6 +78,11 @@ fn end(it: &Instance, code: i64) -> String {
 }
 
 fn unhealthy(app: &App<'_>, service: &Service<'_>, slot: &Slot, it: &Instance) -> Verdict {
+    if service.spec.has_manifests() {
+        // To stop and start Kubernetes objects mends none: their controllers go on trying.
+        let why = it.note.as_deref().unwrap_or("its objects are not well");
+        return Verdict::new(Standing::Broken, ServiceState::Unhealthy).because(why);
+    }
     let life = app.memory.life(slot, it.service_digest);
     if let Some(why) = restart::forbidden(service.spec.restart, life) {
         return Verdict::new(Standing::Broken, ServiceState::Unhealthy)
