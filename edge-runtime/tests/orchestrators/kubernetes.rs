@@ -3,6 +3,7 @@
 pub(crate) mod drift;
 pub(crate) mod faults;
 pub(crate) mod front;
+pub(crate) mod manifests;
 pub(crate) mod rights;
 
 use std::path::{Path, PathBuf};

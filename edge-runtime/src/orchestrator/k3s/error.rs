@@ -68,6 +68,33 @@ pub enum K3sError {
         /// What it cannot do, and what helps.
         what: String,
     },
+    /// A manifest asks for what this node or its cluster does not permit.
+    #[error("{what} cannot be applied here: {why}")]
+    Unfitting {
+        /// The object.
+        what: String,
+        /// What stands against it, and what helps.
+        why: String,
+    },
+    /// A manifest is of a kind that the cluster does not have.
+    #[error("the cluster has no kind {kind} of {api_version}; is its CustomResourceDefinition missing?")]
+    NotServed {
+        /// The kind.
+        kind: String,
+        /// Its group and version.
+        api_version: String,
+    },
+    /// An object that others need does not become what it says.
+    #[error("{what} is not ready: {why}")]
+    NotReady {
+        /// The object.
+        what: String,
+        /// What the cluster says.
+        why: String,
+    },
+    /// An object that was deleted is still there.
+    #[error("{0} was deleted and is still there; is a finalizer stuck?")]
+    NotGone(String),
     /// The app has no such service.
     #[error("the app has no service {0}")]
     NoSuchService(ServiceName),
@@ -111,11 +138,15 @@ impl K3sError {
             | Self::Slow { .. }
             | Self::Contested { .. }
             | Self::NotStopping(_)
+            | Self::NotServed { .. }
+            | Self::NotReady { .. }
+            | Self::NotGone(_)
             | Self::NotRunning(_)
             | Self::Gone(_)
             | Self::StillRuns(_) => true,
             Self::Unsupported(_)
             | Self::Unfit { .. }
+            | Self::Unfitting { .. }
             | Self::NoSuchService(_)
             | Self::Foreign(_)
             | Self::AnotherSlot(_) => false,

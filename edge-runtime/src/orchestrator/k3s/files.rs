@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::mirror::{Cache, Kind};
 use super::names::Workload;
-use super::{K3s, K3sError, WORK, drift, names, objects, registries};
+use super::{K3s, K3sError, WORK, drift, manifests, names, objects, registries};
 use crate::reconcile::model::Slot;
 
 pub(super) async fn create(k3s: &K3s, slot: &Slot, app: &AppSpec) -> Result<(), K3sError> {
@@ -23,6 +23,9 @@ pub(super) async fn create(k3s: &K3s, slot: &Slot, app: &AppSpec) -> Result<(), 
     let node = &k3s.settings.node;
     let service = app.services.get(&slot.service);
     let service = service.ok_or_else(|| K3sError::NoSuchService(slot.service.clone()))?;
+    if service.has_manifests() {
+        return Box::pin(manifests::create(k3s, slot, app, service)).await;
+    }
     let mut objects = objects::of(node, slot, app, service)
         .map_err(|what| K3sError::Unfit { service: slot.service.clone(), what })?;
     let (kind, name) = (objects.kind, &objects.name);
@@ -112,7 +115,7 @@ fn take_over(kind: Workload, wanted: &mut Value, there: &Value) -> Result<(), K3
 
 /// What is noted of a repair that is made now, at `now` seconds; `None`: it is too soon after the
 /// last ones, as "how many in a row" and "when the last" are noted.
-fn next_mend(noted: Option<&str>, now: u64) -> Option<String> {
+pub(super) fn next_mend(noted: Option<&str>, now: u64) -> Option<String> {
     const CALM: u64 = 600;
     let noted = noted.and_then(|text| text.split_once(' '));
     let parsed = noted.and_then(|(count, at)| Some((count.parse().ok()?, at.parse().ok()?)));

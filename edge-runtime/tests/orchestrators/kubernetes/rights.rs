@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_edge::orchestrator::k3s::{self, K3s};
-use gnomon_edge::reconcile::model::Step;
+use gnomon_edge::reconcile::model::{Health, InstanceState, Step};
 use gnomon_schemas::app::{
     AppSpec, FileMount, Mount, Port, Protocol, RestartPolicy, SecretSpec, SecretText, ServiceSpec,
     VolumeSpec,
@@ -107,6 +107,33 @@ async fn the_rights_of_the_deployment_are_enough_and_no_more() {
     let client = kube::Client::try_from(config).unwrap();
     let elsewhere: Api<Secret> = Api::namespaced(client, "kube-system");
     assert!(elsewhere.list(&ListParams::default()).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_for_manifests_are_enough_and_without_them_it_is_said_what_is_missing() {
+    apply("rbac.yaml").await;
+    let text = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: { name: rights }\nspec:\n  serviceName: rights\n  \
+        selector: { matchLabels: { a: rights } }\n  template:\n    metadata: { labels: { a: rights } }\n    \
+        spec: { terminationGracePeriodSeconds: 0, containers: [{ name: web, image: 'gnomon-demo:1' }] }\n---\n\
+        apiVersion: v1\nkind: Secret\nmetadata: { name: rights }\nstringData: { key: hunter2 }\n";
+    let spec = Arc::new(gnomon_schemas::compose::kubernetes::read(text).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let config = config_of("gnomon-edge", dir.path()).await;
+    let bench = Bench::k3s_with(|settings| settings.kubeconfig = Some(config));
+    let place = slot(gnomon_schemas::compose::kubernetes::SERVICE);
+    let create = Step::Create { slot: place.clone(), spec };
+    let error = bench.orchestrator.apply(&create).await.expect_err("it has no such right");
+    assert!(error.is_transient() && error.to_string().contains("statefulsets"), "{error}");
+    apply("rbac-manifests.yaml").await;
+    // The API server hears of a right a moment after it was given.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = bench.orchestrator.apply(&create).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bench.until(&place, InstanceState::Running(Health::Healthy)).await;
+    bench.stop(&place, Duration::ZERO).await;
+    bench.remove(&place).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
