@@ -28,7 +28,7 @@ fn docker() -> Capabilities {
     }
 }
 
-fn refusal(capabilities: &Capabilities, service: &serde_json::Value) -> String {
+fn refusal(capabilities: &Capabilities, service: &Value) -> String {
     let app: AppSpec = serde_json::from_value(json!({ "services": { "web": service } })).unwrap();
     capabilities.check(&app).map_or_else(|error| error.to_string(), |()| "fits".to_owned())
 }

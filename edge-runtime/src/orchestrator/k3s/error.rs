@@ -115,11 +115,14 @@ pub enum K3sError {
     StillRuns(InstanceId),
 }
 
+/// The API server says so with status 500 of an object that has a field which its kind has not.
+pub(super) const UNTYPED: &str = "failed to create typed patch object";
+
 fn advice(code: u16, message: &str) -> &'static str {
     match code {
         401 => "; the credentials are not accepted",
         403 if message.contains("quota") => "; raise the quota of the namespace",
-        403 => "; grant it to gnomon-edge, see deploy/k3s/rbac.yaml",
+        403 => "; grant it to gnomon-edge, see deploy/k3s/rbac.yaml, and rbac-manifests.yaml beside it",
         429 => "; it is overloaded",
         _ => "",
     }
@@ -130,7 +133,9 @@ impl K3sError {
     /// are changed by people meanwhile.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Refused { code, .. } => !matches!(code, 400 | 405 | 415 | 422),
+            Self::Refused { code, message, .. } => {
+                !matches!(code, 400 | 405 | 415 | 422) && !message.starts_with(UNTYPED)
+            }
             Self::NotStarting { transient, .. } => *transient,
             Self::Blind(error) => error.is_transient(),
             Self::Setup(_)

@@ -123,7 +123,7 @@ async fn the_rights_for_manifests_are_enough_and_without_them_it_is_said_what_is
     let place = slot(gnomon_schemas::compose::kubernetes::SERVICE);
     let create = Step::Create { slot: place.clone(), spec };
     let error = bench.orchestrator.apply(&create).await.expect_err("it has no such right");
-    assert!(error.is_transient() && error.to_string().contains("statefulsets"), "{error}");
+    assert!(error.is_transient() && error.to_string().contains("rbac-manifests.yaml"), "{error}");
     apply("rbac-manifests.yaml").await;
     // The API server hears of a right a moment after it was given.
     let deadline = Instant::now() + Duration::from_secs(20);

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::inventory::{Ref, Target};
 use crate::orchestrator::k3s::api::within;
+use crate::orchestrator::k3s::error::UNTYPED;
 use crate::orchestrator::k3s::names::MANAGER;
 use crate::orchestrator::k3s::{K3s, K3sError};
 
@@ -50,9 +51,10 @@ pub(super) async fn apply(
 
 fn discreet(of: &Ref, error: K3sError) -> K3sError {
     match error {
-        K3sError::Refused { doing, code: code @ (400 | 422 | 500), .. }
+        K3sError::Refused { doing, code: code @ (400 | 422 | 500), message }
             if of.target.kind == "Secret" =>
         {
+            let code = if message.starts_with(UNTYPED) { 422 } else { code };
             let message = "what is wrong is not told, as it could show what the Secret holds";
             K3sError::Refused { doing, code, message: message.to_owned() }
         }

@@ -127,7 +127,7 @@ impl Sights {
         answer
     }
 
-    /// Waits until these are seen.
+    /// Waits until these are seen. A kind that was defined just now cannot be listed at once.
     pub(super) async fn clear(
         &self,
         limit: Duration,
@@ -136,8 +136,8 @@ impl Sights {
         let sight = |shelves: &Shelves| {
             let sights = || targets.iter().filter_map(|it| shelves.get(it)).map(Shelf::sight);
             let broken = sights().find_map(|it| match it {
-                Sight::Broken(error) => Some(Arc::clone(error)),
-                Sight::Unknown | Sight::Clear => None,
+                Sight::Broken(error) if error.code() != Some(429) => Some(Arc::clone(error)),
+                Sight::Broken(_) | Sight::Unknown | Sight::Clear => None,
             });
             let is_clear = sights().all(|it| matches!(it, Sight::Clear));
             broken.map(Err).or_else(|| is_clear.then_some(Ok(())))
