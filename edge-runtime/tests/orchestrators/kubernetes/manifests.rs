@@ -146,7 +146,7 @@ spec:
 ---
 apiVersion: v1
 kind: Namespace
-metadata: {{ name: {name} }}
+metadata: {{ name: {name}, annotations: {{ io.gnomon/prune: never }} }}
 ---
 apiVersion: v1
 kind: ConfigMap
@@ -155,7 +155,9 @@ metadata: {{ name: there, namespace: {name} }}
         name = group.replace('.', "-")
     );
     let spec = read(&text);
-    let refused = create(&Bench::k3s(), &spec).await.expect_err("it is not permitted");
+    let strict = Bench::k3s();
+    assert!(strict.all().await.is_empty());
+    let refused = create(&strict, &spec).await.expect_err("it is not permitted");
     assert!(!refused.is_transient() && refused.to_string().contains("manifest_"), "{refused}");
     let space = group.replace('.', "-");
     let bench = Bench::k3s_with(|settings| {

@@ -72,8 +72,9 @@ pub(super) async fn look(k3s: &K3s, of: &Ref) -> Result<Option<Value>, K3sError>
 
 /// Deletes an object, if it is still the one that was seen.
 pub(super) async fn delete(k3s: &K3s, of: &Ref, uid: &str) -> Result<(), K3sError> {
-    let whole = !super::inventory::comes_first(&of.target);
-    let params = if whole { DeleteParams::foreground() } else { DeleteParams::default() };
+    // With their pods; what else there is would wait until the garbage collector knows its kind.
+    let has_pods = of.target.api_version.starts_with("apps/") || of.target.api_version.starts_with("batch/");
+    let params = if has_pods { DeleteParams::foreground() } else { DeleteParams::background() };
     let uid = Some(uid.to_owned());
     let params = params.preconditions(Preconditions { uid, resource_version: None });
     let api = api(k3s, &of.target).await?;
