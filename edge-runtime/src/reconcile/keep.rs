@@ -41,9 +41,12 @@ pub(super) fn judge(app: &App<'_>, service: &Service<'_>, slot: &Slot, it: &Inst
             Verdict::new(Standing::Settled, ServiceState::Running)
         }
         InstanceState::Running(Health::Starting) => {
-            let why = it.note.as_deref().filter(|_| service.spec.has_manifests());
-            Verdict::new(Standing::Moving, ServiceState::Starting)
-                .because(why.unwrap_or("its health check has not passed yet"))
+            let why = match it.note.as_deref() {
+                Some(note) if service.spec.has_manifests() => note.to_owned(),
+                Some(note) => format!("its health check has not passed yet ({note})"),
+                None => "its health check has not passed yet".to_owned(),
+            };
+            Verdict::new(Standing::Moving, ServiceState::Starting).because(why)
         }
         InstanceState::Running(Health::Unhealthy) => unhealthy(app, service, slot, it),
         InstanceState::Exited { code } => ended(app, service, slot, it, code),

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 
 use super::mirror::{Cache, Kind};
 use super::names::Workload;
+use super::observe::text;
 use super::{K3s, K3sError, WORK, drift, manifests, names, objects, registries};
 use crate::reconcile::model::Slot;
 
@@ -126,6 +127,27 @@ pub(super) fn next_mend(noted: Option<&str>, now: u64) -> Option<String> {
     }
     let pause = 1_u64.checked_shl(count).unwrap_or(u64::MAX).min(CALM);
     (since >= pause).then(|| format!("{} {now}", count.saturating_add(1)))
+}
+
+/// Removes the name in the cluster of a service whose last workload goes; another makes it again.
+pub(super) async fn remove_lonely_service(
+    k3s: &K3s,
+    slot: &Slot,
+    workload: &str,
+) -> Result<(), K3sError> {
+    let node = &k3s.settings.node;
+    let name = names::address(node, slot);
+    let is_lonely = {
+        let cache = k3s.mirror().look().await?;
+        let workloads = [Kind::Deployment, Kind::Job].into_iter().flat_map(|kind| cache.all(kind));
+        let mut others = workloads.filter(|it| {
+            let is_peer = names::read_instance(node, it)
+                .is_some_and(|(of, _)| (&of.app, &of.service) == (&slot.app, &slot.service));
+            is_peer && text(it, "/metadata/name") != Some(workload)
+        });
+        cache.get(Kind::Service, &name).is_some() && others.next().is_none()
+    };
+    if is_lonely { remove_services(k3s, &[name]).await } else { Ok(()) }
 }
 
 /// Removes the names of an app's services in the cluster; its volumes stay.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::mirror::{Cache, Kind};
 use super::names::{self, Workload};
-use super::{K3s, K3sError, WORK, drift, events, manifests, observe, registries};
+use super::{K3s, K3sError, WORK, drift, events, files, manifests, observe, registries};
 use crate::reconcile::model::{Instance, InstanceId, InstanceState, Observed, Slot};
 
 pub(super) async fn observe(k3s: &K3s) -> Result<Observed, K3sError> {
@@ -175,6 +175,8 @@ pub(super) async fn remove(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<()
     if state(k3s, kind, &found, &pods).is_some_and(InstanceState::is_running) {
         return Err(K3sError::StillRuns(id.clone()));
     }
+    // First, so that it is done again if it is broken off here.
+    files::remove_lonely_service(k3s, slot, &name).await?;
     k3s.delete(kind.api_version(), kind.kind(), &name, &DeleteParams::foreground()).await?;
     until_gone(k3s, kind, &name).await
 }

@@ -305,7 +305,11 @@ fn an_app_of_manifests_is_changed_in_place() {
     let unhealthy = InstanceState::Running(crate::reconcile::model::Health::Unhealthy);
     site.instance("shop/objects.0").note = Some("Pump b: Dry".into());
     site.befall("shop/objects.0", unhealthy);
-    assert_snapshot!(site.plan(), @"");
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    shop v1 is failed: objects: Pump b: Dry
+      objects unhealthy 1/1 unhealthy: Pump b: Dry
+    ");
     site.want("shop", 2, &services(2));
     assert_snapshot!(site.plan(), @"");
     site.faults.push_back(("it is invalid", false));

@@ -247,10 +247,13 @@ async fn what_somebody_changes_or_removes_is_set_right_and_what_others_add_stays
     until(&bench, WELL, Some("Service edited")).await;
     let error = create(&bench, &spec).await.expect_err("it was set right just now");
     assert!(error.is_transient() && error.to_string().contains("again and again"), "{error}");
-    tokio::time::sleep(Duration::from_secs(3)).await;
     objects("apps/v1", "Deployment").await.delete("edited", &DeleteParams::default()).await.unwrap();
     until(&bench, WELL, Some("Deployment edited is gone")).await;
-    create(&bench, &spec).await.unwrap();
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while let Err(error) = create(&bench, &spec).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     until(&bench, WELL, None).await;
 }
 

@@ -173,3 +173,56 @@ async fn without_rights_it_says_which_file_grants_them_and_wrong_credentials_are
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 }
+
+/// A token that is good as long as a Secret is there.
+async fn token_of(secret: &str) -> String {
+    let (accounts, secrets): (Api<ServiceAccount>, Api<Secret>) =
+        (Api::namespaced(admin().await, "gnomon"), Api::namespaced(admin().await, "gnomon"));
+    let made = serde_json::from_value(json!({ "metadata": { "name": secret } })).unwrap();
+    let made = secrets.create(&PostParams::default(), &made).await.unwrap();
+    let bound = json!({ "kind": "Secret", "apiVersion": "v1", "name": secret, "uid": made.metadata.uid });
+    let wanted = json!({ "spec": { "audiences": [], "boundObjectRef": bound } });
+    let wanted: TokenRequest = serde_json::from_value(wanted).unwrap();
+    let made = accounts.create_token_request("gnomon-edge", &PostParams::default(), &wanted).await;
+    made.unwrap().status.unwrap().token.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_not_good_any_more_is_read_anew_from_its_file_while_apps_go_on() {
+    apply("rbac.yaml").await;
+    let dir = tempfile::tempdir().unwrap();
+    let (file, config) = (dir.path().join("token"), dir.path().join("config"));
+    let first = token_of("token-first").await;
+    std::fs::write(&file, &first).unwrap();
+    let mut whole: Value = serde_json::from_str(&config_with(&first)).unwrap();
+    whole["users"][0]["user"] = json!({ "tokenFile": file });
+    std::fs::write(&config, whole.to_string()).unwrap();
+    let bench = Bench::k3s_with(|settings| settings.kubeconfig = Some(config.clone()));
+    let web = slot("web");
+    let spec = app(ServiceSpec { restart: RestartPolicy::Always, ..service(POLITE) });
+    bench.up(&web, &spec).await;
+    let uid = super::pod_of(&bench.instance(&web).await.id).await.metadata.uid;
+    let secrets: Api<Secret> = Api::namespaced(admin().await, "gnomon");
+    secrets.delete("token-first", &Default::default()).await.unwrap();
+    // The API server believes in a token for a while.
+    let step = Step::Create { slot: web.clone(), spec };
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let error = loop {
+        match bench.orchestrator.apply(&step).await {
+            Ok(()) => assert!(Instant::now() < deadline, "the token is still good"),
+            Err(error) => break error,
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    };
+    assert!(error.is_transient() && error.to_string().contains("credentials are not accepted"), "{error}");
+    std::fs::write(&file, token_of("token-second").await).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while let Err(error) = bench.orchestrator.apply(&step).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let now = super::pod_of(&bench.instance(&web).await.id).await.metadata.uid;
+    assert_eq!(now, uid, "the pod never noticed");
+    drop(bench);
+    secrets.delete("token-second", &Default::default()).await.unwrap();
+}
