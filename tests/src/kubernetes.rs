@@ -73,7 +73,8 @@ impl Kubernetes {
         let kubelet = entries.filter_map(|entry| {
             let line = std::fs::read(entry.path().join("cmdline")).ok()?;
             let mut words = line.split(|byte| *byte == 0);
-            let is_it = words.clone().any(|it| it == b"kubelet") && words.any(|it| it == config.as_bytes());
+            let is_it =
+                words.clone().any(|it| it == b"kubelet") && words.any(|it| it == config.as_bytes());
             is_it.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
         });
         let signal = if is_frozen { Signal::SIGSTOP } else { Signal::SIGCONT };

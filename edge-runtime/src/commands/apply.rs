@@ -48,7 +48,8 @@ fn read(file: &Path, name: Option<&AppName>) -> Result<Request> {
         let app =
             kubernetes::read(&text).map_err(|errors| anyhow!("{}", errors.in_file(&shown)))?;
         let name = name.cloned();
-        let name = name.with_context(|| format!("{shown} does not name its app: give --app NAME"))?;
+        let name =
+            name.with_context(|| format!("{shown} does not name its app: give --app NAME"))?;
         return Ok(Request::Apply { app: name, spec: app.to_value() });
     }
     let folder = file.parent().filter(|it| *it != Path::new("")).unwrap_or(Path::new("."));

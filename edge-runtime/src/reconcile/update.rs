@@ -49,7 +49,8 @@ fn in_place(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>) -> Verdict {
         return Verdict::new(Standing::Moving, ServiceState::Pending).because(why.as_str());
     }
     let step = Step::Create { slot: copy.slot.clone(), spec: Arc::clone(app.spec) };
-    let news = Verdict::new(Standing::Moving, ServiceState::Starting).because("changing its objects");
+    let news =
+        Verdict::new(Standing::Moving, ServiceState::Starting).because("changing its objects");
     app.memory.offer(step, ServiceState::Starting, "changing its objects").with(news)
 }
 

@@ -63,7 +63,10 @@ impl World {
                 assert!(self.of(slot).next().is_none(), "{slot} is made twice");
                 let image = service.image.as_ref();
                 let is_here = image.is_some_and(|image| self.images.contains(image));
-                assert!(is_here || !runs_images || service.has_manifests(), "{slot} is made without its image");
+                assert!(
+                    is_here || !runs_images || service.has_manifests(),
+                    "{slot} is made without its image"
+                );
                 self.resources.insert(slot.app.clone());
                 let digest = spec.service_digest(&slot.service).unwrap();
                 let id = self.put(slot.clone(), digest, InstanceState::Created);

@@ -214,7 +214,8 @@ pub(crate) async fn the_name_of_a_removed_service_goes_with_its_last_copy(bench:
     }
     let own = format!("io.gnomon/node={}", bench.node);
     let names = async || {
-        let mut all = objects("v1", "Service").await.list(&ListParams::default()).await.unwrap().items;
+        let mut all =
+            objects("v1", "Service").await.list(&ListParams::default()).await.unwrap().items;
         all.retain(|it| {
             let notes = it.metadata.annotations.iter().flatten();
             notes.map(|(name, value)| format!("{name}={value}")).any(|note| note == own)

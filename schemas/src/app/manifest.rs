@@ -38,16 +38,22 @@ pub enum ManifestFlaw {
     #[error("is a list; write its items as objects of their own")]
     List,
     /// It has labels or annotations of ours.
-    #[error("labels and annotations that begin with `io.gnomon/` are reserved, but for the annotation `io.gnomon/prune: never`")]
+    #[error(
+        "labels and annotations that begin with `io.gnomon/` are reserved, but for the annotation `io.gnomon/prune: never`"
+    )]
     Reserved,
     /// It is a part of a Helm chart.
-    #[error("is a Helm hook; a chart cannot be applied so: render it first, `helm template --no-hooks NAME CHART`, and see docs/k3s.md")]
+    #[error(
+        "is a Helm hook; a chart cannot be applied so: render it first, `helm template --no-hooks NAME CHART`, and see docs/k3s.md"
+    )]
     Hook,
     /// A list has `null` in it.
     #[error("has a list with `null` in it")]
     NullInList,
     /// A Secret has its data in the open.
-    #[error("is a Secret with its data in the open; they belong into `secrets`, named by `manifest_secrets`")]
+    #[error(
+        "is a Secret with its data in the open; they belong into `secrets`, named by `manifest_secrets`"
+    )]
     OpenSecret,
     /// The named secret does not hold the data of a Secret.
     #[error("is a Secret whose data are not a JSON object of texts in base64")]
@@ -286,7 +292,10 @@ mod tests {
             ManifestFlaw::BadName("metadata.namespace")
         );
         assert_eq!(with("/apiVersion", json!("a/b/c")), ManifestFlaw::BadName("apiVersion"));
-        assert_eq!(with("/metadata/labels", json!({ "io.gnomon/app": "x" })), ManifestFlaw::Reserved);
+        assert_eq!(
+            with("/metadata/labels", json!({ "io.gnomon/app": "x" })),
+            ManifestFlaw::Reserved
+        );
         let hook = json!({ "helm.sh/hook": "pre-install" });
         assert_eq!(with("/metadata/annotations", hook), ManifestFlaw::Hook);
         assert_eq!(with("/list", json!([1, null])), ManifestFlaw::NullInList);

@@ -143,7 +143,9 @@ pub enum ProblemKind {
     #[error("{0}")]
     Manifest(ManifestFlaw),
     /// A service of Kubernetes objects has settings of containers.
-    #[error("consists of Kubernetes manifests, and they alone say how they run: beside `depends_on` it has no settings")]
+    #[error(
+        "consists of Kubernetes manifests, and they alone say how they run: beside `depends_on` it has no settings"
+    )]
     NotOnlyManifests,
 }
 

@@ -97,9 +97,7 @@ impl AppSpec {
                     continue;
                 }
                 match condition {
-                    Condition::Healthy
-                        if other.healthcheck.is_none() && !other.has_manifests() =>
-                    {
+                    Condition::Healthy if other.healthcheck.is_none() && !other.has_manifests() => {
                         found.add(path, Kind::NeverHealthy(dependency.clone()));
                     }
                     Condition::CompletedSuccessfully if !other.is_job() => {

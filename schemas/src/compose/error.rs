@@ -154,7 +154,9 @@ pub enum ComposeErrorKind {
     )]
     Helm,
     /// A plain text that readers of YAML understand differently.
-    #[error("is `{found}`, which is a truth, a number or a text, depending on who reads it; put quotes around it, or write true, false or a plain number")]
+    #[error(
+        "is `{found}`, which is a truth, a number or a text, depending on who reads it; put quotes around it, or write true, false or a plain number"
+    )]
     Ambiguous {
         /// What was given.
         found: String,

@@ -29,9 +29,12 @@ pub(crate) fn read(file: &Path, name: Option<&AppName>) -> anyhow::Result<Source
     } else if file.is_dir() {
         let shown = file.display();
         let hint = if file.join("Chart.yaml").exists() {
-            format!("it is a Helm chart: render it first, `helm template --no-hooks NAME {shown} | gnomon apply -f - --app NAME ...`")
+            format!(
+                "it is a Helm chart: render it first, `helm template --no-hooks NAME {shown} | gnomon apply -f - --app NAME ...`"
+            )
         } else {
-            "give one file; `cat FOLDER/*.yaml | gnomon apply -f -` needs `---` between manifests".to_owned()
+            "give one file; `cat FOLDER/*.yaml | gnomon apply -f -` needs `---` between manifests"
+                .to_owned()
         };
         return Err(Failure::BadInput(format!("{shown} is a folder; {hint}")).into());
     } else {
@@ -44,7 +47,9 @@ pub(crate) fn read(file: &Path, name: Option<&AppName>) -> anyhow::Result<Source
         let app = kubernetes::read(&text)
             .map_err(|errors| Failure::BadInput(errors.in_file(&shown).to_string()))?;
         let name = name.cloned().ok_or_else(|| {
-            Failure::Usage(format!("{shown} holds Kubernetes manifests, which do not name an app: give --app NAME"))
+            Failure::Usage(format!(
+                "{shown} holds Kubernetes manifests, which do not name an app: give --app NAME"
+            ))
         })?;
         return Ok(Source { name, spec: app.to_value() });
     }

@@ -86,6 +86,9 @@ fn manifests_are_for_k3s_and_mount_only_what_the_node_permits() {
     assert_eq!(refusal(&k3s, &pod("/srv/films")), "fits");
     for path in ["/", "/srv/../etc"] {
         let refused = refusal(&k3s, &pod(path));
-        assert!(refused.contains("not below a directory that this node permits (/srv)"), "{refused}");
+        assert!(
+            refused.contains("not below a directory that this node permits (/srv)"),
+            "{refused}"
+        );
     }
 }

@@ -77,7 +77,9 @@ pub enum K3sError {
         why: String,
     },
     /// A manifest is of a kind that the cluster does not have.
-    #[error("the cluster has no kind {kind} of {api_version}; is its CustomResourceDefinition missing?")]
+    #[error(
+        "the cluster has no kind {kind} of {api_version}; is its CustomResourceDefinition missing?"
+    )]
     NotServed {
         /// The kind.
         kind: String,
@@ -122,7 +124,9 @@ fn advice(code: u16, message: &str) -> &'static str {
     match code {
         401 => "; the credentials are not accepted",
         403 if message.contains("quota") => "; raise the quota of the namespace",
-        403 => "; grant it to gnomon-edge, see deploy/k3s/rbac.yaml, and rbac-manifests.yaml beside it",
+        403 => {
+            "; grant it to gnomon-edge, see deploy/k3s/rbac.yaml, and rbac-manifests.yaml beside it"
+        }
         429 => "; it is overloaded",
         _ => "",
     }

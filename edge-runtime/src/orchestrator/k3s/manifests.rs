@@ -66,7 +66,8 @@ pub(super) fn observe(k3s: &K3s, cache: &Cache, unix_ms: i64) -> Vec<Instance> {
     let mut waiting = waiting.lock().unwrap_or_else(PoisonError::into_inner);
     waiting.retain(|id, _| found.iter().any(|it| it.id == *id));
     for instance in &mut found {
-        if instance.state != InstanceState::Running(Health::Starting) || instance.altered.is_some() {
+        if instance.state != InstanceState::Running(Health::Starting) || instance.altered.is_some()
+        {
             waiting.remove(&instance.id);
             continue;
         }

@@ -36,7 +36,8 @@ pub(super) fn instance(
         .find_map(|at| text(pod?.pointer("/status/containerStatuses/0")?, at));
     let ended = ended.or_else(|| text(pod?, "/status/reason"));
     let lost = pod.filter(|pod| is_out_of_reach(pod)).map(|_| "its node does not answer");
-    let remark = lost.or(ended.filter(|why| !matches!(*why, "Completed" | "Error"))).map(Into::into);
+    let remark =
+        lost.or(ended.filter(|why| !matches!(*why, "Completed" | "Error"))).map(Into::into);
     let altered = drift::found(object).map(Into::into);
     Some(Instance { id: kind.id(name), slot, service_digest, image, state, note: remark, altered })
 }
@@ -120,7 +121,8 @@ fn of_pod(pod: &Value, unix_ms: i64) -> InstanceState {
 fn is_out_of_reach(pod: &Value) -> bool {
     let container = pod.pointer("/status/containerStatuses/0/ready").and_then(Value::as_bool);
     let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
-    let mut ready = conditions.into_iter().flatten().filter(|it| text(it, "/type") == Some("Ready"));
+    let mut ready =
+        conditions.into_iter().flatten().filter(|it| text(it, "/type") == Some("Ready"));
     container == Some(true) && ready.any(|it| text(it, "/status") == Some("False"))
 }
 

@@ -107,7 +107,9 @@ async fn an_app_is_applied_changed_in_place_pruned_and_removed() {
     assert!(get(("v1", "ConfigMap"), "whole-kept").await.is_some(), "it says that it stays");
     assert!(get(("v1", "PersistentVolumeClaim"), "whole").await.is_some(), "so do volumes");
     bench.stop(&place(), Duration::ZERO).await;
-    assert!(get(DEPLOYMENT, "whole").await.is_none() && get(("v1", "Service"), "whole").await.is_none());
+    assert!(
+        get(DEPLOYMENT, "whole").await.is_none() && get(("v1", "Service"), "whole").await.is_none()
+    );
     bench.remove(&place()).await;
     assert!(bench.all().await.is_empty());
     for kind in ["ConfigMap", "PersistentVolumeClaim"] {
@@ -172,12 +174,16 @@ metadata: {{ name: there, namespace: {name} }}
     assert_eq!(pumps.get("north").await.unwrap().data["spec"]["speed"], 3);
     // Its controller says how it is.
     for (ready, state) in [("False", Health::Starting), ("True", Health::Healthy)] {
-        let condition = json!({ "type": "Ready", "status": ready, "reason": "Dry", "message": "no water" });
+        let condition =
+            json!({ "type": "Ready", "status": ready, "reason": "Dry", "message": "no water" });
         let status = json!({ "status": { "conditions": [condition] } });
         let by = PatchParams { field_manager: Some("pumps".to_owned()), ..PatchParams::default() };
         pumps.patch("north", &by, &Patch::Merge(status)).await.unwrap();
         let found = until(&bench, InstanceState::Running(state), None).await;
-        assert_eq!(found.note.is_some_and(|it| it.contains("Pump north: Dry: no water")), ready == "False");
+        assert_eq!(
+            found.note.is_some_and(|it| it.contains("Pump north: Dry: no water")),
+            ready == "False"
+        );
     }
     // Another agent of the same node finds it as it is.
     let again = bench.reopen();
@@ -212,7 +218,11 @@ async fn a_crash_between_applying_and_removing_leaves_no_orphan() {
     front.set(Fault::Says {
         code: 500,
         message: "down",
-        to: |asked| asked.is_write() && asked.path.contains("deployments/crash") && !asked.path.contains("dryRun"),
+        to: |asked| {
+            asked.is_write()
+                && asked.path.contains("deployments/crash")
+                && !asked.path.contains("dryRun")
+        },
     });
     let broken = create(&bench, &shop("crash", 3, old)).await;
     broken.expect_err("the Deployment cannot be applied");
@@ -230,7 +240,12 @@ async fn what_somebody_changes_or_removes_is_set_right_and_what_others_add_stays
     let spec = shop("edited", 1, "");
     create(&bench, &spec).await.unwrap();
     until(&bench, WELL, None).await;
-    edit(DEPLOYMENT, "edited", json!({ "metadata": { "labels": { "team": "retail" } }, "spec": { "minReadySeconds": 1 } })).await;
+    edit(
+        DEPLOYMENT,
+        "edited",
+        json!({ "metadata": { "labels": { "team": "retail" } }, "spec": { "minReadySeconds": 1 } }),
+    )
+    .await;
     until(&bench, WELL, None).await;
     let evil = json!({ "spec": { "selector": { "shop": "elsewhere" } } });
     edit(("v1", "Service"), "edited", evil.clone()).await;
@@ -241,13 +256,21 @@ async fn what_somebody_changes_or_removes_is_set_right_and_what_others_add_stays
     let service = get(("v1", "Service"), "edited").await.unwrap();
     assert_eq!(service.data.pointer("/spec/selector/shop"), Some(&json!("edited")));
     let deployment = get(DEPLOYMENT, "edited").await.unwrap();
-    assert_eq!(deployment.data.pointer("/spec/minReadySeconds"), Some(&json!(1)), "that is not ours");
+    assert_eq!(
+        deployment.data.pointer("/spec/minReadySeconds"),
+        Some(&json!(1)),
+        "that is not ours"
+    );
     // Who insists is not fought.
     edit(("v1", "Service"), "edited", evil).await;
     until(&bench, WELL, Some("Service edited")).await;
     let error = create(&bench, &spec).await.expect_err("it was set right just now");
     assert!(error.is_transient() && error.to_string().contains("again and again"), "{error}");
-    objects("apps/v1", "Deployment").await.delete("edited", &DeleteParams::default()).await.unwrap();
+    objects("apps/v1", "Deployment")
+        .await
+        .delete("edited", &DeleteParams::default())
+        .await
+        .unwrap();
     until(&bench, WELL, Some("Deployment edited is gone")).await;
     let deadline = Instant::now() + Duration::from_secs(30);
     while let Err(error) = create(&bench, &spec).await {
@@ -260,16 +283,29 @@ async fn what_somebody_changes_or_removes_is_set_right_and_what_others_add_stays
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_object_that_the_api_server_refuses_changes_nothing_and_says_why() {
     let bench = Bench::k3s();
-    let config = |value: &str| format!("---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: @ }}\ndata: {{ a: '{value}' }}\n");
+    let config = |value: &str| {
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: @ }}\ndata: {{ a: '{value}' }}\n"
+        )
+    };
     create(&bench, &shop("bad", 1, &config("one"))).await.unwrap();
     let before = until(&bench, WELL, None).await;
     let bad = |more: &str| shop("bad", 2, &format!("{}---\n{more}", config("two")));
     let table = [
-        ("apiVersion: v1\nkind: Service\nmetadata: { name: @-2 }\nspec: { ports: [{ port: 0 }] }\n", "spec.ports[0].port"),
+        (
+            "apiVersion: v1\nkind: Service\nmetadata: { name: @-2 }\nspec: { ports: [{ port: 0 }] }\n",
+            "spec.ports[0].port",
+        ),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: @-2 }\ndatum: { a: b }\n", "datum"),
         ("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: Bad_Name }\n", "Bad_Name"),
-        ("apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a, namespace: kube-system }\n", "manifest_namespaces"),
-        ("apiVersion: v1\nkind: Secret\nmetadata: { name: @-2 }\ntype: kubernetes.io/tls\nstringData: { a: hunter2 }\n", "Secret bad-2"),
+        (
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a, namespace: kube-system }\n",
+            "manifest_namespaces",
+        ),
+        (
+            "apiVersion: v1\nkind: Secret\nmetadata: { name: @-2 }\ntype: kubernetes.io/tls\nstringData: { a: hunter2 }\n",
+            "Secret bad-2",
+        ),
     ];
     for (more, words) in table {
         let error = create(&bench, &bad(more)).await.expect_err(words);
@@ -279,7 +315,10 @@ async fn an_object_that_the_api_server_refuses_changes_nothing_and_says_why() {
     }
     let unserved = bad("apiVersion: example.com/v1\nkind: Nothing\nmetadata: { name: a }\n");
     let error = create(&bench, &unserved).await.expect_err("no such kind");
-    assert!(error.is_transient() && error.to_string().contains("CustomResourceDefinition"), "{error}");
+    assert!(
+        error.is_transient() && error.to_string().contains("CustomResourceDefinition"),
+        "{error}"
+    );
     let live = get(("v1", "ConfigMap"), "bad").await.unwrap();
     assert_eq!(live.data["data"]["a"], "one", "nothing was touched");
 }
@@ -301,11 +340,15 @@ async fn what_is_somebody_elses_is_left_alone_and_its_owner_is_named() {
     until(&bench, WELL, None).await;
     edit(DEPLOYMENT, "conflict", json!({ "spec": { "replicas": 2 } })).await;
     let mut wanted = shop("conflict", 1, "").to_value();
-    wanted["services"][kubernetes::SERVICE]["manifests"]["Deployment.apps/conflict"]["spec"]["replicas"] = json!(3);
+    wanted["services"][kubernetes::SERVICE]["manifests"]["Deployment.apps/conflict"]["spec"]["replicas"] =
+        json!(3);
     let wanted = Arc::new(AppSpec::from_document(&wanted).unwrap());
     let error = create(&bench, &wanted).await.expect_err("it is somebody's");
     let said = error.to_string();
-    assert!(error.is_transient() && said.contains("somebody") && said.contains(".spec.replicas"), "{said}");
+    assert!(
+        error.is_transient() && said.contains("somebody") && said.contains(".spec.replicas"),
+        "{said}"
+    );
     // Two apps cannot have the same object.
     let other = Slot { app: "other".parse().unwrap(), ..place() };
     let step = Step::Create { slot: other, spec: shop("conflict", 1, "") };
@@ -317,7 +360,8 @@ async fn what_is_somebody_elses_is_left_alone_and_its_owner_is_named() {
 async fn an_app_that_is_as_wished_costs_no_request() {
     let front = Front::start().await;
     let bench = Bench::k3s_with(|settings| settings.kubeconfig = Some(front.kubeconfig()));
-    let secret = "---\napiVersion: v1\nkind: Secret\nmetadata: { name: @ }\nstringData: { key: hunter2 }\n";
+    let secret =
+        "---\napiVersion: v1\nkind: Secret\nmetadata: { name: @ }\nstringData: { key: hunter2 }\n";
     create(&bench, &shop("calm", 1, secret)).await.unwrap();
     until(&bench, WELL, None).await;
     front.take();

@@ -13,7 +13,7 @@ use gnomon_schemas::app::{
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::Api;
-use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
@@ -180,7 +180,8 @@ async fn token_of(secret: &str) -> String {
         (Api::namespaced(admin().await, "gnomon"), Api::namespaced(admin().await, "gnomon"));
     let made = serde_json::from_value(json!({ "metadata": { "name": secret } })).unwrap();
     let made = secrets.create(&PostParams::default(), &made).await.unwrap();
-    let bound = json!({ "kind": "Secret", "apiVersion": "v1", "name": secret, "uid": made.metadata.uid });
+    let bound =
+        json!({ "kind": "Secret", "apiVersion": "v1", "name": secret, "uid": made.metadata.uid });
     let wanted = json!({ "spec": { "audiences": [], "boundObjectRef": bound } });
     let wanted: TokenRequest = serde_json::from_value(wanted).unwrap();
     let made = accounts.create_token_request("gnomon-edge", &PostParams::default(), &wanted).await;
@@ -203,7 +204,7 @@ async fn a_token_that_is_not_good_any_more_is_read_anew_from_its_file_while_apps
     bench.up(&web, &spec).await;
     let uid = super::pod_of(&bench.instance(&web).await.id).await.metadata.uid;
     let secrets: Api<Secret> = Api::namespaced(admin().await, "gnomon");
-    secrets.delete("token-first", &Default::default()).await.unwrap();
+    secrets.delete("token-first", &DeleteParams::default()).await.unwrap();
     // The API server believes in a token for a while.
     let step = Step::Create { slot: web.clone(), spec };
     let deadline = Instant::now() + Duration::from_mins(1);
@@ -214,7 +215,10 @@ async fn a_token_that_is_not_good_any_more_is_read_anew_from_its_file_while_apps
         }
         tokio::time::sleep(Duration::from_millis(250)).await;
     };
-    assert!(error.is_transient() && error.to_string().contains("credentials are not accepted"), "{error}");
+    assert!(
+        error.is_transient() && error.to_string().contains("credentials are not accepted"),
+        "{error}"
+    );
     std::fs::write(&file, token_of("token-second").await).unwrap();
     let deadline = Instant::now() + Duration::from_secs(40);
     while let Err(error) = bench.orchestrator.apply(&step).await {
@@ -224,5 +228,5 @@ async fn a_token_that_is_not_good_any_more_is_read_anew_from_its_file_while_apps
     let now = super::pod_of(&bench.instance(&web).await.id).await.metadata.uid;
     assert_eq!(now, uid, "the pod never noticed");
     drop(bench);
-    secrets.delete("token-second", &Default::default()).await.unwrap();
+    secrets.delete("token-second", &DeleteParams::default()).await.unwrap();
 }

@@ -35,9 +35,9 @@ fn number(text: &str) -> Result<Value, Kind> {
     let all = |digits: &str, radix| !digits.is_empty() && digits.chars().all(|c| c.is_digit(radix));
     let of = |digits: &str, radix| {
         let number = i128::from_str_radix(digits, radix).map_err(|_| ambiguous())? * sign;
-        let number = u64::try_from(number).map(Number::from).or_else(|_| {
-            i64::try_from(number).map(Number::from).map_err(|_| ambiguous())
-        })?;
+        let number = u64::try_from(number)
+            .map(Number::from)
+            .or_else(|_| i64::try_from(number).map(Number::from).map_err(|_| ambiguous()))?;
         Ok(Value::Number(number))
     };
     let radix = [("0x", 16), ("0o", 8), ("0b", 2)];

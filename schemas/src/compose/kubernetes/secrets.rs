@@ -45,9 +45,9 @@ pub(super) fn seal(
     let (mut secrets, mut names) = (BTreeMap::new(), BTreeMap::new());
     let mut taken = BTreeSet::new();
     for (key, data) in data {
-        let own: String =
-            key.rsplit('/').next().unwrap_or_default().chars().take(50).collect();
-        let numbered = (1..).map(|number| if number == 1 { own.clone() } else { format!("{own}-{number}") });
+        let own: String = key.rsplit('/').next().unwrap_or_default().chars().take(50).collect();
+        let numbered =
+            (1..).map(|number| if number == 1 { own.clone() } else { format!("{own}-{number}") });
         let mut free = numbered.filter(|name| !taken.contains(name));
         let text = free.next().unwrap_or_default();
         let fallback = || format!("secret-{}", names.len()).parse();

@@ -93,9 +93,13 @@ fn a_chart_is_refused_with_advice() {
 fn what_is_wrong_is_said_with_its_line() {
     let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\n---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\n";
     assert_eq!(wrong(twice), "5:1: ConfigMap a is there twice; the first begins on line 1");
-    let unclear = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\ndata:\n  on: yes\n  at: 08\n";
+    let unclear =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: a }\ndata:\n  on: yes\n  at: 08\n";
     let said = wrong(unclear);
-    assert!(said.starts_with("5:7: data.on is `yes`") && said.contains("6:7: data.at is `08`"), "{said}");
+    assert!(
+        said.starts_with("5:7: data.on is `yes`") && said.contains("6:7: data.at is `08`"),
+        "{said}"
+    );
     assert_eq!(wrong("---\n# nothing\n---\n"), "1:1: the file holds no Kubernetes object");
     let open = "apiVersion: v1\nkind: Secret\nmetadata: { name: a }\ndata: { key: hunter2! }\n";
     assert!(wrong(open).contains("base64") && !wrong(open).contains("hunter2"), "{}", wrong(open));

@@ -58,7 +58,9 @@ fn an_app_of_manifests_settles_is_rolled_back_and_goes_without_a_trace() {
     let set = gnomon(&cloud, &["shadow", "set", &node, "app/probe", "trial.settle_ms=2000"]);
     assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
     let is_good = |reported: &Value, version: &Value| {
-        reported["desired_version"] == *version && reported["good"] == true && reported["state"] == "running"
+        reported["desired_version"] == *version
+            && reported["good"] == true
+            && reported["state"] == "running"
     };
     let good = until(&cloud, &site, &node, is_good);
     assert_eq!(good["services"]["manifests"]["healthy"], true, "{good}");
@@ -75,7 +77,9 @@ fn an_app_of_manifests_settles_is_rolled_back_and_goes_without_a_trace() {
     let reason = back["reason"].as_str().unwrap();
     assert!(reason.contains("spec.ports[0].port"), "{reason}");
     // A revision that is accepted and never comes up is given up, too.
-    let sick = SHOP.replace('@', "3").replace("spec:\n  selector", "spec:\n  progressDeadlineSeconds: 2\n  selector");
+    let sick = SHOP
+        .replace('@', "3")
+        .replace("spec:\n  selector", "spec:\n  progressDeadlineSeconds: 2\n  selector");
     apply(&cloud, folder.path(), &node, &sick.replace("gnomon-demo:1", "127.0.0.1:9/nowhere:1"));
     let is_sick = |reported: &Value, version: &Value| {
         let reason = reported["reason"].as_str().unwrap_or_default();
@@ -88,10 +92,12 @@ fn an_app_of_manifests_settles_is_rolled_back_and_goes_without_a_trace() {
     assert!(gone.status.success(), "{}", String::from_utf8_lossy(&gone.stderr));
     eventually("nothing left", PATIENCE, || {
         let status = site.status();
-        let is_empty = status.as_ref().is_some_and(|it| it["apps"].as_array().is_some_and(Vec::is_empty));
-        let deleted = cluster.asked().iter().any(|it| {
-            it.verb == "delete" && it.path.contains("configmaps/probe-manifests")
-        });
+        let is_empty =
+            status.as_ref().is_some_and(|it| it["apps"].as_array().is_some_and(Vec::is_empty));
+        let deleted = cluster
+            .asked()
+            .iter()
+            .any(|it| it.verb == "delete" && it.path.contains("configmaps/probe-manifests"));
         if is_empty && deleted { Ok(()) } else { Err(status) }
     });
     assert!(cluster.writes() > writes);

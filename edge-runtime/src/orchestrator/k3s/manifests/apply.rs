@@ -99,9 +99,8 @@ async fn task(k3s: &K3s, before: &Record, wish: Wish, is_whole: bool) -> Result<
         } else {
             calls::look(k3s, &wish.of).await?
         };
-        let is_ours = |it: &Value| {
-            names::app_label(it) == own || (known.is_some() && fields::is_known(it))
-        };
+        let is_ours =
+            |it: &Value| names::app_label(it) == own || (known.is_some() && fields::is_known(it));
         if found.as_ref().is_some_and(|it| !is_ours(it)) {
             return Err(K3sError::Foreign(wish.of.label()));
         }
@@ -223,7 +222,11 @@ pub(super) async fn prune(
     Ok(())
 }
 
-async fn until_gone(k3s: &K3s, leaving: &[(&Ref, String)], grace: Duration) -> Result<(), K3sError> {
+async fn until_gone(
+    k3s: &K3s,
+    leaving: &[(&Ref, String)],
+    grace: Duration,
+) -> Result<(), K3sError> {
     let mut left = None;
     let gone = k3s.manifests.sights.until(WORK + grace, |shelves| {
         let is_there = |of: &Ref, uid: &str| {
@@ -237,5 +240,6 @@ async fn until_gone(k3s: &K3s, leaving: &[(&Ref, String)], grace: Duration) -> R
 }
 
 fn stays(of: &Ref, kept: &Value) -> bool {
-    of.target.kind_and_group() == "PersistentVolumeClaim" || kept.get("kept") == Some(&Value::Bool(true))
+    of.target.kind_and_group() == "PersistentVolumeClaim"
+        || kept.get("kept") == Some(&Value::Bool(true))
 }

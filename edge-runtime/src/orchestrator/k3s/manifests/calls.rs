@@ -50,16 +50,14 @@ pub(super) async fn apply(
 }
 
 fn discreet(of: &Ref, error: K3sError) -> K3sError {
-    match error {
-        K3sError::Refused { doing, code: code @ (400 | 422 | 500), message }
-            if of.target.kind == "Secret" =>
-        {
-            let code = if message.starts_with(UNTYPED) { 422 } else { code };
-            let message = "what is wrong is not told, as it could show what the Secret holds";
-            K3sError::Refused { doing, code, message: message.to_owned() }
-        }
-        other => other,
+    if of.target.kind == "Secret"
+        && let K3sError::Refused { doing, code: code @ (400 | 422 | 500), message } = error
+    {
+        let code = if message.starts_with(UNTYPED) { 422 } else { code };
+        let message = "what is wrong is not told, as it could show what the Secret holds";
+        return K3sError::Refused { doing, code, message: message.to_owned() };
     }
+    error
 }
 
 /// What is written about an object, whosever it is.
@@ -73,7 +71,8 @@ pub(super) async fn look(k3s: &K3s, of: &Ref) -> Result<Option<Value>, K3sError>
 /// Deletes an object, if it is still the one that was seen.
 pub(super) async fn delete(k3s: &K3s, of: &Ref, uid: &str) -> Result<(), K3sError> {
     // With their pods; what else there is would wait until the garbage collector knows its kind.
-    let has_pods = of.target.api_version.starts_with("apps/") || of.target.api_version.starts_with("batch/");
+    let has_pods =
+        of.target.api_version.starts_with("apps/") || of.target.api_version.starts_with("batch/");
     let params = if has_pods { DeleteParams::foreground() } else { DeleteParams::background() };
     let uid = Some(uid.to_owned());
     let params = params.preconditions(Preconditions { uid, resource_version: None });
@@ -109,7 +108,9 @@ mod tests {
             message: "hunter2 is no base64".to_owned(),
         };
         let said = |kind, code| discreet(&of(kind), refused(code)).to_string();
-        assert!(!said("Secret", 400).contains("hunter2") && !said("Secret", 422).contains("hunter2"));
+        assert!(
+            !said("Secret", 400).contains("hunter2") && !said("Secret", 422).contains("hunter2")
+        );
         assert!(said("ConfigMap", 400).contains("hunter2"));
         assert!(said("Secret", 403).contains("hunter2"), "who may not is no secret");
     }

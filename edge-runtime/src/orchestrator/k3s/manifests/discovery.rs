@@ -38,8 +38,8 @@ impl Discovery {
         let found = match known {
             Some(known) => Some(known),
             None => {
-                let mut kinds = ask(k3s, api_version).await?;
-                let found = kinds.get_mut(kind).map(|it| it.clone());
+                let kinds = ask(k3s, api_version).await?;
+                let found = kinds.get(kind).cloned();
                 let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
                 all.insert(api_version.to_owned(), kinds);
                 found
@@ -84,9 +84,8 @@ async fn ask(k3s: &K3s, api_version: &str) -> Result<Kinds, K3sError> {
 pub(super) fn defined<'a>(
     manifests: impl Iterator<Item = &'a Manifest>,
 ) -> BTreeMap<(String, String), Served> {
-    let definitions = manifests.filter(|it| {
-        it.kind_and_group() == "CustomResourceDefinition.apiextensions.k8s.io"
-    });
+    let definitions = manifests
+        .filter(|it| it.kind_and_group() == "CustomResourceDefinition.apiextensions.k8s.io");
     let kinds = definitions.flat_map(|it| {
         let object = it.as_value();
         let part = |path| text(object, path).unwrap_or_default().to_owned();

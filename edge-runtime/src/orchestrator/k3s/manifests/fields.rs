@@ -28,9 +28,14 @@ pub(super) fn blame(object: &Value) -> String {
     let field = newest.get("fieldsV1").and_then(|fields| {
         let parts = fields.as_object()?.iter();
         // Labels and annotations are rarely what was meant to be changed.
-        parts.filter(|(name, _)| *name != "f:metadata").find_map(|(name, rest)| Some(path(name, rest)))
+        parts
+            .filter(|(name, _)| *name != "f:metadata")
+            .find_map(|(name, rest)| Some(path(name, rest)))
     });
-    field.map_or_else(|| format!("it was changed by {by}"), |field| format!("{field} was changed by {by}"))
+    field.map_or_else(
+        || format!("it was changed by {by}"),
+        |field| format!("{field} was changed by {by}"),
+    )
 }
 
 /// The first field of a set, such as `spec.replicas`.
@@ -40,7 +45,9 @@ fn path(name: &str, rest: &Value) -> String {
         Some(("k", key)) => {
             let key: Value = serde_json::from_str(key).unwrap_or_default();
             let named = key.as_object().and_then(|key| key.values().next());
-            named.map_or_else(String::new, |it| it.as_str().map_or_else(|| it.to_string(), str::to_owned))
+            named.map_or_else(String::new, |it| {
+                it.as_str().map_or_else(|| it.to_string(), str::to_owned)
+            })
         }
         Some(_) | None => String::new(),
     };

@@ -79,7 +79,8 @@ impl Ref {
 
     /// Whether both stand for the same object; its version does not matter.
     pub(super) fn is_same(&self, other: &Self) -> bool {
-        let group = |it: &Self| it.target.api_version.split_once('/').map(|(group, _)| group.to_owned());
+        let group =
+            |it: &Self| it.target.api_version.split_once('/').map(|(group, _)| group.to_owned());
         group(self) == group(other)
             && self.target.kind == other.target.kind
             && self.target.namespace == other.target.namespace
@@ -93,12 +94,8 @@ impl Ref {
 
     fn read(value: &Value) -> Option<Self> {
         let part = |at: usize| value.get(at)?.as_str().map(str::to_owned);
-        let target = Target {
-            api_version: part(0)?,
-            kind: part(1)?,
-            plural: part(2)?,
-            namespace: part(3),
-        };
+        let target =
+            Target { api_version: part(0)?, kind: part(1)?, plural: part(2)?, namespace: part(3) };
         Some(Self { target, name: part(4)?, wanted: part(5)?, fields: part(6)? })
     }
 }
@@ -120,7 +117,14 @@ impl Record {
     /// That of a slot in which there is nothing yet.
     pub(super) fn new(node: &NodeName, slot: &Slot, digest: Revision) -> Self {
         let name = names::part(node, &slot.app, KIND, slot.service.as_str());
-        Self { name, slot: slot.clone(), digest, phase: Phase::Applying, refs: Vec::new(), mended: None }
+        Self {
+            name,
+            slot: slot.clone(),
+            digest,
+            phase: Phase::Applying,
+            refs: Vec::new(),
+            mended: None,
+        }
     }
 
     /// The object in which it is written.
@@ -141,7 +145,8 @@ impl Record {
 
     /// Reads it; `None` for other objects, and those of other nodes.
     pub(super) fn read(node: &NodeName, object: &Value) -> Option<Self> {
-        let written: Vec<Value> = serde_json::from_str(names::annotation(object, INVENTORY)?).ok()?;
+        let written: Vec<Value> =
+            serde_json::from_str(names::annotation(object, INVENTORY)?).ok()?;
         let (slot, digest) = names::read_instance(node, object)?;
         let asked = names::annotation(object, names::ASKED)?;
         Some(Self {
@@ -211,7 +216,10 @@ pub(super) fn rank(target: &Target) -> usize {
 
 /// Whether others can be applied only when it has become what it says.
 pub(super) fn comes_first(target: &Target) -> bool {
-    matches!(target.kind_and_group().as_str(), "Namespace" | "CustomResourceDefinition.apiextensions.k8s.io")
+    matches!(
+        target.kind_and_group().as_str(),
+        "Namespace" | "CustomResourceDefinition.apiextensions.k8s.io"
+    )
 }
 
 #[cfg(test)]
@@ -231,8 +239,11 @@ mod tests {
     #[test]
     fn a_record_is_read_as_it_was_written_and_that_of_another_node_is_foreign() {
         let node: NodeName = "site-1".parse().unwrap();
-        let slot =
-            Slot { app: "shop".parse().unwrap(), service: "manifests".parse().unwrap(), replica: 0 };
+        let slot = Slot {
+            app: "shop".parse().unwrap(),
+            service: "manifests".parse().unwrap(),
+            replica: 0,
+        };
         let mut record = Record::new(&node, &slot, Revision::from_bytes([7; 16]));
         record.refs = vec![object("apps/v1", "Deployment", "web")];
         record.refs[0].target.namespace = None;

@@ -76,7 +76,9 @@ pub(super) fn instance<'a>(
     let mut worst = (Health::Healthy, None);
     for wanted in &record.refs {
         let (health, why) = match find(wanted).map(|shelf| (shelf, shelf.sight())) {
-            None | Some((_, Sight::Unknown)) => (Health::Starting, Some("it is being looked at".to_owned())),
+            None | Some((_, Sight::Unknown)) => {
+                (Health::Starting, Some("it is being looked at".to_owned()))
+            }
             Some((_, Sight::Broken(error))) => (Health::Starting, Some(error.to_string())),
             Some((shelf, Sight::Clear)) => match shelf.get(&wanted.name) {
                 None => {
@@ -149,7 +151,8 @@ mod tests {
     }
 
     fn pump(name: &str, ready: &str) -> Value {
-        let fields = json!([{ "manager": "gnomon", "operation": "Apply", "fieldsV1": { "f:spec": {} } }]);
+        let fields =
+            json!([{ "manager": "gnomon", "operation": "Apply", "fieldsV1": { "f:spec": {} } }]);
         json!({ "apiVersion": "example.com/v1", "kind": "Pump",
             "metadata": { "name": name, "managedFields": fields, "resourceVersion": "1" },
             "status": { "conditions": [{ "type": "Ready", "status": ready, "reason": "Dry" }] } })
@@ -180,7 +183,8 @@ mod tests {
         check(&[a.clone(), pump("b", "False")], Health::Starting, Some("Pump b: Dry"), None);
         check(std::slice::from_ref(&a), Health::Healthy, None, Some("Pump b is gone"));
         let mut stalled = pump("b", "False");
-        stalled["status"]["conditions"][0] = json!({ "type": "Stalled", "status": "True", "message": "no" });
+        stalled["status"]["conditions"][0] =
+            json!({ "type": "Stalled", "status": "True", "message": "no" });
         check(&[pump("a", "False"), stalled], Health::Unhealthy, Some("Pump b: no"), None);
         let mut edited = b;
         edited["metadata"]["managedFields"] = json!([{ "manager": "kubectl-edit", "operation": "Update",
@@ -207,7 +211,10 @@ mod tests {
         for phase in [Phase::Applying, Phase::Removing] {
             record.phase = phase;
             let found = instance(&record, |_| None);
-            assert!(found.altered.is_some() && found.state.is_running(), "to apply it, or to stop it");
+            assert!(
+                found.altered.is_some() && found.state.is_running(),
+                "to apply it, or to stop it"
+            );
         }
         record.phase = Phase::Removed;
         assert_eq!(instance(&record, |_| None).state, InstanceState::Stuck);

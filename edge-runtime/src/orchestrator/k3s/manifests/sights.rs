@@ -80,7 +80,9 @@ impl Sights {
         let hinter = k3s.mirror().hinter().clone();
         let tell = move |news: News| {
             let mut is_news = false;
-            shelves.send_modify(|shelves| is_news = take(shelves.entry(own.clone()).or_default(), news));
+            shelves.send_modify(|shelves| {
+                is_news = take(shelves.entry(own.clone()).or_default(), news)
+            });
             if is_news {
                 hinter.hint();
             }
@@ -157,11 +159,11 @@ impl Drop for Sights {
 
 /// A kind that the API server does not serve (any more) has no objects.
 fn take(shelf: &mut Shelf, news: News) -> bool {
-    match news {
-        News::Broke(error) if error.code() == Some(404) => {
-            shelf.take(News::ListBegins);
-            shelf.take(News::ListEnds)
-        }
-        news => shelf.take(news.map(|object| seen::of(&object))),
+    if let News::Broke(error) = &news
+        && error.code() == Some(404)
+    {
+        shelf.take(News::ListBegins);
+        return shelf.take(News::ListEnds);
     }
+    shelf.take(news.map(|object| seen::of(&object)))
 }

@@ -77,7 +77,8 @@ fn deployment(object: &Value) -> Status {
     }
     let wanted = number(object, "/spec/replicas").unwrap_or(1);
     let [all, updated, available, ready] =
-        ["replicas", "updatedReplicas", "availableReplicas", "readyReplicas"].map(|it| count(object, it));
+        ["replicas", "updatedReplicas", "availableReplicas", "readyReplicas"]
+            .map(|it| count(object, it));
     if let Some(failed) = is_true(object, "ReplicaFailure") {
         return InProgress(said(failed));
     }
@@ -142,7 +143,8 @@ fn replica_set(object: &Value) -> Status {
     if let Some(failed) = is_true(object, "ReplicaFailure") {
         return InProgress(said(failed));
     }
-    let (wanted, ready) = (number(object, "/spec/replicas").unwrap_or(1), count(object, "readyReplicas"));
+    let (wanted, ready) =
+        (number(object, "/spec/replicas").unwrap_or(1), count(object, "readyReplicas"));
     let all = count(object, "replicas");
     if ready < wanted || all > wanted {
         return InProgress(format!("{ready} of {wanted} pods are ready"));
@@ -165,8 +167,7 @@ fn job(object: &Value) -> Status {
 fn pod(object: &Value) -> Status {
     let waits = |what: &str| {
         let all = object.pointer("/status/containerStatuses").and_then(Value::as_array);
-        let mut waiting =
-            all.into_iter().flatten().filter_map(|it| it.pointer("/state/waiting"));
+        let mut waiting = all.into_iter().flatten().filter_map(|it| it.pointer("/state/waiting"));
         waiting.find(|it| text(it, "/reason") == Some(what)).map(said)
     };
     match text(object, "/status/phase") {
@@ -199,7 +200,11 @@ fn claim(object: &Value) -> Status {
 fn service(object: &Value) -> Status {
     let is_balancer = text(object, "/spec/type") == Some("LoadBalancer");
     let has_address = text(object, "/spec/clusterIP").is_some_and(|it| !it.is_empty());
-    if is_balancer && !has_address { InProgress("it has no address yet".to_owned()) } else { Current }
+    if is_balancer && !has_address {
+        InProgress("it has no address yet".to_owned())
+    } else {
+        Current
+    }
 }
 
 fn definition(object: &Value) -> Status {

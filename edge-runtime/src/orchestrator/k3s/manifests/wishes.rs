@@ -64,7 +64,9 @@ fn target(settings: &Settings, manifest: &Manifest, served: &Served) -> Result<T
     let permitted = &settings.manifests;
     let namespace = match (manifest.namespace(), served.is_namespaced) {
         (None, true) => Some(settings.namespace.clone()),
-        (Some(other), true) if other == settings.namespace || permitted.namespaces.contains(other) => {
+        (Some(other), true)
+            if other == settings.namespace || permitted.namespaces.contains(other) =>
+        {
             Some(other.to_owned())
         }
         (Some(other), true) => {

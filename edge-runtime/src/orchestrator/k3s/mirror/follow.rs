@@ -106,7 +106,9 @@ async fn take_each<T: Serialize>(
             Some(Ok(Event::Apply(it))) => tell(News::Changed(value(it))),
             Some(Ok(Event::Delete(it))) => tell(News::Deleted(value(it))),
             Some(Err(error)) => return Err(failure(&place.resource.kind, error)),
-            None => return Err(K3sError::Slow { doing: format!("watch {}s", place.resource.kind) }),
+            None => {
+                return Err(K3sError::Slow { doing: format!("watch {}s", place.resource.kind) });
+            }
         }
     }
 }
