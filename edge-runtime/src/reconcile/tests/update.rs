@@ -311,8 +311,17 @@ fn an_app_of_manifests_is_changed_in_place() {
       objects unhealthy 1/1 unhealthy: Pump b: Dry
     ");
     site.want("shop", 2, &services(2));
-    assert_snapshot!(site.plan(), @"");
+    assert_snapshot!(site.plan(), @"
+    create shop/objects.0
+    shop v2 is starting: objects: changing its objects
+      objects starting 1/1 unhealthy: changing its objects
+    ");
     site.faults.push_back(("it is invalid", false));
     site.round();
-    assert_snapshot!(site.plan(), @"");
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    shop v2 is failed: objects: changing its objects failed once: it is invalid; retrying
+      objects failed 1/1 unhealthy: changing its objects failed once: it is invalid; retrying
+    wake at 30.000s: a failed step may be tried again
+    ");
 }

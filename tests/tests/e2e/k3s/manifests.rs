@@ -86,7 +86,9 @@ fn an_app_of_manifests_settles_is_rolled_back_and_goes_without_a_trace() {
         is_back(reported, version) && reason.contains("ProgressDeadlineExceeded")
     };
     until(&cloud, &site, &node, is_sick);
-    until(&cloud, &site, &node, |reported, _| reported["state"] == "running");
+    until(&cloud, &site, &node, |reported, _| {
+        reported["services"]["manifests"]["state"] == "running"
+    });
     let writes = cluster.writes();
     let gone = gnomon(&cloud, &["delete", "app", "probe", "--node", &node]);
     assert!(gone.status.success(), "{}", String::from_utf8_lossy(&gone.stderr));
