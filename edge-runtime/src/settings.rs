@@ -43,6 +43,10 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     /// The namespace of the k3s orchestrator; `None`: `gnomon`.
     pub namespace: Option<String>,
+    /// Namespaces beside its own in which the k3s orchestrator may apply manifests.
+    pub manifest_namespaces: Vec<String>,
+    /// Kinds of the whole cluster of which it may apply manifests, such as `Namespace`.
+    pub manifest_kinds: Vec<String>,
     /// Where the broker listens, if not where the identity says; tried in turn.
     pub brokers: Option<Vec<Address>>,
     /// Where the cloud's API speaks HTTPS, if not where the identity says.
@@ -106,6 +110,10 @@ pub struct Given {
     pub kubeconfig: Option<PathBuf>,
     /// See [`Settings::namespace`].
     pub namespace: Option<String>,
+    /// See [`Settings::manifest_namespaces`].
+    pub manifest_namespaces: Option<Vec<String>>,
+    /// See [`Settings::manifest_kinds`].
+    pub manifest_kinds: Option<Vec<String>>,
     /// See [`Settings::brokers`].
     pub broker: Option<Brokers>,
     /// See [`Settings::api`].
@@ -224,6 +232,8 @@ impl Given {
             docker_socket: self.docker_socket.or(lower.docker_socket),
             kubeconfig: self.kubeconfig.or(lower.kubeconfig),
             namespace: self.namespace.or(lower.namespace),
+            manifest_namespaces: self.manifest_namespaces.or(lower.manifest_namespaces),
+            manifest_kinds: self.manifest_kinds.or(lower.manifest_kinds),
             broker: self.broker.or(lower.broker),
             api: self.api.or(lower.api),
             proxy: self.proxy.or(lower.proxy),
@@ -255,6 +265,8 @@ impl Given {
             docker_socket: self.docker_socket,
             kubeconfig: self.kubeconfig,
             namespace: self.namespace,
+            manifest_namespaces: self.manifest_namespaces.unwrap_or_default(),
+            manifest_kinds: self.manifest_kinds.unwrap_or_default(),
             brokers: self.broker.map(Brokers::list).filter(|list| !list.is_empty()),
             api: self.api,
             proxy: self.proxy,
@@ -367,6 +379,7 @@ mod tests {
         assert!(given.api.is_some() && given.proxy.is_some() && given.keep_alive_max_s.is_some());
         assert!(broker.is_some() && keep_alive_s.is_some() && given.observe_every_s.is_some());
         assert!(given.kubeconfig.is_some() && given.namespace.is_some());
+        assert!(given.manifest_namespaces.is_some() && given.manifest_kinds.is_some());
         assert!(given.bind_prefixes.is_some() && given.min_free_mib.is_some());
         assert!(given.log_format.is_some() && given.http.is_some());
         assert!(given.write_kib_per_hour.is_some() && given.link_kib_per_day.is_some());

@@ -5,6 +5,7 @@
 
 mod graph;
 mod health;
+mod manifest;
 mod mount;
 mod port;
 mod problem;
@@ -24,6 +25,7 @@ use serde_json::Value;
 use crate::id::{ResourceName, ServiceName};
 
 pub use health::{HealthCheck, HealthTest};
+pub use manifest::{Manifest, ManifestFlaw, PRUNE};
 pub use mount::{FileMount, Mount};
 pub use port::{Port, Protocol};
 pub use problem::{DocumentError, InvalidApp, Problem, ProblemKind};

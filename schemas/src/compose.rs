@@ -9,6 +9,7 @@ mod error;
 mod gnomon;
 mod health;
 mod interpolate;
+pub mod kubernetes;
 mod mounts;
 mod ports;
 mod resources;

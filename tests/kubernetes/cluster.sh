@@ -4,6 +4,7 @@
 #   cluster.sh start DIR [PID]   Prints KUBECONFIG=... of a cluster that answers: the one that
 #                                KUBECONFIG names, else a private one whose files are below DIR.
 #                                With PID, the private one ends with that process.
+#                                A node that is silent for GNOMON_NODE_GRACE (50s, if it is not set) is not ready.
 #   cluster.sh agent DIR         Applies deploy/k3s/rbac.yaml to the private cluster of DIR and prints KUBECONFIG=... of
 #                                its service account. What that asks for is written to DIR/log/audit, a line each.
 #   cluster.sh apply DIR PATH    Applies the object on stdin (YAML) at a path of the API, as an administrator.
@@ -158,6 +159,7 @@ boot() {
     "$program" kube-controller-manager --kubeconfig "$dir/admin.kubeconfig" --secure-port 0 --leader-elect=false \
         --service-account-private-key-file "$pki/accounts.key" --root-ca-file "$pki/ca.crt" \
         --use-service-account-credentials --enable-hostpath-provisioner \
+        ${GNOMON_NODE_GRACE:+--node-monitor-grace-period "$GNOMON_NODE_GRACE"} \
         >"$dir/log/kube-controller-manager" 2>&1 &
     "$program" kube-scheduler --kubeconfig "$dir/admin.kubeconfig" --secure-port 0 --leader-elect=false \
         >"$dir/log/kube-scheduler" 2>&1 &

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 pub struct Kubernetes {
@@ -25,9 +27,19 @@ pub struct Asked {
 impl Kubernetes {
     /// Starts one that ends with this process.
     pub fn start(dir: &Path) -> Self {
+        Self::start_with(dir, None)
+    }
+
+    /// Starts one that takes a node for lost when it was silent for so long.
+    pub fn start_with(dir: &Path, node_grace: Option<&str>) -> Self {
         let (dir, pid) = (dir.join("kubernetes"), std::process::id().to_string());
         let at = dir.to_string_lossy().into_owned();
-        script(&["start", &at, &pid]);
+        let mut start = command(&["start", &at, &pid]);
+        if let Some(grace) = node_grace {
+            start.env("GNOMON_NODE_GRACE", grace);
+        }
+        let output = start.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let line = script(&["agent", &at]);
         let kubeconfig = line.trim().strip_prefix("KUBECONFIG=").unwrap().to_owned();
         Self { dir, kubeconfig }
@@ -41,6 +53,37 @@ impl Kubernetes {
         let input = std::fs::File::open(&file).unwrap();
         let output = command(&["apply", &dir, path]).stdin(input).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Gives the agents the rights of `deploy/k3s/rbac-manifests.yaml`, too.
+    pub fn permit_manifests(&self) {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/k3s/rbac-manifests.yaml");
+        let text = std::fs::read_to_string(file).unwrap();
+        let (role, binding) = text.split_once("\n---\n").unwrap();
+        for (kind, object) in [("roles", role), ("rolebindings", binding)] {
+            let at = "apis/rbac.authorization.k8s.io/v1/namespaces/gnomon";
+            self.apply(&format!("{at}/{kind}/gnomon-edge-manifests"), object);
+        }
+    }
+
+    /// Freezes the kubelet, or lets it go on.
+    pub fn freeze_kubelet(&self, is_frozen: bool) {
+        let config = self.dir.join("kubelet.yaml").to_string_lossy().into_owned();
+        let entries = std::fs::read_dir("/proc").unwrap().flatten();
+        let kubelet = entries.filter_map(|entry| {
+            let line = std::fs::read(entry.path().join("cmdline")).ok()?;
+            let mut words = line.split(|byte| *byte == 0);
+            let is_it =
+                words.clone().any(|it| it == b"kubelet") && words.any(|it| it == config.as_bytes());
+            is_it.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
+        });
+        let signal = if is_frozen { Signal::SIGSTOP } else { Signal::SIGCONT };
+        let mut found = 0;
+        for pid in kubelet {
+            kill(Pid::from_raw(pid), signal).unwrap();
+            found += 1;
+        }
+        assert_eq!(found, 1, "there is one kubelet");
     }
 
     /// The port of the API server on 127.0.0.1.

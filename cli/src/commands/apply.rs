@@ -1,4 +1,4 @@
-//! `gnomon apply`: make nodes run the app of a Compose file.
+//! `gnomon apply`: make nodes run the app of a Compose file or of Kubernetes manifests.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -17,16 +17,18 @@ mod wait;
 /// How often somebody else may write in between before it is a conflict.
 const ATTEMPTS: usize = 5;
 
-/// Make nodes run the app of a Compose file.
+/// Make nodes run the app of a Compose file, or of Kubernetes manifests on k3s.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Variables such as ${TAG:-1} in the file are filled in from the environment.
+Variables such as ${TAG:-1} in a Compose file are filled in from the environment; Kubernetes
+manifests (YAML, any number of documents) are taken as they are, by nodes on k3s only.
 
 Examples:
   gnomon apply -f compose.yaml --node site-1,site-2 --wait
-  gnomon apply -f - --app web --node site-1 < compose.yaml")]
+  gnomon apply -f - --app web --node site-1 < compose.yaml
+  gnomon apply -f manifests.yaml --app shop --node site-1 --wait")]
 pub(crate) struct Args {
-    /// The Compose file; `-` is stdin.
+    /// The Compose file or the Kubernetes manifests; `-` is stdin.
     #[arg(long, short, value_name = "FILE")]
     file: PathBuf,
     /// The nodes, separated by commas; may be given more than once.

@@ -1,4 +1,5 @@
-//! `gnomon-edge apply`: runs an app from a Compose file on this machine, without the cloud.
+//! `gnomon-edge apply`: runs an app from a Compose file, or Kubernetes manifests, at this site, without
+//! the cloud.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -6,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use gnomon_edge::local::Request;
-use gnomon_schemas::compose;
+use gnomon_schemas::compose::{self, kubernetes};
 use gnomon_schemas::id::AppName;
 
 use super::DataArg;
 
-/// Runs an app, or another revision of one, from a Compose file, with or without a link.
+/// Runs an app, or another revision of one, from a Compose file or, on k3s, Kubernetes manifests, with or
+/// without a link.
 ///
 /// It goes over what the cloud desires until the cloud's next version of that app; the cloud sees
 /// that it is local. Health, settling and rollback are as for any revision.
@@ -19,7 +21,7 @@ use super::DataArg;
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
     data: DataArg,
-    /// The Compose file.
+    /// The Compose file or the Kubernetes manifests.
     #[arg(required_unless_present = "discard")]
     file: Option<PathBuf>,
     /// The app's name, if not the one in the file.
@@ -42,6 +44,14 @@ pub(crate) async fn execute(args: &ApplyArgs) -> Result<()> {
 fn read(file: &Path, name: Option<&AppName>) -> Result<Request> {
     let shown = file.display().to_string();
     let text = read_text(file).with_context(|| format!("cannot read {shown}"))?;
+    if kubernetes::is_meant(&text) {
+        let app =
+            kubernetes::read(&text).map_err(|errors| anyhow!("{}", errors.in_file(&shown)))?;
+        let name = name.cloned();
+        let name =
+            name.with_context(|| format!("{shown} does not name its app: give --app NAME"))?;
+        return Ok(Request::Apply { app: name, spec: app.to_value() });
+    }
     let folder = file.parent().filter(|it| *it != Path::new("")).unwrap_or(Path::new("."));
     let environment = |variable: &str| std::env::var(variable).ok();
     let files = |path: &str| read_below(folder, path);

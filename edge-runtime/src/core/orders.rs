@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_schemas::app::AppSpec;
+use gnomon_schemas::app::{AppSpec, ServiceSpec};
 use gnomon_schemas::document::{Document, Patch};
 use gnomon_schemas::id::AppName;
 use gnomon_schemas::key::ShadowKey;
@@ -56,6 +56,11 @@ impl Core {
             Request::Release { app } => self.release(now, &app)?,
             Request::Restart { app, service } => {
                 let slots = self.slots_of(&app, service.as_ref())?;
+                if slots.iter().any(|slot| self.has_manifests(slot)) {
+                    return Err(conflict(format!(
+                        "`{app}` consists of Kubernetes manifests; `kubectl rollout restart` restarts what of it has pods"
+                    )));
+                }
                 self.restart(now, slots)
             }
             Request::Pull { app } => self.pull_now(&app)?,
@@ -71,6 +76,13 @@ impl Core {
         };
         self.ledger.answer_when_durable(ticket, Response::Done(told));
         Ok(())
+    }
+
+    /// To stop it would be to remove its objects.
+    fn has_manifests(&self, slot: &Slot) -> bool {
+        let spec = self.desired.apps.get(&slot.app).and_then(|app| app.spec.as_ref().ok());
+        let service = spec.and_then(|spec| spec.services.get(&slot.service));
+        service.is_some_and(ServiceSpec::has_manifests)
     }
 
     /// Only of an app that is known not to be desired, and of which nothing runs.

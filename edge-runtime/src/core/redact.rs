@@ -30,6 +30,7 @@ fn app(spec: &mut Value) {
     members(spec.get_mut("services"), |service| {
         members(service.get_mut("environment"), hide);
         members(service.get_mut("registry"), hide);
+        members(service.get_mut("manifests"), hide);
     });
 }
 
@@ -117,7 +118,8 @@ mod tests {
     #[test]
     fn no_secret_is_left_and_the_names_are() {
         let text = r#"{
-            "services": {"web": {"image": "i", "environment": {"TOKEN": "hunter2"}}, "odd": 3},
+            "services": {"web": {"image": "i", "environment": {"TOKEN": "hunter2"}}, "odd": 3,
+                "manifests": {"manifests": {"ConfigMap/a": {"data": {"a": "hunter2"}}}}},
             "secrets": {"key": {"content": "hunter2"}, "odd": "hunter2", "more": ["hunter2"]},
             "configs": {"c": {"content": "password = hunter2"}}
         }"#;

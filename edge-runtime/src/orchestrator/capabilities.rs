@@ -1,10 +1,11 @@
 //! What an orchestrator can do, so that what it cannot is refused before anything is touched.
 //! Pure: it looks at the app and at nothing else.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use gnomon_schemas::app::{AppSpec, Mount, ResourceLimits, ServiceSpec};
 use gnomon_schemas::id::ServiceName;
+use serde_json::Value;
 
 use super::Kind;
 
@@ -51,6 +52,9 @@ pub enum UnsupportedReason {
     /// It runs commands and the service has none.
     #[error("it runs no images; give a command for the host under `x-gnomon-process`")]
     NeedsCommand,
+    /// Kubernetes objects, and no Kubernetes.
+    #[error("it consists of Kubernetes manifests, which only the k3s orchestrator can apply")]
+    Manifests,
     /// A mount of type tmpfs.
     #[error("it has no tmpfs for {target}; use a named volume")]
     Tmpfs {
@@ -103,6 +107,9 @@ impl Capabilities {
 
     fn check_service(&self, service: &ServiceSpec) -> Result<(), UnsupportedReason> {
         use UnsupportedReason as Reason;
+        if service.has_manifests() {
+            return self.check_manifests(service);
+        }
         if self.images && service.image.is_none() {
             return Err(Reason::NeedsImage);
         }
@@ -121,6 +128,19 @@ impl Capabilities {
         service.volumes.iter().try_for_each(|(target, mount)| self.check_mount(target, mount))
     }
 
+    /// What its fields mean the API server says; but not which directories of the node are open.
+    fn check_manifests(&self, service: &ServiceSpec) -> Result<(), UnsupportedReason> {
+        if self.kind != Kind::K3s {
+            return Err(UnsupportedReason::Manifests);
+        }
+        let mut paths = service.manifests.values().flat_map(|it| host_paths(it.as_value()));
+        let outside = paths.find(|path| !self.permits_bind(Path::new(path)));
+        outside.map_or(Ok(()), |path| {
+            let permitted = self.bind_prefixes.clone();
+            Err(UnsupportedReason::Bind { path: path.to_owned(), permitted })
+        })
+    }
+
     fn check_mount(&self, target: &str, mount: &Mount) -> Result<(), UnsupportedReason> {
         match mount {
             Mount::Volume { .. } => Ok(()),
@@ -134,10 +154,23 @@ impl Capabilities {
         }
     }
 
-    /// Whether a path is written below a permitted directory. The orchestrators look at it again
+    /// Whether a path is written below a permitted directory, and without `..`. The orchestrators look at it again
     /// with symbolic links followed.
     pub fn permits_bind(&self, path: &Path) -> bool {
-        self.bind_prefixes.iter().any(|prefix| path.starts_with(prefix))
+        let climbs = path.components().any(|part| part == Component::ParentDir);
+        !climbs && self.bind_prefixes.iter().any(|prefix| path.starts_with(prefix))
+    }
+}
+
+/// The directories of the node that an object mounts, at whatever depth it says so.
+fn host_paths(object: &Value) -> Vec<&str> {
+    match object {
+        Value::Object(members) => {
+            let own = members.get("hostPath").and_then(|it| it.get("path")).and_then(Value::as_str);
+            own.into_iter().chain(members.values().flat_map(host_paths)).collect()
+        }
+        Value::Array(items) => items.iter().flat_map(host_paths).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 

@@ -10,6 +10,7 @@ mod events;
 mod exec;
 mod files;
 mod lifecycle;
+mod manifests;
 mod mirror;
 mod names;
 mod objects;
@@ -30,10 +31,12 @@ use super::{Capabilities, Kind};
 use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
 
+use manifests::Manifests;
 use mirror::Mirror;
 use registries::Registries;
 
 pub use error::K3sError;
+pub use manifests::Permitted;
 
 /// How long the API server may take to answer.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -49,6 +52,8 @@ pub struct Settings {
     pub kubeconfig: Option<PathBuf>,
     /// The namespace of all objects.
     pub namespace: String,
+    /// Where apps of manifests may go beside that namespace.
+    pub manifests: Permitted,
     /// Directories of the cluster's nodes below which a bind mount may point.
     pub bind_prefixes: Vec<PathBuf>,
 }
@@ -56,7 +61,13 @@ pub struct Settings {
 impl Settings {
     /// The usual setup: the namespace `gnomon`, and no bind mount permitted.
     pub fn new(node: NodeName) -> Self {
-        Self { node, kubeconfig: None, namespace: "gnomon".to_owned(), bind_prefixes: Vec::new() }
+        Self {
+            node,
+            kubeconfig: None,
+            namespace: "gnomon".to_owned(),
+            manifests: Permitted::default(),
+            bind_prefixes: Vec::new(),
+        }
     }
 }
 
@@ -69,6 +80,7 @@ pub struct K3s {
     client: Arc<Mutex<Option<kube::Client>>>,
     mirror: Arc<OnceLock<Mirror>>,
     registries: Arc<Registries>,
+    manifests: Arc<Manifests>,
 }
 
 impl std::fmt::Debug for K3s {
@@ -85,14 +97,13 @@ impl K3s {
             client: Arc::default(),
             mirror: Arc::default(),
             registries: Arc::default(),
+            manifests: Arc::default(),
         }
     }
 
     /// Follows the cluster from the first time on; must be called inside a Tokio runtime.
     fn mirror(&self) -> &Mirror {
-        // The watches must not hold what holds them.
-        let own = || Self { mirror: Arc::default(), ..self.clone() };
-        self.mirror.get_or_init(|| Mirror::start(&own()))
+        self.mirror.get_or_init(|| Mirror::start(&self.alone()))
     }
 
     /// What it can do.

@@ -41,8 +41,12 @@ pub(super) fn judge(app: &App<'_>, service: &Service<'_>, slot: &Slot, it: &Inst
             Verdict::new(Standing::Settled, ServiceState::Running)
         }
         InstanceState::Running(Health::Starting) => {
-            Verdict::new(Standing::Moving, ServiceState::Starting)
-                .because("its health check has not passed yet")
+            let why = match it.note.as_deref() {
+                Some(note) if service.spec.has_manifests() => note.to_owned(),
+                Some(note) => format!("its health check has not passed yet ({note})"),
+                None => "its health check has not passed yet".to_owned(),
+            };
+            Verdict::new(Standing::Moving, ServiceState::Starting).because(why)
         }
         InstanceState::Running(Health::Unhealthy) => unhealthy(app, service, slot, it),
         InstanceState::Exited { code } => ended(app, service, slot, it, code),
@@ -77,6 +81,11 @@ fn end(it: &Instance, code: i64) -> String {
 }
 
 fn unhealthy(app: &App<'_>, service: &Service<'_>, slot: &Slot, it: &Instance) -> Verdict {
+    if service.spec.has_manifests() {
+        // To stop and start Kubernetes objects mends none: their controllers go on trying.
+        let why = it.note.as_deref().unwrap_or("its objects are not well");
+        return Verdict::new(Standing::Broken, ServiceState::Unhealthy).because(why);
+    }
     let life = app.memory.life(slot, it.service_digest);
     if let Some(why) = restart::forbidden(service.spec.restart, life) {
         return Verdict::new(Standing::Broken, ServiceState::Unhealthy)

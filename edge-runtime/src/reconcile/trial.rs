@@ -228,6 +228,10 @@ fn for_good(case: &Case<'_>, place: &Place<'_>, instance: &Instance) -> Option<S
                 Next::Done | Next::Again | Next::Resume => None,
             }
         }
+        InstanceState::Running(Health::Unhealthy) if place.spec.has_manifests() => {
+            let why = instance.note.as_deref().unwrap_or("its objects are not well");
+            Some(format!("is unhealthy: {why}"))
+        }
         InstanceState::Running(Health::Unhealthy) => {
             let why = restart::forbidden(policy, place.life(case))?;
             Some(format!("is unhealthy; {why}"))

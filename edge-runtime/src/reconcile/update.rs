@@ -3,15 +3,19 @@
 //! at a time, in start order: old one stopped, removed, new one made, started, healthy; then the
 //! next. Services that wait in a back-off do not hold up others, unless those depend on them; but
 //! the copies of one service go on only while its new ones are well, so a bad revision stops at
-//! its first copy. What does not run any more is removed at once.
+//! its first copy. What does not run any more is removed at once. What consists of Kubernetes objects
+//! is changed in place: to remove them first would take with them what they hold.
 //! Tests: `an_update_goes_copy_by_copy_in_start_order`, `a_bad_revision_stops_at_its_first_copy`,
 //! `an_old_instance_is_kept_alive_while_images_are_fetched`,
-//! `a_failing_service_does_not_hold_up_the_update_of_others`.
+//! `a_failing_service_does_not_hold_up_the_update_of_others`,
+//! `an_app_of_manifests_is_changed_in_place`.
+
+use std::sync::Arc;
 
 use gnomon_schemas::app::ServiceState;
 
 use super::attempts::StepKey;
-use super::model::{Health, Instance, InstanceState, Slot};
+use super::model::{Health, Instance, InstanceState, Slot, Step};
 use super::verdict::{Standing, Verdict};
 use super::view::{App, Copy, Service};
 use super::{create, keep, retire};
@@ -28,6 +32,9 @@ pub(super) fn judge(
     if !app.images.are_complete() {
         return keep_alive(app, service, copy);
     }
+    if service.spec.has_manifests() {
+        return in_place(app, service, copy);
+    }
     let is_ready = old_running(copy).is_none_or(|old| is_held(app, old));
     if is_ready || turn == Some(&copy.slot) {
         return retire::one_of(app.memory, &copy.slot, &copy.others, service.grace());
@@ -35,6 +42,16 @@ pub(super) fn judge(
     let why = app.unmet.get(service.name).cloned();
     let why = why.unwrap_or_else(|| "waits for its turn in the update".to_owned());
     Verdict::new(Standing::Moving, ServiceState::Pending).because(why)
+}
+
+fn in_place(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>) -> Verdict {
+    if let Some(why) = app.unmet.get(service.name) {
+        return Verdict::new(Standing::Moving, ServiceState::Pending).because(why.as_str());
+    }
+    let step = Step::Create { slot: copy.slot.clone(), spec: Arc::clone(app.spec) };
+    let news =
+        Verdict::new(Standing::Moving, ServiceState::Starting).because("changing its objects");
+    app.memory.offer(step, ServiceState::Starting, "changing its objects").with(news)
 }
 
 /// Whether the app is to change its revision and may not yet.
@@ -54,6 +71,7 @@ pub(super) fn turn<'a>(app: &'a App<'_>) -> Option<&'a Slot> {
     let mut ready = copies.filter(|(service, copy)| {
         let old = old_running(copy);
         old.is_some_and(|old| !is_held(app, old))
+            && !service.spec.has_manifests()
             && !app.unmet.contains_key(service.name)
             && service.copies.iter().all(|peer| is_well(app, service, peer))
     });

@@ -52,13 +52,21 @@ impl World {
             Step::Create { slot, spec } => {
                 let service = &spec.services[&slot.service];
                 if let Some(there) = self.instances.values_mut().find(|it| it.slot == *slot) {
+                    let digest = spec.service_digest(&slot.service).unwrap();
+                    if service.has_manifests() && there.service_digest != digest {
+                        there.service_digest = digest;
+                        return;
+                    }
                     assert!(there.altered.take().is_some(), "{slot} is made twice");
                     return;
                 }
                 assert!(self.of(slot).next().is_none(), "{slot} is made twice");
                 let image = service.image.as_ref();
                 let is_here = image.is_some_and(|image| self.images.contains(image));
-                assert!(is_here || !runs_images, "{slot} is made without its image");
+                assert!(
+                    is_here || !runs_images || service.has_manifests(),
+                    "{slot} is made without its image"
+                );
                 self.resources.insert(slot.app.clone());
                 let digest = spec.service_digest(&slot.service).unwrap();
                 let id = self.put(slot.clone(), digest, InstanceState::Created);

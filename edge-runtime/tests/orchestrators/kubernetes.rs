@@ -3,6 +3,7 @@
 pub(crate) mod drift;
 pub(crate) mod faults;
 pub(crate) mod front;
+pub(crate) mod manifests;
 pub(crate) mod rights;
 
 use std::path::{Path, PathBuf};
@@ -12,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use gnomon_edge::reconcile::model::{Health, InstanceId, InstanceState, Step};
-use gnomon_schemas::app::{RestartPolicy, SecretText, ServiceSpec};
+use gnomon_edge::reconcile::model::{Health, InstanceId, InstanceState, Slot, Step};
+use gnomon_schemas::app::{Port, Protocol, RestartPolicy, SecretText, ServiceSpec};
 use gnomon_schemas::node::{Credentials, NodeSettings};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -193,4 +194,37 @@ pub(crate) async fn health_is_reported_by_a_probe_of_whole_seconds(bench: &Bench
     bench.up(&web, &app(ServiceSpec { healthcheck, ..service(script) })).await;
     bench.until(&web, InstanceState::Running(Health::Healthy)).await;
     bench.until(&web, InstanceState::Running(Health::Unhealthy)).await;
+}
+
+pub(crate) async fn the_name_of_a_removed_service_goes_with_its_last_copy(bench: &Bench) {
+    let listens = || {
+        let port = Port {
+            container: 8080.try_into().unwrap(),
+            host: None,
+            host_ip: None,
+            protocol: Protocol::Tcp,
+        };
+        let ports = std::iter::once(port).collect();
+        ServiceSpec { restart: RestartPolicy::Always, replicas: 2, ports, ..service(POLITE) }
+    };
+    let spec = crate::bench::app_of([("web", listens()), ("db", listens())]);
+    let web_2 = Slot { replica: 1, ..slot("web") };
+    for slot in [&slot("web"), &web_2, &slot("db")] {
+        bench.create(slot, &spec).await;
+    }
+    let own = format!("io.gnomon/node={}", bench.node);
+    let names = async || {
+        let mut all =
+            objects("v1", "Service").await.list(&ListParams::default()).await.unwrap().items;
+        all.retain(|it| {
+            let notes = it.metadata.annotations.iter().flatten();
+            notes.map(|(name, value)| format!("{name}={value}")).any(|note| note == own)
+        });
+        all.len()
+    };
+    assert_eq!(names().await, 2);
+    bench.remove(&web_2).await;
+    assert_eq!(names().await, 2, "there is another copy");
+    bench.remove(&slot("web")).await;
+    assert_eq!(names().await, 1);
 }

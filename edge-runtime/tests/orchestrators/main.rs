@@ -115,6 +115,7 @@ run!(
         drift::a_field_of_ours_that_was_edited_is_set_right_and_others_are_not,
         drift::what_a_workload_needs_is_made_again_without_a_restart,
         drift::an_evicted_pod_and_a_deleted_workload_come_back,
+        kubernetes::the_name_of_a_removed_service_goes_with_its_last_copy,
         kubernetes::an_image_is_fetched_before_anything_is_stopped_for_it,
         kubernetes::credentials_are_there_before_the_pod_that_needs_them,
         kubernetes::an_image_that_is_nowhere_is_a_failure_with_a_reason,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::ManifestFlaw;
 use super::validate::limits;
 use crate::id::ServiceName;
 
@@ -138,6 +139,14 @@ pub enum ProblemKind {
     /// The label is kept for the orchestrators.
     #[error("labels that begin with `io.gnomon.` are reserved")]
     ReservedLabel,
+    /// A Kubernetes object is none, or has what it may not have.
+    #[error("{0}")]
+    Manifest(ManifestFlaw),
+    /// A service of Kubernetes objects has settings of containers.
+    #[error(
+        "consists of Kubernetes manifests, and they alone say how they run: beside `depends_on` it has no settings"
+    )]
+    NotOnlyManifests,
 }
 
 /// Why a shadow's document is not an app.

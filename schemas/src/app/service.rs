@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    AppSpec, FileMount, HealthCheck, HealthTest, Mount, Port, Revision, Schedule, is_default, plain,
+    AppSpec, FileMount, HealthCheck, HealthTest, Manifest, Mount, Port, Revision, Schedule,
+    is_default, plain,
 };
-use crate::id::ServiceName;
+use crate::id::{ResourceName, ServiceName};
 
 /// What to run as one service, in `replicas` equal copies.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,13 @@ pub struct ServiceSpec {
     /// Labels on its containers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// The Kubernetes objects that it consists of, in place of containers, by [`Manifest::key`].
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub manifests: BTreeMap<String, Manifest>,
+    /// What the Secrets among the manifests hold, by the key of the manifest: a secret of the app, whose
+    /// content is the JSON object of the Secret's `data`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub manifest_secrets: BTreeMap<String, ResourceName>,
 }
 
 /// How the process orchestrator runs a service (`x-gnomon-process` in a Compose file).
@@ -200,10 +208,10 @@ impl ServiceSpec {
             .values()
             .map(|mount| (&mount.source, app.configs.get(&mount.source)))
             .collect();
-        let secrets: BTreeMap<_, _> = own
-            .secrets
-            .values()
-            .map(|mount| (&mount.source, app.secrets.get(&mount.source)))
+        let mounted = own.secrets.values().map(|mount| &mount.source);
+        let secrets: BTreeMap<_, _> = mounted
+            .chain(own.manifest_secrets.values())
+            .map(|source| (source, app.secrets.get(source)))
             .collect();
         Revision::of(&json!({
             "service": plain(&own),
@@ -238,8 +246,14 @@ impl ServiceSpec {
     }
 
     /// Whether it ends by itself and is not started again after success.
-    pub const fn is_job(&self) -> bool {
-        matches!(self.restart, RestartPolicy::No | RestartPolicy::OnFailure { .. })
+    pub fn is_job(&self) -> bool {
+        !self.has_manifests()
+            && matches!(self.restart, RestartPolicy::No | RestartPolicy::OnFailure { .. })
+    }
+
+    /// Whether it consists of Kubernetes objects.
+    pub fn has_manifests(&self) -> bool {
+        !self.manifests.is_empty()
     }
 }
 
@@ -269,6 +283,8 @@ impl Default for ServiceSpec {
             working_dir: None,
             user: None,
             labels: BTreeMap::new(),
+            manifests: BTreeMap::new(),
+            manifest_secrets: BTreeMap::new(),
         }
     }
 }

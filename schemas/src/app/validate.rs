@@ -9,6 +9,7 @@ use super::problem::{InvalidApp, Problem, ProblemKind as Kind};
 use super::{AppSpec, graph};
 use crate::limits::DOCUMENT_BYTES;
 
+mod manifests;
 mod service;
 
 /// The sizes beyond which an app is refused.
@@ -35,6 +36,8 @@ pub mod limits {
     pub const CONTENT_BYTES: usize = 128 * 1024;
     /// Bytes of the name of a variable or label, and of a path.
     pub const KEY_BYTES: usize = crate::limits::OBJECT_KEY_BYTES;
+    /// Kubernetes objects of a service.
+    pub const MANIFESTS: usize = 200;
     /// Problems that one refusal names.
     pub const PROBLEMS: usize = 32;
 }
@@ -81,7 +84,7 @@ impl AppSpec {
     }
 
     fn check_dependencies(&self, found: &mut Problems) {
-        use super::{Condition, RestartPolicy};
+        use super::Condition;
         for (name, service) in &self.services {
             for (dependency, condition) in &service.depends_on {
                 let path = format!("services.{name}.depends_on.{dependency}");
@@ -93,13 +96,11 @@ impl AppSpec {
                     found.add(path, Kind::Scheduled(dependency.clone()));
                     continue;
                 }
-                let ends =
-                    matches!(other.restart, RestartPolicy::No | RestartPolicy::OnFailure { .. });
                 match condition {
-                    Condition::Healthy if other.healthcheck.is_none() => {
+                    Condition::Healthy if other.healthcheck.is_none() && !other.has_manifests() => {
                         found.add(path, Kind::NeverHealthy(dependency.clone()));
                     }
-                    Condition::CompletedSuccessfully if !ends => {
+                    Condition::CompletedSuccessfully if !other.is_job() => {
                         found.add(path, Kind::NeverCompletes(dependency.clone()));
                     }
                     Condition::Started | Condition::Healthy | Condition::CompletedSuccessfully => {}
@@ -193,7 +194,8 @@ fn walk_texts(value: &Value, path: &mut String, found: &mut Problems) {
             }
         }
         Value::String(text) => {
-            let is_content = path.ends_with(".content") && !path.starts_with("services.");
+            let is_content = path.ends_with(".content") && !path.starts_with("services.")
+                || path.contains(".manifests.");
             let limit = if is_content { limits::CONTENT_BYTES } else { limits::TEXT_BYTES };
             check_text(path, text, limit, found);
         }

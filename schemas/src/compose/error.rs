@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::app::{ParseCronError, ProblemKind};
+use crate::app::{ManifestFlaw, ParseCronError, ProblemKind};
 use crate::id::ParseIdError;
 
 /// A place in a Compose file.
@@ -145,6 +145,34 @@ pub enum ComposeErrorKind {
     /// The app as a whole cannot run.
     #[error("{0}")]
     Invalid(ProblemKind),
+    /// There is no Kubernetes object in it.
+    #[error("holds no Kubernetes object")]
+    NoManifests,
+    /// A text of a Helm chart, not of an object.
+    #[error(
+        "is part of a Helm chart; render the chart first: `helm template --no-hooks NAME CHART | gnomon apply -f - --app NAME ...`"
+    )]
+    Helm,
+    /// A plain text that readers of YAML understand differently.
+    #[error(
+        "is `{found}`, which is a truth, a number or a text, depending on who reads it; put quotes around it, or write true, false or a plain number"
+    )]
+    Ambiguous {
+        /// What was given.
+        found: String,
+    },
+    /// A number that JSON does not have.
+    #[error("is a number that JSON does not have")]
+    NotFinite,
+    /// It is no Kubernetes object, or has what it may not have.
+    #[error("{0}")]
+    Manifest(ManifestFlaw),
+    /// The same object is there twice.
+    #[error("is there twice; the first begins on line {}", .first.line)]
+    SameObject {
+        /// Where the first one is.
+        first: Position,
+    },
 }
 
 /// Everything that is wrong with a Compose file, in the order of the text; at least one thing.

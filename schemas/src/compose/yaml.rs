@@ -70,19 +70,37 @@ impl Node {
 
 /// Reads a text with one document. Keys that are given twice are kept as errors beside the tree.
 pub(super) fn parse(text: &str) -> Result<(Rc<Node>, Vec<ComposeError>), ComposeError> {
-    let mut builder = Builder::default();
+    let (roots, duplicates) = read(text, Builder { depth: DEPTH, ..Builder::default() })?;
+    let start = Position { line: 1, column: 1 };
+    let root = roots.into_iter().next();
+    root.map(|root| (root, duplicates)).ok_or_else(|| fail(start, Kind::Empty))
+}
+
+/// Reads a text with any number of documents of at most so many levels.
+pub(super) fn parse_all(
+    text: &str,
+    depth: usize,
+) -> Result<(Vec<Rc<Node>>, Vec<ComposeError>), ComposeError> {
+    read(text, Builder { depth, takes_several: true, ..Builder::default() })
+}
+
+fn read(
+    text: &str,
+    mut builder: Builder,
+) -> Result<(Vec<Rc<Node>>, Vec<ComposeError>), ComposeError> {
     let mut parser = Parser::new_from_str(text);
     while let Some(next) = parser.next_event() {
         let (event, span) = next.map_err(|error| syntax(&error))?;
         builder.handle(event, position(span))?;
     }
-    let start = Position { line: 1, column: 1 };
-    builder.root.map(|root| (root, builder.duplicates)).ok_or_else(|| fail(start, Kind::Empty))
+    Ok((builder.roots, builder.duplicates))
 }
 
 #[derive(Default)]
 struct Builder {
-    root: Option<Rc<Node>>,
+    roots: Vec<Rc<Node>>,
+    depth: usize,
+    takes_several: bool,
     open: Vec<Open>,
     anchors: BTreeMap<usize, Rc<Node>>,
     spent: Size,
@@ -115,7 +133,10 @@ impl Builder {
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
             Event::DocumentStart(_) => {
                 self.documents += 1;
-                if self.documents > 1 { Err(self.fail(at, Kind::SeveralDocuments)) } else { Ok(()) }
+                if self.documents > 1 && !self.takes_several {
+                    return Err(self.fail(at, Kind::SeveralDocuments));
+                }
+                Ok(())
             }
             Event::Alias(anchor) => self.alias(anchor, at),
             Event::Scalar(text, style, anchor, tag) => {
@@ -243,7 +264,7 @@ impl Builder {
 
     fn add(&mut self, node: Rc<Node>) -> Result<(), ComposeError> {
         let Some(open) = self.open.last_mut() else {
-            self.root = Some(node);
+            self.roots.push(node);
             return Ok(());
         };
         open.size.add(node.size);
@@ -286,8 +307,8 @@ impl Builder {
     }
 
     fn check_depth(&self, more: usize, at: Position) -> Result<(), ComposeError> {
-        if self.open.len() + more > DEPTH {
-            return Err(self.fail(at, Kind::TooDeep { limit: DEPTH }));
+        if self.open.len() + more > self.depth {
+            return Err(self.fail(at, Kind::TooDeep { limit: self.depth }));
         }
         Ok(())
     }

@@ -1,6 +1,8 @@
 //! A site whose apps are workloads of a real Kubernetes, by an agent with exactly the rights of
 //! `deploy/k3s/rbac.yaml`.
 
+mod manifests;
+
 use std::time::Duration;
 
 use gnomon_tests::eventually::let_pass;
@@ -50,13 +52,6 @@ fn reported(cloud: &Cloud, node: &str) -> Value {
     let mut reported = shadow["reported"]["document"].take();
     if let Some(reported) = reported.as_object_mut() {
         reported.remove("desired_version");
-    }
-    // An agent counts those of its own life.
-    let services = reported.get_mut("services").and_then(Value::as_object_mut);
-    for service in services.into_iter().flat_map(|services| services.values_mut()) {
-        if let Some(service) = service.as_object_mut() {
-            service.remove("restarts");
-        }
     }
     reported
 }
@@ -195,4 +190,29 @@ fn an_agent_that_is_a_pod_of_its_cluster_runs_the_apps_of_its_site() {
     let_pass(Duration::from_secs(5));
     assert_eq!(cluster.writes(), writes, "what runs is adopted as it is");
     deploy(&cloud, folder.path(), &node, 2);
+}
+
+#[test]
+fn a_node_of_the_cluster_that_freezes_and_comes_back_costs_no_pod_and_no_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = Kubernetes::start_with(folder.path(), Some("24s"));
+    let cloud = Cloud::start(folder.path());
+    let node = format!("e2e-ice-{}", std::process::id());
+    let site = Site::join_k3s(&cloud, folder.path(), &node, &cluster.kubeconfig);
+    deploy(&cloud, folder.path(), &node, 1);
+    let before = reported(&cloud, &node);
+    let writes = cluster.writes();
+    cluster.freeze_kubelet(true);
+    eventually(&format!("a lost node: {}", site.tail()), PATIENCE, || {
+        let now = reported(&cloud, &node);
+        let reason = now["reason"].as_str().unwrap_or_default();
+        if reason.contains("its node does not answer") { Ok(()) } else { Err(now) }
+    });
+    cluster.freeze_kubelet(false);
+    eventually("the same as before", PATIENCE, || {
+        let now = reported(&cloud, &node);
+        let is_same = now["state"] == before["state"] && now["services"] == before["services"];
+        if is_same { Ok(()) } else { Err(now) }
+    });
+    assert_eq!(cluster.writes(), writes, "nobody can mend a node by requests");
 }

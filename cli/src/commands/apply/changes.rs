@@ -23,8 +23,12 @@ pub(super) fn describe(
     let Some(before) = before else {
         let services =
             after.get("services").and_then(Value::as_object).map_or(0, serde_json::Map::len);
-        let services = crate::output::count(services, "service");
-        return format!("{key} on {node}: created (v{version}, {services})");
+        let objects = after.pointer("/services/manifests/manifests").and_then(Value::as_object);
+        let size = objects.map_or_else(
+            || crate::output::count(services, "service"),
+            |objects| crate::output::count(objects.len(), "object"),
+        );
+        return format!("{key} on {node}: created (v{version}, {size})");
     };
     let mut lines = Vec::new();
     compare(&before.document, after, &mut Vec::new(), &mut lines);

@@ -1,10 +1,10 @@
-//! Reads the Compose file, with the files that it names, into an app.
+//! Reads a Compose file, with the files that it names, or Kubernetes manifests into an app.
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use gnomon_schemas::compose;
+use gnomon_schemas::compose::{self, kubernetes};
 use gnomon_schemas::id::AppName;
 use serde_json::Value;
 
@@ -26,12 +26,33 @@ pub(crate) fn read(file: &Path, name: Option<&AppName>) -> anyhow::Result<Source
             "stdin".to_owned(),
             PathBuf::from("."),
         )
+    } else if file.is_dir() {
+        let shown = file.display();
+        let hint = if file.join("Chart.yaml").exists() {
+            format!(
+                "it is a Helm chart: render it first, `helm template --no-hooks NAME {shown} | gnomon apply -f - --app NAME ...`"
+            )
+        } else {
+            "give one file; `cat FOLDER/*.yaml | gnomon apply -f -` needs `---` between manifests"
+                .to_owned()
+        };
+        return Err(Failure::BadInput(format!("{shown} is a folder; {hint}")).into());
     } else {
         let opened = std::fs::File::open(file).and_then(|f| io::read_to_string(f.take(limit())));
         let text = opened.with_context(|| format!("cannot read {}", file.display()))?;
         let folder = file.parent().filter(|p| *p != Path::new("")).unwrap_or(Path::new("."));
         (text, file.display().to_string(), folder.to_owned())
     };
+    if kubernetes::is_meant(&text) {
+        let app = kubernetes::read(&text)
+            .map_err(|errors| Failure::BadInput(errors.in_file(&shown).to_string()))?;
+        let name = name.cloned().ok_or_else(|| {
+            Failure::Usage(format!(
+                "{shown} holds Kubernetes manifests, which do not name an app: give --app NAME"
+            ))
+        })?;
+        return Ok(Source { name, spec: app.to_value() });
+    }
     let environment = |variable: &str| std::env::var(variable).ok();
     let files = |path: &str| read_below(&folder, path);
     let read = compose::read_named(&text, &environment, &files)

@@ -66,6 +66,8 @@ fn k3s(settings: &Settings, node: &NodeName) -> K3s {
     let mut own = k3s::Settings::new(node.clone());
     own.bind_prefixes.clone_from(&settings.bind_prefixes);
     own.kubeconfig.clone_from(&settings.kubeconfig);
+    own.manifests.namespaces = settings.manifest_namespaces.iter().cloned().collect();
+    own.manifests.kinds = settings.manifest_kinds.iter().cloned().collect();
     if let Some(namespace) = &settings.namespace {
         own.namespace.clone_from(namespace);
     }

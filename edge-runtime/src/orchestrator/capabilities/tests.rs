@@ -28,7 +28,7 @@ fn docker() -> Capabilities {
     }
 }
 
-fn refusal(capabilities: &Capabilities, service: &serde_json::Value) -> String {
+fn refusal(capabilities: &Capabilities, service: &Value) -> String {
     let app: AppSpec = serde_json::from_value(json!({ "services": { "web": service } })).unwrap();
     capabilities.check(&app).map_or_else(|error| error.to_string(), |()| "fits".to_owned())
 }
@@ -70,5 +70,25 @@ fn what_a_host_process_cannot_have_is_refused_by_name() {
     for (service, named) in cases {
         let text = refusal(&process(), &service);
         assert!(text.contains(named), "{text}");
+    }
+}
+
+#[test]
+fn manifests_are_for_k3s_and_mount_only_what_the_node_permits() {
+    let pod = |path: &str| {
+        let object = json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "a" },
+            "spec": { "volumes": [{ "name": "v", "hostPath": { "path": path } }] } });
+        json!({ "manifests": { "Pod/a": object } })
+    };
+    insta::assert_snapshot!(refusal(&docker(), &pod("/srv/films")),
+        @"service web cannot run on the docker orchestrator of this node: it consists of Kubernetes manifests, which only the k3s orchestrator can apply");
+    let k3s = Capabilities { kind: Kind::K3s, bind_prefixes: vec!["/srv".into()], ..docker() };
+    assert_eq!(refusal(&k3s, &pod("/srv/films")), "fits");
+    for path in ["/", "/srv/../etc"] {
+        let refused = refusal(&k3s, &pod(path));
+        assert!(
+            refused.contains("not below a directory that this node permits (/srv)"),
+            "{refused}"
+        );
     }
 }

@@ -68,6 +68,35 @@ pub enum K3sError {
         /// What it cannot do, and what helps.
         what: String,
     },
+    /// A manifest asks for what this node or its cluster does not permit.
+    #[error("{what} cannot be applied here: {why}")]
+    Unfitting {
+        /// The object.
+        what: String,
+        /// What stands against it, and what helps.
+        why: String,
+    },
+    /// A manifest is of a kind that the cluster does not have.
+    #[error(
+        "the cluster has no kind {kind} of {api_version}; is its CustomResourceDefinition missing?"
+    )]
+    NotServed {
+        /// The kind.
+        kind: String,
+        /// Its group and version.
+        api_version: String,
+    },
+    /// An object that others need does not become what it says.
+    #[error("{what} is not ready: {why}")]
+    NotReady {
+        /// The object.
+        what: String,
+        /// What the cluster says.
+        why: String,
+    },
+    /// An object that was deleted is still there.
+    #[error("{0} was deleted and is still there; is a finalizer stuck?")]
+    NotGone(String),
     /// The app has no such service.
     #[error("the app has no service {0}")]
     NoSuchService(ServiceName),
@@ -88,11 +117,16 @@ pub enum K3sError {
     StillRuns(InstanceId),
 }
 
+/// The API server says so with status 500 of an object that has a field which its kind has not.
+pub(super) const UNTYPED: &str = "failed to create typed patch object";
+
 fn advice(code: u16, message: &str) -> &'static str {
     match code {
         401 => "; the credentials are not accepted",
         403 if message.contains("quota") => "; raise the quota of the namespace",
-        403 => "; grant it to gnomon-edge, see deploy/k3s/rbac.yaml",
+        403 => {
+            "; grant it to gnomon-edge, see deploy/k3s/rbac.yaml, and rbac-manifests.yaml beside it"
+        }
         429 => "; it is overloaded",
         _ => "",
     }
@@ -103,7 +137,9 @@ impl K3sError {
     /// are changed by people meanwhile.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Refused { code, .. } => !matches!(code, 400 | 405 | 415 | 422),
+            Self::Refused { code, message, .. } => {
+                !matches!(code, 400 | 405 | 415 | 422) && !message.starts_with(UNTYPED)
+            }
             Self::NotStarting { transient, .. } => *transient,
             Self::Blind(error) => error.is_transient(),
             Self::Setup(_)
@@ -111,11 +147,15 @@ impl K3sError {
             | Self::Slow { .. }
             | Self::Contested { .. }
             | Self::NotStopping(_)
+            | Self::NotServed { .. }
+            | Self::NotReady { .. }
+            | Self::NotGone(_)
             | Self::NotRunning(_)
             | Self::Gone(_)
             | Self::StillRuns(_) => true,
             Self::Unsupported(_)
             | Self::Unfit { .. }
+            | Self::Unfitting { .. }
             | Self::NoSuchService(_)
             | Self::Foreign(_)
             | Self::AnotherSlot(_) => false,

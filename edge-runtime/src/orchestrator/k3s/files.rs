@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 
 use super::mirror::{Cache, Kind};
 use super::names::Workload;
-use super::{K3s, K3sError, WORK, drift, names, objects, registries};
+use super::observe::text;
+use super::{K3s, K3sError, WORK, drift, manifests, names, objects, registries};
 use crate::reconcile::model::Slot;
 
 pub(super) async fn create(k3s: &K3s, slot: &Slot, app: &AppSpec) -> Result<(), K3sError> {
@@ -23,6 +24,9 @@ pub(super) async fn create(k3s: &K3s, slot: &Slot, app: &AppSpec) -> Result<(), 
     let node = &k3s.settings.node;
     let service = app.services.get(&slot.service);
     let service = service.ok_or_else(|| K3sError::NoSuchService(slot.service.clone()))?;
+    if service.has_manifests() {
+        return Box::pin(manifests::create(k3s, slot, app, service)).await;
+    }
     let mut objects = objects::of(node, slot, app, service)
         .map_err(|what| K3sError::Unfit { service: slot.service.clone(), what })?;
     let (kind, name) = (objects.kind, &objects.name);
@@ -112,7 +116,7 @@ fn take_over(kind: Workload, wanted: &mut Value, there: &Value) -> Result<(), K3
 
 /// What is noted of a repair that is made now, at `now` seconds; `None`: it is too soon after the
 /// last ones, as "how many in a row" and "when the last" are noted.
-fn next_mend(noted: Option<&str>, now: u64) -> Option<String> {
+pub(super) fn next_mend(noted: Option<&str>, now: u64) -> Option<String> {
     const CALM: u64 = 600;
     let noted = noted.and_then(|text| text.split_once(' '));
     let parsed = noted.and_then(|(count, at)| Some((count.parse().ok()?, at.parse().ok()?)));
@@ -123,6 +127,27 @@ fn next_mend(noted: Option<&str>, now: u64) -> Option<String> {
     }
     let pause = 1_u64.checked_shl(count).unwrap_or(u64::MAX).min(CALM);
     (since >= pause).then(|| format!("{} {now}", count.saturating_add(1)))
+}
+
+/// Removes the name in the cluster of a service whose last workload goes; another makes it again.
+pub(super) async fn remove_lonely_service(
+    k3s: &K3s,
+    slot: &Slot,
+    workload: &str,
+) -> Result<(), K3sError> {
+    let node = &k3s.settings.node;
+    let name = names::address(node, slot);
+    let is_lonely = {
+        let cache = k3s.mirror().look().await?;
+        let workloads = [Kind::Deployment, Kind::Job].into_iter().flat_map(|kind| cache.all(kind));
+        let mut others = workloads.filter(|it| {
+            let is_peer = names::read_instance(node, it)
+                .is_some_and(|(of, _)| (&of.app, &of.service) == (&slot.app, &slot.service));
+            is_peer && text(it, "/metadata/name") != Some(workload)
+        });
+        cache.get(Kind::Service, &name).is_some() && others.next().is_none()
+    };
+    if is_lonely { remove_services(k3s, &[name]).await } else { Ok(()) }
 }
 
 /// Removes the names of an app's services in the cluster; its volumes stay.

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::mirror::{Cache, Kind};
 use super::names::{self, Workload};
-use super::{K3s, K3sError, WORK, drift, events, observe, registries};
+use super::{K3s, K3sError, WORK, drift, events, files, manifests, observe, registries};
 use crate::reconcile::model::{Instance, InstanceId, InstanceState, Observed, Slot};
 
 pub(super) async fn observe(k3s: &K3s) -> Result<Observed, K3sError> {
@@ -24,6 +24,7 @@ pub(super) async fn observe(k3s: &K3s) -> Result<Observed, K3sError> {
     let of = |kind: Workload| cache.all(kind.followed()).map(move |it| (kind, it));
     let workloads = of(Workload::Deployment).chain(of(Workload::Job));
     let instances = workloads.filter_map(|(kind, object)| read(kind, object));
+    let instances = instances.chain(manifests::observe(k3s, &cache, now));
     let instances = instances.map(|it: Instance| (it.id.clone(), it)).collect();
     let mut app_resources: Vec<_> =
         cache.all(Kind::Service).filter_map(|it| names::read_app(node, it)).collect();
@@ -44,6 +45,10 @@ fn missing(cache: &Cache, object: &Value) -> Option<Box<str>> {
 }
 
 pub(super) async fn start(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<(), K3sError> {
+    if manifests::is(id) {
+        // Its objects run as soon as they are made.
+        return Ok(());
+    }
     let Some((kind, name, found)) = find(k3s, id, slot).await? else {
         return Err(K3sError::Gone(id.clone()));
     };
@@ -134,6 +139,9 @@ pub(super) async fn stop(
     slot: &Slot,
     grace: Duration,
 ) -> Result<(), K3sError> {
+    if manifests::is(id) {
+        return Box::pin(manifests::stop(k3s, id, slot, grace)).await;
+    }
     let Some((kind, name, found)) = find(k3s, id, slot).await? else { return Ok(()) };
     let pods = pods(k3s, &name).await?;
     if !state(k3s, kind, &found, &pods).is_some_and(InstanceState::is_running) {
@@ -159,11 +167,16 @@ pub(super) async fn stop(
 }
 
 pub(super) async fn remove(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<(), K3sError> {
+    if manifests::is(id) {
+        return manifests::remove(k3s, id, slot).await;
+    }
     let Some((kind, name, found)) = find(k3s, id, slot).await? else { return Ok(()) };
     let pods = pods(k3s, &name).await?;
     if state(k3s, kind, &found, &pods).is_some_and(InstanceState::is_running) {
         return Err(K3sError::StillRuns(id.clone()));
     }
+    // First, so that it is done again if it is broken off here.
+    files::remove_lonely_service(k3s, slot, &name).await?;
     k3s.delete(kind.api_version(), kind.kind(), &name, &DeleteParams::foreground()).await?;
     until_gone(k3s, kind, &name).await
 }

@@ -3,17 +3,12 @@
 //! grows; until that succeeds nothing is said to be known.
 
 mod cache;
+mod follow;
+mod shelf;
 
-use std::convert::Infallible;
-use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::{Stream, StreamExt as _};
-use kube::api::{Api, DynamicObject, PartialObjectMeta};
-use kube::core::ApiResource;
-use kube::runtime::watcher::{self, Config, DefaultBackoff, Event};
-use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -21,7 +16,9 @@ use tokio::task::AbortHandle;
 use super::{ANSWER, K3s, K3sError, api, drift, names};
 use crate::orchestrator::watch::{Hinter, Watch};
 
-pub(super) use cache::{Cache, Kind, Sight};
+pub(super) use cache::{Cache, Kind};
+pub(super) use follow::{News, Place, follow};
+pub(super) use shelf::{Shelf, Sight};
 
 /// What is known, and the watches that keep it true; they end with it.
 #[derive(Debug)]
@@ -35,13 +32,30 @@ impl Mirror {
     /// Begins to watch; must be called inside a Tokio runtime. `k3s` must not hold the mirror.
     pub(super) fn start(k3s: &K3s) -> Self {
         let (cache, hinter) = (Arc::new(watch::Sender::new(Cache::default())), Hinter::new());
-        let follow = |kind| {
-            let (k3s, cache, hinter) = (k3s.clone(), Arc::clone(&cache), hinter.clone());
-            let follower = Follower { k3s, kind, cache, hinter, was_clear: false };
-            tokio::spawn(follower.follow()).abort_handle()
+        let begin = |kind: Kind| {
+            let place = Place {
+                resource: api::resource(kind.api_version(), kind.name()),
+                namespace: Some(k3s.settings.namespace.clone()),
+                labels: names::of_node(&k3s.settings.node),
+                by_name: kind.is_by_name(),
+            };
+            let (cache, hinter) = (Arc::clone(&cache), hinter.clone());
+            let tell = move |news: News| {
+                let news = news.map(|object| drift::seen(kind, object));
+                let mut is_news = false;
+                cache.send_modify(|cache| is_news = cache.take(kind, news));
+                if is_news {
+                    hinter.hint();
+                }
+            };
+            tokio::spawn(follow(k3s.clone(), place, tell)).abort_handle()
         };
-        let tasks = Kind::ALL.into_iter().map(follow).collect();
+        let tasks = Kind::ALL.into_iter().map(begin).collect();
         Self { cache, hinter, tasks }
+    }
+
+    pub(super) const fn hinter(&self) -> &Hinter {
+        &self.hinter
     }
 
     pub(super) fn hints(&self) -> Watch {
@@ -108,102 +122,5 @@ impl Mirror {
 impl Drop for Mirror {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
-    }
-}
-
-/// The watch of one kind.
-struct Follower {
-    k3s: K3s,
-    kind: Kind,
-    cache: Arc<watch::Sender<Cache>>,
-    hinter: Hinter,
-    /// Whether the list succeeded since the last pause.
-    was_clear: bool,
-}
-
-impl Follower {
-    async fn follow(mut self) {
-        let mut pauses = DefaultBackoff::default();
-        loop {
-            let Err(error) = self.read().await;
-            if std::mem::take(&mut self.was_clear) {
-                pauses = DefaultBackoff::default();
-            }
-            tracing::debug!(%error, kind = self.kind.name(), "a watch broke");
-            if error.code() == Some(401) {
-                self.k3s.forget_client().await;
-            }
-            let (error, mut is_news) = (Arc::new(error), false);
-            self.cache.send_modify(|cache| is_news = cache.broke(self.kind, error));
-            if is_news {
-                self.hinter.hint();
-            }
-            tokio::time::sleep(pauses.next().unwrap_or(ANSWER)).await;
-        }
-    }
-
-    async fn read(&mut self) -> Result<Infallible, K3sError> {
-        let resource: ApiResource = api::resource(self.kind.api_version(), self.kind.name());
-        let (client, namespace) = (self.k3s.client().await?, &self.k3s.settings.namespace);
-        let config = Config::default().labels(&names::of_node(&self.k3s.settings.node));
-        if self.kind.is_by_name() {
-            type Names = Api<PartialObjectMeta<DynamicObject>>;
-            let api = Names::namespaced_with(client, namespace, &resource);
-            self.take_each(watcher::watcher(api, config)).await
-        } else {
-            let api = Api::<DynamicObject>::namespaced_with(client, namespace, &resource);
-            self.take_each(watcher::watcher(api, config)).await
-        }
-    }
-
-    async fn take_each<T: Serialize>(
-        &mut self,
-        events: impl Stream<Item = Result<Event<T>, watcher::Error>>,
-    ) -> Result<Infallible, K3sError> {
-        let mut events = pin!(events);
-        loop {
-            match events.next().await {
-                Some(Ok(event)) => self.take(event),
-                Some(Err(error)) => return Err(failure(self.kind, error)),
-                None => {
-                    return Err(K3sError::Slow { doing: format!("watch {}s", self.kind.name()) });
-                }
-            }
-        }
-    }
-
-    fn take<T: Serialize>(&mut self, event: Event<T>) {
-        let kind = self.kind;
-        let seen = |it: T| drift::seen(kind, serde_json::to_value(it).unwrap_or_default());
-        let is_news = !matches!(event, Event::Init | Event::InitApply(_));
-        self.was_clear |= matches!(event, Event::InitDone);
-        self.cache.send_modify(|cache| match event {
-            Event::Init => cache.list_begins(kind),
-            Event::InitApply(it) => cache.listed(kind, seen(it)),
-            Event::InitDone => cache.list_ends(kind),
-            Event::Apply(it) => cache.changed(kind, seen(it)),
-            Event::Delete(it) => cache.deleted(kind, &seen(it)),
-        });
-        if is_news {
-            self.hinter.hint();
-        }
-    }
-}
-
-fn failure(kind: Kind, error: watcher::Error) -> K3sError {
-    let doing = |what: &str| format!("{what} {}s", kind.name());
-    match error {
-        watcher::Error::InitialListFailed(error) => K3sError::from_client(doing("list"), error),
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-            K3sError::from_client(doing("watch"), error)
-        }
-        watcher::Error::WatchError(status) => {
-            K3sError::Refused { doing: doing("watch"), code: status.code, message: status.message }
-        }
-        watcher::Error::NoResourceVersion => K3sError::Refused {
-            doing: doing("watch"),
-            code: 0,
-            message: "its list has no version".to_owned(),
-        },
     }
 }

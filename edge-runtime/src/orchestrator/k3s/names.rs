@@ -3,6 +3,8 @@
 //! A label holds at most 63 characters, so labels hold digests, to select by, and annotations hold
 //! the truth.
 
+use std::collections::BTreeMap;
+
 use gnomon_schemas::app::Revision;
 use gnomon_schemas::id::{AppName, NodeName};
 use serde_json::{Value, json};
@@ -15,6 +17,10 @@ pub(super) const MANAGER: &str = "gnomon";
 const OWNER: &str = "io.gnomon/owner";
 pub(super) const INSTANCE: &str = "io.gnomon/instance";
 const SERVICE: &str = "io.gnomon/service";
+/// The label of what apps of manifests consist of: whose node.
+const MANIFEST: &str = "io.gnomon/manifest";
+/// The label that says of which app it is.
+pub(super) const APP: &str = "io.gnomon/app";
 const PULL: &str = "io.gnomon/pull";
 const NODE: &str = "io.gnomon/node";
 const ABOUT: &str = "io.gnomon/about";
@@ -115,6 +121,21 @@ fn service(node: &NodeName, slot: &Slot) -> String {
 /// Selects everything of a node.
 pub(super) fn of_node(node: &NodeName) -> String {
     format!("{OWNER}={}", owner(node))
+}
+
+/// The labels of the objects of an app of manifests.
+pub(super) fn manifest_labels(node: &NodeName, app: &AppName) -> BTreeMap<&'static str, String> {
+    [(MANIFEST, owner(node)), (APP, short(&json!([node.as_str(), app.as_str()])))].into()
+}
+
+/// Selects the objects of all apps of manifests of a node.
+pub(super) fn of_manifests(node: &NodeName) -> String {
+    format!("{MANIFEST}={}", owner(node))
+}
+
+/// Of which app of manifests an object is.
+pub(super) fn app_label(object: &Value) -> Option<&str> {
+    label(object, APP)
 }
 
 /// The annotations of a workload.

@@ -35,7 +35,9 @@ pub(super) fn instance(
         .iter()
         .find_map(|at| text(pod?.pointer("/status/containerStatuses/0")?, at));
     let ended = ended.or_else(|| text(pod?, "/status/reason"));
-    let remark = ended.filter(|why| !matches!(*why, "Completed" | "Error")).map(Into::into);
+    let lost = pod.filter(|pod| is_out_of_reach(pod)).map(|_| "its node does not answer");
+    let remark =
+        lost.or(ended.filter(|why| !matches!(*why, "Completed" | "Error"))).map(Into::into);
     let altered = drift::found(object).map(Into::into);
     Some(Instance { id: kind.id(name), slot, service_digest, image, state, note: remark, altered })
 }
@@ -103,11 +105,25 @@ fn of_pod(pod: &Value, unix_ms: i64) -> InstanceState {
     if text(pod, "/status/reason") == Some("NodeLost") || phase == Some("Unknown") {
         return InstanceState::Stuck;
     }
+    if at("/state/running").is_some() && is_out_of_reach(pod) {
+        // Whether it still runs nobody can tell; the cluster moves it or its node comes back.
+        return InstanceState::Running(Health::Starting);
+    }
     if at("/state/running").is_some() {
         return InstanceState::Running(health(pod, container, unix_ms));
     }
     let ended = at("/lastState/terminated/exitCode").and_then(Value::as_i64);
     ended.map_or(InstanceState::Running(Health::Starting), |code| InstanceState::Exited { code })
+}
+
+/// Whether the cluster has lost the node of a pod: it takes readiness from the pod, which only the
+/// kubelet can take from its container.
+fn is_out_of_reach(pod: &Value) -> bool {
+    let container = pod.pointer("/status/containerStatuses/0/ready").and_then(Value::as_bool);
+    let conditions = pod.pointer("/status/conditions").and_then(Value::as_array);
+    let mut ready =
+        conditions.into_iter().flatten().filter(|it| text(it, "/type") == Some("Ready"));
+    container == Some(true) && ready.any(|it| text(it, "/status") == Some("False"))
 }
 
 fn health(pod: &Value, container: Option<&Value>, unix_ms: i64) -> Health {

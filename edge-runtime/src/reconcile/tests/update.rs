@@ -289,3 +289,39 @@ fn a_new_revision_is_tried_at_once_although_the_old_one_backed_off() {
     start shop/web.0 (i2)
     ");
 }
+
+#[test]
+fn an_app_of_manifests_is_changed_in_place() {
+    let mut site = Site::new();
+    site.capabilities.kind = crate::orchestrator::Kind::K3s;
+    let services = |value: u8| {
+        format!(
+            r#"{{"objects": {{"manifests": {{"ConfigMap/a": {{"apiVersion": "v1", "kind": "ConfigMap",
+                "metadata": {{"name": "a"}}, "data": {{"a": "{value}"}}}}}}}}}}"#
+        )
+    };
+    site.want("shop", 1, &services(1));
+    site.converge();
+    let unhealthy = InstanceState::Running(crate::reconcile::model::Health::Unhealthy);
+    site.instance("shop/objects.0").note = Some("Pump b: Dry".into());
+    site.befall("shop/objects.0", unhealthy);
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    shop v1 is failed: objects: Pump b: Dry
+      objects unhealthy 1/1 unhealthy: Pump b: Dry
+    ");
+    site.want("shop", 2, &services(2));
+    assert_snapshot!(site.plan(), @"
+    create shop/objects.0
+    shop v2 is starting: objects: changing its objects
+      objects starting 1/1 unhealthy: changing its objects
+    ");
+    site.faults.push_back(("it is invalid", false));
+    site.round();
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    shop v2 is failed: objects: changing its objects failed once: it is invalid; retrying
+      objects failed 1/1 unhealthy: changing its objects failed once: it is invalid; retrying
+    wake at 30.000s: a failed step may be tried again
+    ");
+}

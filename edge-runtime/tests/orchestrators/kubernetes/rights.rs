@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_edge::orchestrator::k3s::{self, K3s};
-use gnomon_edge::reconcile::model::Step;
+use gnomon_edge::reconcile::model::{Health, InstanceState, Step};
 use gnomon_schemas::app::{
     AppSpec, FileMount, Mount, Port, Protocol, RestartPolicy, SecretSpec, SecretText, ServiceSpec,
     VolumeSpec,
@@ -13,7 +13,7 @@ use gnomon_schemas::app::{
 use k8s_openapi::api::authentication::v1::TokenRequest;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::Api;
-use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
@@ -110,6 +110,33 @@ async fn the_rights_of_the_deployment_are_enough_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_rights_for_manifests_are_enough_and_without_them_it_is_said_what_is_missing() {
+    apply("rbac.yaml").await;
+    let text = "apiVersion: apps/v1\nkind: StatefulSet\nmetadata: { name: rights }\nspec:\n  serviceName: rights\n  \
+        selector: { matchLabels: { a: rights } }\n  template:\n    metadata: { labels: { a: rights } }\n    \
+        spec: { terminationGracePeriodSeconds: 0, containers: [{ name: web, image: 'gnomon-demo:1' }] }\n---\n\
+        apiVersion: v1\nkind: Secret\nmetadata: { name: rights }\nstringData: { key: hunter2 }\n";
+    let spec = Arc::new(gnomon_schemas::compose::kubernetes::read(text).unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let config = config_of("gnomon-edge", dir.path()).await;
+    let bench = Bench::k3s_with(|settings| settings.kubeconfig = Some(config));
+    let place = slot(gnomon_schemas::compose::kubernetes::SERVICE);
+    let create = Step::Create { slot: place.clone(), spec };
+    let error = bench.orchestrator.apply(&create).await.expect_err("it has no such right");
+    assert!(error.is_transient() && error.to_string().contains("rbac-manifests.yaml"), "{error}");
+    apply("rbac-manifests.yaml").await;
+    // The API server hears of a right a moment after it was given.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while let Err(error) = bench.orchestrator.apply(&create).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    bench.until(&place, InstanceState::Running(Health::Healthy)).await;
+    bench.stop(&place, Duration::ZERO).await;
+    bench.remove(&place).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_rights_it_says_which_file_grants_them_and_wrong_credentials_are_read_anew() {
     apply("rbac.yaml").await;
     let dir = tempfile::tempdir().unwrap();
@@ -145,4 +172,61 @@ async fn without_rights_it_says_which_file_grants_them_and_wrong_credentials_are
         assert!(Instant::now() < deadline, "{error}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// A token that is good as long as a Secret is there.
+async fn token_of(secret: &str) -> String {
+    let (accounts, secrets): (Api<ServiceAccount>, Api<Secret>) =
+        (Api::namespaced(admin().await, "gnomon"), Api::namespaced(admin().await, "gnomon"));
+    let made = serde_json::from_value(json!({ "metadata": { "name": secret } })).unwrap();
+    let made = secrets.create(&PostParams::default(), &made).await.unwrap();
+    let bound =
+        json!({ "kind": "Secret", "apiVersion": "v1", "name": secret, "uid": made.metadata.uid });
+    let wanted = json!({ "spec": { "audiences": [], "boundObjectRef": bound } });
+    let wanted: TokenRequest = serde_json::from_value(wanted).unwrap();
+    let made = accounts.create_token_request("gnomon-edge", &PostParams::default(), &wanted).await;
+    made.unwrap().status.unwrap().token.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_is_not_good_any_more_is_read_anew_from_its_file_while_apps_go_on() {
+    apply("rbac.yaml").await;
+    let dir = tempfile::tempdir().unwrap();
+    let (file, config) = (dir.path().join("token"), dir.path().join("config"));
+    let first = token_of("token-first").await;
+    std::fs::write(&file, &first).unwrap();
+    let mut whole: Value = serde_json::from_str(&config_with(&first)).unwrap();
+    whole["users"][0]["user"] = json!({ "tokenFile": file });
+    std::fs::write(&config, whole.to_string()).unwrap();
+    let bench = Bench::k3s_with(|settings| settings.kubeconfig = Some(config.clone()));
+    let web = slot("web");
+    let spec = app(ServiceSpec { restart: RestartPolicy::Always, ..service(POLITE) });
+    bench.up(&web, &spec).await;
+    let uid = super::pod_of(&bench.instance(&web).await.id).await.metadata.uid;
+    let secrets: Api<Secret> = Api::namespaced(admin().await, "gnomon");
+    secrets.delete("token-first", &DeleteParams::default()).await.unwrap();
+    // The API server believes in a token for a while.
+    let step = Step::Create { slot: web.clone(), spec };
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let error = loop {
+        match bench.orchestrator.apply(&step).await {
+            Ok(()) => assert!(Instant::now() < deadline, "the token is still good"),
+            Err(error) => break error,
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    };
+    assert!(
+        error.is_transient() && error.to_string().contains("credentials are not accepted"),
+        "{error}"
+    );
+    std::fs::write(&file, token_of("token-second").await).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(40);
+    while let Err(error) = bench.orchestrator.apply(&step).await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    let now = super::pod_of(&bench.instance(&web).await.id).await.metadata.uid;
+    assert_eq!(now, uid, "the pod never noticed");
+    drop(bench);
+    secrets.delete("token-second", &DeleteParams::default()).await.unwrap();
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Kind, Problems, limits};
+use super::{Kind, Problems, limits, manifests};
 use crate::app::{
     AppSpec, FileMount, HealthTest, HostProcess, Mount, Reservations, ResourceLimits, ServiceSpec,
 };
@@ -16,6 +16,9 @@ const MOST_MEMORY: u64 = 1 << 50;
 const MOST_CPU_MILLIS: u64 = 1_024_000;
 
 pub(super) fn check(app: &AppSpec, service: &ServiceSpec, path: &str, found: &mut Problems) {
+    if service.has_manifests() || !service.manifest_secrets.is_empty() {
+        return manifests::check(app, service, path, found);
+    }
     if service.image.is_none() && service.host_argv().is_empty() {
         found.add(path, Kind::NothingToRun);
     }

@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::orchestrator::k3s::K3sError;
+use super::{News, Shelf, Sight};
 use crate::orchestrator::k3s::names;
-use crate::orchestrator::k3s::observe::text;
 
 /// The kinds that are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,29 +27,6 @@ pub(in crate::orchestrator::k3s) struct Cache {
     shelves: BTreeMap<Kind, Shelf>,
     /// How the last pod of an instance ended; kept while the instance is there.
     ended: BTreeMap<String, i64>,
-}
-
-/// The objects of one kind.
-#[derive(Debug, Default)]
-struct Shelf {
-    objects: BTreeMap<String, Arc<Value>>,
-    /// The objects of a list that is being read.
-    listing: Option<BTreeMap<String, Arc<Value>>>,
-    /// The newest version that the watch has told.
-    seen: u64,
-    sight: Sight,
-}
-
-/// Whether a kind is seen.
-#[derive(Debug, Default, Clone)]
-pub(in crate::orchestrator::k3s) enum Sight {
-    /// It was not listed yet.
-    #[default]
-    Unknown,
-    /// Its watch tells every change.
-    Clear,
-    /// Its watch broke and could not be begun anew yet.
-    Broken(Arc<K3sError>),
 }
 
 impl Kind {
@@ -95,73 +71,35 @@ impl Kind {
 }
 
 impl Cache {
-    pub(super) fn list_begins(&mut self, kind: Kind) {
-        self.shelf(kind).listing = Some(BTreeMap::new());
-    }
-
-    pub(super) fn listed(&mut self, kind: Kind, object: Value) {
-        let place = self.shelf(kind);
-        let listing = place.listing.get_or_insert_default();
-        keep_newer(listing, object);
-    }
-
-    pub(super) fn list_ends(&mut self, kind: Kind) {
-        let place = self.shelf(kind);
-        place.objects = place.listing.take().unwrap_or_default();
-        place.seen = place.objects.values().map(|it| version(it)).max().unwrap_or_default();
-        place.sight = Sight::Clear;
-        self.forget_ends();
-    }
-
-    pub(super) fn changed(&mut self, kind: Kind, object: Value) {
-        let place = self.shelf(kind);
-        place.seen = place.seen.max(version(&object));
-        keep_newer(&mut place.objects, object);
-    }
-
-    pub(super) fn deleted(&mut self, kind: Kind, object: &Value) {
-        if kind == Kind::Pod
+    /// Takes what is told of a kind; says whether a look may find something else than before.
+    pub(super) fn take(&mut self, kind: Kind, news: News) -> bool {
+        if let News::Deleted(object) = &news
+            && kind == Kind::Pod
             && let (Some(instance), Some(code)) = (names::instance_of(object), exit_code(object))
         {
             self.ended.insert(instance.to_owned(), code);
         }
-        let place = self.shelf(kind);
-        place.seen = place.seen.max(version(object));
-        if let Some(name) = text(object, "/metadata/name") {
-            place.objects.remove(name);
+        let may_forget = matches!(news, News::ListEnds | News::Deleted(_));
+        let is_news = self.shelf(kind).take(news);
+        if may_forget {
+            self.forget_ends();
         }
-        self.forget_ends();
-    }
-
-    /// The watch of a kind broke; says whether that is news.
-    pub(super) fn broke(&mut self, kind: Kind, error: Arc<K3sError>) -> bool {
-        let place = self.shelf(kind);
-        let is_news = !matches!(place.sight, Sight::Broken(_));
-        place.sight = Sight::Broken(error);
-        place.listing = None;
         is_news
     }
 
     /// The answer to a write of our own, unless the watch has told something newer.
     pub(super) fn written(&mut self, kind: Kind, object: Value) {
-        let place = self.shelf(kind);
-        if version(&object) <= place.seen {
-            return;
-        }
-        if let Some(listing) = &mut place.listing {
-            keep_newer(listing, object.clone());
-        }
-        keep_newer(&mut place.objects, object);
+        self.shelf(kind).written(object);
     }
 
     /// It was asked for and is not there.
     pub(super) fn missed(&mut self, kind: Kind, name: &str) {
-        self.shelf(kind).objects.remove(name);
+        self.shelf(kind).missed(name);
     }
 
     /// Whether everything is seen; an error when something is not and will not be soon.
     pub(in crate::orchestrator::k3s) fn sight(&self) -> Sight {
-        let sights = || Kind::ALL.iter().map(|kind| self.shelves.get(kind).map(|it| &it.sight));
+        let sights = || Kind::ALL.iter().map(|kind| self.shelves.get(kind).map(Shelf::sight));
         let broken = sights().flatten().find(|it| matches!(it, Sight::Broken(_)));
         if let Some(broken) = broken {
             return broken.clone();
@@ -174,11 +112,11 @@ impl Cache {
         &self,
         kind: Kind,
     ) -> impl Iterator<Item = &Arc<Value>> {
-        self.shelves.get(&kind).into_iter().flat_map(|place| place.objects.values())
+        self.shelves.get(&kind).into_iter().flat_map(Shelf::all)
     }
 
     pub(in crate::orchestrator::k3s) fn get(&self, kind: Kind, name: &str) -> Option<&Arc<Value>> {
-        self.shelves.get(&kind)?.objects.get(name)
+        self.shelves.get(&kind)?.get(name)
     }
 
     /// The pods of a workload.
@@ -201,23 +139,10 @@ impl Cache {
     fn forget_ends(&mut self) {
         let Self { shelves, ended } = self;
         let has = |kind, name: &str| {
-            shelves.get(&kind).is_some_and(|place: &Shelf| place.objects.contains_key(name))
+            shelves.get(&kind).is_some_and(|place: &Shelf| place.get(name).is_some())
         };
         ended.retain(|name, _| has(Kind::Deployment, name) || has(Kind::Job, name));
     }
-}
-
-fn keep_newer(objects: &mut BTreeMap<String, Arc<Value>>, object: Value) {
-    let Some(name) = text(&object, "/metadata/name").map(ToOwned::to_owned) else { return };
-    if objects.get(&name).is_none_or(|old| version(old) <= version(&object)) {
-        objects.insert(name, Arc::new(object));
-    }
-}
-
-/// The resource version, which grows with each change of anything.
-fn version(object: &Value) -> u64 {
-    let version = text(object, "/metadata/resourceVersion");
-    version.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
 fn exit_code(pod: &Value) -> Option<i64> {

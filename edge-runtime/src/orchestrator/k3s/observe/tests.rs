@@ -137,3 +137,14 @@ fn how_a_container_ended_is_told_beside_its_code() {
     assert_eq!(ended("OOMKilled").as_deref(), Some("OOMKilled"));
     assert_eq!(ended("Error"), None);
 }
+
+#[test]
+fn of_a_pod_whose_node_is_lost_it_is_not_known_that_it_runs() {
+    let state = |status| seen(Workload::Deployment, Some("started"), Some(status));
+    let mut status =
+        container(&json!({ "running": { "startedAt": "2027-01-15T08:00:00Z" } }), true);
+    status["conditions"] = json!([{ "type": "Ready", "status": "True" }]);
+    assert_eq!(state(status.clone()), InstanceState::Running(Health::Healthy));
+    status["conditions"][0]["status"] = json!("False");
+    assert_eq!(state(status), InstanceState::Running(Health::Starting));
+}
