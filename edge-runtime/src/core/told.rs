@@ -34,7 +34,8 @@ impl Core {
         tracing::info!(?version, "what is desired of the node itself changed");
         let document = desired.map(|(_, document)| document.to_value()).unwrap_or_default();
         let read = desired.map(|_| NodeSettings::from_document(&document));
-        self.effects.push_back(Effect::NodeDesired(document));
+        let agent = document.get("agent").cloned().unwrap_or_default();
+        self.effects.push_back(Effect::AgentDesired(agent));
         let (settings, refused) = match read.transpose() {
             Ok(settings) => (settings.unwrap_or_default(), None),
             Err(why) => {

@@ -358,7 +358,7 @@ impl Site {
             | Effect::Logs { .. }
             | Effect::RemoveVolumes { .. }
             | Effect::Exec { .. }
-            | Effect::NodeDesired(_) => {}
+            | Effect::AgentDesired(_) => {}
         }
     }
 
