@@ -3,6 +3,7 @@
 //! Equal meaning gives equal bytes: defaults are left out, sets are sorted, mounts are keyed by
 //! where they go. The authoring format is read by [`crate::compose`].
 
+mod confine;
 mod graph;
 mod health;
 mod mount;
@@ -23,6 +24,9 @@ use serde_json::Value;
 
 use crate::id::{ResourceName, ServiceName};
 
+pub use confine::{
+    Access, Capability, Confinement, Device, ParseNameError, Ulimit, UlimitName,
+};
 pub use health::{HealthCheck, HealthTest};
 pub use mount::{FileMount, Mount};
 pub use port::{Port, Protocol};

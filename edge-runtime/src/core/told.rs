@@ -2,12 +2,13 @@
 //! that cannot be read are reported, and none is used in their place.
 
 use gnomon_schemas::document::Packed;
-use gnomon_schemas::node::{NodeSettings, Window};
+use gnomon_schemas::node::{NodeSettings, PullSettings, Window};
 use gnomon_schemas::version::Version;
 use gnomon_sync::Moment;
 use serde_json::{Value, json};
 
 use super::{Core, Effect};
+use crate::orchestrator::Kind;
 
 /// What was said last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,7 +38,11 @@ impl Core {
         let agent = document.get("agent").cloned().unwrap_or_default();
         self.effects.push_back(Effect::AgentDesired(agent));
         let (settings, refused) = match read.transpose() {
-            Ok(settings) => (settings.unwrap_or_default(), None),
+            Ok(settings) => {
+                let settings = settings.unwrap_or_default();
+                let without = self.without_effect(&settings.pulls);
+                (settings, without)
+            }
             Err(why) => {
                 tracing::warn!(%why, "the desired settings of this node are refused");
                 (NodeSettings::default(), Some(why.to_string()))
@@ -52,13 +57,24 @@ impl Core {
         self.report_node(now);
     }
 
+    /// What the orchestrator of this node cannot heed.
+    fn without_effect(&self, pulls: &PullSettings) -> Option<String> {
+        let through_us = pulls.resume || pulls.kib_per_s.is_some();
+        let is_alone = matches!(self.config.capabilities.kind, Kind::K3s | Kind::Process);
+        (through_us && is_alone).then(|| {
+            "`pulls.kib_per_s` and `pulls.resume` have no effect here: only Docker can fetch \
+             images through the agent"
+                .to_owned()
+        })
+    }
+
     /// What is reported of the settings; nothing while there are none.
     pub(super) fn settings_report(&self) -> Option<Value> {
         let Told { version, settings, refused } = &self.told_settings;
         let registries: Vec<_> = settings.registries.keys().collect();
         let mut report = json!({ "desired_version": (*version)?, "registries": registries });
-        if let (Some(window), Some(report)) = (settings.pulls.window, report.as_object_mut()) {
-            report.insert("pulls".to_owned(), json!({ "window": window }));
+        if let (true, Some(report)) = (settings.pulls != PullSettings::default(), report.as_object_mut()) {
+            report.insert("pulls".to_owned(), json!(settings.pulls));
         }
         if let (Some(why), Some(report)) = (refused, report.as_object_mut()) {
             report.insert("refused".to_owned(), why.as_str().into());

@@ -30,7 +30,7 @@ pub fn plan(
     for instance in observed.instances.values() {
         instances.entry(&instance.slot.app).or_default().push(instance);
     }
-    let shares = Shares::share_out(desired, &instances);
+    let shares = Shares::share_out(desired, &instances, &observed.taken_ports);
     let apps: BTreeSet<_> = desired.apps.keys().chain(observed.apps()).collect();
     let mut plan = Plan::default();
     for app in apps {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use gnomon_schemas::app::{Revision, ServiceSpec};
+use gnomon_schemas::app::{Port, Revision, ServiceSpec};
 use gnomon_schemas::document::Document;
 use gnomon_schemas::id::AppName;
 use gnomon_schemas::version::Version;
@@ -12,7 +12,7 @@ use gnomon_sync::Moment;
 
 use super::model::{Health, Instance, InstanceId, InstanceState, Observed, Slot, Step};
 use super::{Attempts, Desired, Plan, plan};
-use crate::orchestrator::{Capabilities, Kind};
+use crate::orchestrator::{Capabilities, Kind, LimitKinds};
 
 /// What an orchestrator holds.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,7 @@ pub(super) struct World {
     pub(super) instances: BTreeMap<InstanceId, Instance>,
     pub(super) resources: BTreeSet<AppName>,
     pub(super) images: BTreeSet<String>,
+    pub(super) taken_ports: Vec<Port>,
     services: BTreeMap<InstanceId, ServiceSpec>,
     made: u32,
 }
@@ -41,6 +42,7 @@ impl World {
         Observed {
             instances: self.instances.clone(),
             app_resources: self.resources.iter().cloned().collect(),
+            taken_ports: self.taken_ports.clone(),
         }
     }
 
@@ -153,10 +155,13 @@ impl Site {
                 kind: Kind::Fake,
                 images: true,
                 tmpfs: true,
-                limits: true,
+                limits: LimitKinds::ALL,
+                confines: true,
+                hardens: true,
                 users: true,
                 nested_mounts: true,
                 bind_prefixes: Vec::new(),
+                device_prefixes: Vec::new(),
             },
             now: Moment::from_millis(0),
             faults: VecDeque::new(),

@@ -55,8 +55,20 @@ impl Bench {
             socket: daemon::socket().to_owned(),
             secrets_dir: dir.path().join("secrets"),
             bind_prefixes: vec![dir.path().join("shared")],
+            device_prefixes: vec!["/dev/zero".into(), dir.path().join("devices")],
             ..docker::Settings::new(node.clone(), files)
         };
+        Self::new(Backend::Docker(settings), node, dir)
+    }
+
+    /// On the daemon, with a setup of its own.
+    pub(crate) fn docker_with(change: impl FnOnce(&mut docker::Settings)) -> Self {
+        let mut settings = Self::docker().docker_settings().clone();
+        let dir = tempfile::tempdir().unwrap();
+        (settings.files_dir, settings.secrets_dir) =
+            (dir.path().join("files"), dir.path().join("secrets"));
+        change(&mut settings);
+        let node = settings.node.clone();
         Self::new(Backend::Docker(settings), node, dir)
     }
 
@@ -104,6 +116,14 @@ impl Bench {
             }
         };
         Self::new(backend, node, dir)
+    }
+
+    /// On host processes, with a setup of its own.
+    pub(crate) fn process_with(change: impl FnOnce(&mut process::Settings)) -> Self {
+        let (node, dir) = (new_node(), tempfile::tempdir().unwrap());
+        let mut settings = process_settings(node.clone(), dir.path());
+        change(&mut settings);
+        Self::new(Backend::Process(settings), node, dir)
     }
 
     pub(crate) const fn docker_settings(&self) -> &docker::Settings {

@@ -135,6 +135,9 @@ pub enum ProblemKind {
     /// It is not the name of an environment variable.
     #[error("is not a name for an environment variable")]
     BadVariable,
+    /// A capability is given and taken at once.
+    #[error("is in `cap_add` too")]
+    BothWays,
     /// The label is kept for the orchestrators.
     #[error("labels that begin with `io.gnomon.` are reserved")]
     ReservedLabel,

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    AppSpec, FileMount, HealthCheck, HealthTest, Mount, Port, Revision, Schedule, is_default, plain,
+    AppSpec, Confinement, Device, FileMount, HealthCheck, HealthTest, Mount, Port, Revision,
+    Schedule, is_default, plain,
 };
 use crate::id::ServiceName;
 
@@ -71,6 +72,12 @@ pub struct ServiceSpec {
     /// The user it runs as, `user[:group]`. `None`: the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// What it may do, as far as that differs from the usual.
+    #[serde(skip_serializing_if = "is_default")]
+    pub confinement: Confinement,
+    /// The devices of the node that it may use, by the absolute path at which they appear.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<String, Device>,
     /// Labels on its containers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -268,6 +275,8 @@ impl Default for ServiceSpec {
             stop_signal: None,
             working_dir: None,
             user: None,
+            confinement: Confinement::default(),
+            devices: BTreeMap::new(),
             labels: BTreeMap::new(),
         }
     }

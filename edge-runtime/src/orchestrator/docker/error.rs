@@ -88,6 +88,12 @@ pub enum DockerError {
     /// A bind mount leads, through a symbolic link, outside what the node permits.
     #[error("the bind mount of {0} leads outside the directories that this node permits")]
     BindOutside(String),
+    /// A device leads, through a symbolic link, to one that the node does not permit.
+    #[error("the device {0} leads to one that this node does not permit")]
+    DeviceOutside(String),
+    /// What should be a device is none.
+    #[error("{0} is no device")]
+    NoDevice(String),
     /// An object that somebody else made has the name of one of ours.
     #[error("a {what} named {name} exists and is not Gnomon's; rename or remove it")]
     Foreign {
@@ -148,6 +154,8 @@ impl DockerError {
             | Self::NoSuchService(_)
             | Self::NoSuchFile(_)
             | Self::BindOutside(_)
+            | Self::DeviceOutside(_)
+            | Self::NoDevice(_)
             | Self::Foreign { .. }
             | Self::AnotherSlot(_) => false,
         }

@@ -1,13 +1,18 @@
 //! Reads what this node's containers do, and what they wrote.
 
+use std::collections::BTreeSet;
+use std::num::NonZeroU16;
+
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as Status, ContainerSummary,
-    ContainerSummaryStateEnum, HealthStatusEnum,
+    ContainerSummaryStateEnum, HealthStatusEnum, PortSummaryTypeEnum,
 };
 use bollard::query_parameters::{ListContainersOptionsBuilder, LogsOptionsBuilder};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use gnomon_schemas::app::{Port, Protocol};
 
 use super::{ANSWER, Docker, DockerError, WORK, files, labels, network};
+use crate::orchestrator::ports;
 use crate::orchestrator::tail::Tail;
 use crate::reconcile::model::{Health, Instance, InstanceId, InstanceState, Observed, Slot};
 
@@ -25,7 +30,7 @@ pub(super) async fn observe(docker: &Docker) -> Result<Observed, DockerError> {
     app_resources.extend(files::apps(&docker.settings));
     app_resources.sort();
     app_resources.dedup();
-    Ok(Observed { instances, app_resources })
+    Ok(Observed { instances, app_resources, ..Observed::default() })
 }
 
 pub(super) async fn list(docker: &Docker) -> Result<Vec<ContainerSummary>, DockerError> {
@@ -33,6 +38,25 @@ pub(super) async fn list(docker: &Docker) -> Result<Vec<ContainerSummary>, Docke
     let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
     let found = docker.client(ANSWER)?.list_containers(Some(options)).await;
     found.map_err(|error| docker.failed("list containers", error))
+}
+
+/// What listens for a container of this node, be it a proxy of the daemon, is told by its port
+/// alone: the daemon holds it for all addresses of the node that the container asked for.
+pub(super) async fn taken_ports(docker: &Docker) -> Result<Vec<Port>, DockerError> {
+    let before = ports::listeners();
+    if before.is_empty() {
+        return Ok(Vec::new());
+    }
+    let published = list(docker).await?.into_iter().filter_map(|container| container.ports);
+    let own: BTreeSet<_> = published
+        .flatten()
+        .filter_map(|port| Some((port.public_port?, port.typ == Some(PortSummaryTypeEnum::UDP))))
+        .collect();
+    let is_own = |port: &Port| {
+        let host = port.host.map(NonZeroU16::get).unwrap_or_default();
+        own.contains(&(host, port.protocol == Protocol::Udp))
+    };
+    Ok(ports::steady(&before).map(|it| it.port).filter(|port| !is_own(port)).collect())
 }
 
 /// `None` if it is gone since it was listed, or its labels are damaged.
