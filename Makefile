@@ -7,7 +7,7 @@ ORCHESTRATOR ?= auto
 export RUST_BACKTRACE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test sim pair mutants explore fuzz bench powercut deb fmt lint doc deny ci clean
+.PHONY: help setup build demo test sim pair mutants explore fuzz bench powercut parity deb fmt lint doc deny ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: ## measure, with peers in the same run: make bench, or BENCH=broker|shado
 
 powercut: build ## cut the power of a site in a box, ROUNDS times: make powercut ROUNDS=100
 	ROUNDS=$(or $(ROUNDS),10) $(CARGO) test --locked --package gnomon-tests --test e2e power_cuts -- --nocapture
+
+parity: ## the orchestrators' suite on another engine: make parity ENGINE=docker26|podman
+	@sh tests/docker/parity.sh $(or $(ENGINE),docker26)
 
 deb: ## the Debian package of the site agent, in target/deb
 	@sh deploy/edge/deb.sh

@@ -36,7 +36,7 @@ pub use schedule::{CronText, Missed, ParseCronError, Schedule};
 pub use secret::SecretText;
 pub use service::{
     Condition, HostProcess, Reservations, ResourceLimits, Resources, RestartPolicy, ServiceSpec,
-    StopSignal,
+    StopSignal, UpdateOrder,
 };
 pub use status::{AppState, AppStatus, ServiceState, ServiceStatus};
 pub use trial::Trial;

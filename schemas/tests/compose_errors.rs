@@ -100,6 +100,14 @@ fn what_a_service_may_do_is_named_where_it_is_wrong() {
 
 const CONFINED: &[(&str, &str)] = &[
     (
+        "ports: ['80:80']\ndeploy: { update_config: { order: start-first } }",
+        "f:5:40: services.web.deploy.update_config.order: the new copy starts before the old one stops, so it cannot have a fixed host port",
+    ),
+    (
+        "deploy: { update_config: { parallelism: 2 } }",
+        "f:4:32: services.web.deploy.update_config.parallelism is not supported",
+    ),
+    (
         "cap_add:\n  - NET_ADMIM",
         "f:5:9: services.web.cap_add[0] must be a capability such as `NET_ADMIN`, or `ALL`, not `NET_ADMIM`",
     ),

@@ -100,6 +100,14 @@ fn capabilities_devices_and_limits_of_the_kernel_have_one_form() {
 }
 
 #[test]
+fn the_order_of_an_update_is_kept_and_the_usual_one_is_not_written() {
+    check(&[
+        ("deploy: { update_config: { order: start-first } }", json!({"update": "start-first"})),
+        ("deploy: { update_config: { order: stop-first } }", json!({})),
+    ]);
+}
+
+#[test]
 fn ports_have_a_short_and_a_long_form() {
     let full = json!({"ports": [
         {"container": 80, "host": 8080, "host_ip": "127.0.0.1", "protocol": "udp"}]});

@@ -81,6 +81,9 @@ fn plan_wanted(
 fn judge(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>, turn: Option<&Slot>) -> Verdict {
     match copy.current {
         Some(current) if copy.others.is_empty() => keep::judge(app, service, &copy.slot, current),
+        Some(current) if update::overlaps(service, copy, current) => {
+            update::overlap(app, service, copy, current)
+        }
         Some(current) => double(app, service, copy, current),
         None if copy.others.is_empty() => create::judge(app, service, &copy.slot),
         None => update::judge(app, service, copy, turn),

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use gnomon_schemas::app::{Port, Revision, ServiceSpec};
+use gnomon_schemas::app::{Port, Revision, ServiceSpec, UpdateOrder};
 use gnomon_schemas::document::Document;
 use gnomon_schemas::id::AppName;
 use gnomon_schemas::version::Version;
@@ -57,17 +57,23 @@ impl World {
                     assert!(there.altered.take().is_some(), "{slot} is made twice");
                     return;
                 }
-                assert!(self.of(slot).next().is_none(), "{slot} is made twice");
+                let digest = spec.service_digest(&slot.service).unwrap();
+                let starts_first = service.update == UpdateOrder::StartFirst;
+                let is_beside = |it: &Instance| {
+                    starts_first && it.state.is_running() && it.service_digest != digest
+                };
+                assert!(self.of(slot).all(is_beside), "{slot} is made twice");
                 let image = service.image.as_ref();
                 let is_here = image.is_some_and(|image| self.images.contains(image));
                 assert!(is_here || !runs_images, "{slot} is made without its image");
                 self.resources.insert(slot.app.clone());
-                let digest = spec.service_digest(&slot.service).unwrap();
                 let id = self.put(slot.clone(), digest, InstanceState::Created);
                 self.services.insert(id, service.clone());
             }
             Step::Start { id, slot } => {
-                assert!(self.of(slot).all(|it| !it.state.is_running()), "{slot} runs twice");
+                let running = self.of(slot).filter(|it| it.state.is_running()).count();
+                let starts_first = self.services[id].update == UpdateOrder::StartFirst;
+                assert!(running <= usize::from(starts_first), "{slot} runs twice");
                 let health = match self.services[id].healthcheck {
                     Some(_) => Health::Starting,
                     None => Health::Unchecked,
@@ -178,6 +184,7 @@ impl Site {
         let observed = self.world.observe();
         self.desired.observed(&observed);
         self.attempts.observed(&observed, self.now);
+        self.attempts.retain(&self.desired, &observed);
     }
 
     pub(super) fn plan(&self) -> Plan {

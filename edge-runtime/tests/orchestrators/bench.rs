@@ -49,26 +49,20 @@ impl Bench {
     }
 
     pub(crate) fn docker() -> Self {
+        Self::docker_at(daemon::socket())
+    }
+
+    /// On another daemon than that of the other tests.
+    pub(crate) fn docker_at(socket: &std::path::Path) -> Self {
         let (node, dir) = (new_node(), tempfile::tempdir().unwrap());
         let files = dir.path().join("files");
         let settings = docker::Settings {
-            socket: daemon::socket().to_owned(),
+            socket: socket.to_owned(),
             secrets_dir: dir.path().join("secrets"),
             bind_prefixes: vec![dir.path().join("shared")],
             device_prefixes: vec!["/dev/zero".into(), dir.path().join("devices")],
             ..docker::Settings::new(node.clone(), files)
         };
-        Self::new(Backend::Docker(settings), node, dir)
-    }
-
-    /// On the daemon, with a setup of its own.
-    pub(crate) fn docker_with(change: impl FnOnce(&mut docker::Settings)) -> Self {
-        let mut settings = Self::docker().docker_settings().clone();
-        let dir = tempfile::tempdir().unwrap();
-        (settings.files_dir, settings.secrets_dir) =
-            (dir.path().join("files"), dir.path().join("secrets"));
-        change(&mut settings);
-        let node = settings.node.clone();
         Self::new(Backend::Docker(settings), node, dir)
     }
 

@@ -16,6 +16,7 @@ mod process;
 mod real;
 mod registry;
 mod relay;
+mod small;
 
 use kubernetes::drift;
 

@@ -99,6 +99,36 @@ impl Registry {
         (head.to_owned(), body.to_owned())
     }
 
+    /// An image of one file of so many MiB, which lies small in the registry.
+    pub(crate) fn large_image(&self, mib: u64) -> String {
+        fs::File::create(self.dir.path().join("file")).unwrap().set_len(mib << 20).unwrap();
+        self.here(&self.push_file())
+    }
+
+    /// Pushes an image of one file of so many KiB, all of which have to come; gives back its name
+    /// without the address.
+    pub(crate) fn push_noise(&self, kib: u64) -> String {
+        let noise = fs::File::open("/dev/urandom").unwrap();
+        let mut file = fs::File::create(self.dir.path().join("file")).unwrap();
+        std::io::copy(&mut noise.take(kib << 10), &mut file).unwrap();
+        self.push_file()
+    }
+
+    fn push_file(&self) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("team/file-{}-{count}:1", std::process::id());
+        let image = self.here(&name);
+        let tar = self.dir.path().join("file.tar");
+        let (dir, tar) = (self.dir.path().to_str().unwrap(), tar.to_str().unwrap());
+        let made = Command::new("tar").args(["-C", dir, "-cf", tar, "file"]).status().unwrap();
+        assert!(made.success());
+        docker(&["import", tar, &image]);
+        docker(&["push", "-q", &image]);
+        docker(&["rmi", &image]);
+        name
+    }
+
     /// An image that can be pulled without a password.
     pub(crate) fn image(&self) -> String {
         format!("{}/{}", self.open.address, self.push())

@@ -75,6 +75,8 @@ async fn carry(near: TcpStream, far: SocketAddr, count: Arc<AtomicU64>, cut: Arc
 }
 
 fn settings(kib_per_s: Option<u32>, resume: bool) -> NodeSettings {
+    // As the agent does at its start.
+    drop(rustls::crypto::ring::default_provider().install_default());
     let kib_per_s = kib_per_s.map(|kib| kib.try_into().unwrap());
     NodeSettings {
         pulls: PullSettings { kib_per_s, resume, ..PullSettings::default() },
@@ -107,7 +109,7 @@ fn names_of_relays() -> Vec<String> {
 async fn a_pull_that_was_broken_off_goes_on_where_it_was_also_with_another_agent() {
     let (bench, registry) = (Bench::docker(), Registry::start().await);
     let line = Line::to(registry.address()).await;
-    let image = format!("{}/{}", line.address, registry.push());
+    let image = format!("{}/{}", line.address, registry.push_noise(1500));
     bench.orchestrator.configure(settings(Some(400), true));
     let (on, wanted) = (bench.orchestrator.clone(), image.clone());
     let first = tokio::spawn(async move { pull(&on, &wanted).await });
@@ -133,7 +135,7 @@ async fn a_pull_that_was_broken_off_goes_on_where_it_was_also_with_another_agent
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pull_below_a_rate_takes_its_time_and_writes_nothing_beside_the_image() {
     let (bench, registry) = (Bench::docker(), Registry::start().await);
-    let image = registry.image();
+    let image = registry.here(&registry.push_noise(1000));
     let size = registry.bytes_of(&image);
     bench.orchestrator.configure(settings(Some(400), false));
     let began = Instant::now();
@@ -151,7 +153,7 @@ async fn a_pull_below_a_rate_takes_its_time_and_writes_nothing_beside_the_image(
 async fn an_image_by_its_digest_and_one_behind_a_password_come_through_the_agent() {
     let (bench, open) = (Bench::docker(), Registry::start().await);
     let guarded = open.guarded().await;
-    let (name, tag) = (open.push(), |image: &str| format!("{}/{image}", guarded.address));
+    let (name, tag) = (open.push_noise(10), |image: &str| format!("{}/{image}", guarded.address));
     let image = tag(&name);
     bench.orchestrator.configure(settings(None, true));
     let refused = pull(&bench.orchestrator, &image).await.unwrap_err();

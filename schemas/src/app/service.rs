@@ -57,6 +57,9 @@ pub struct ServiceSpec {
     /// What it may use, per copy.
     #[serde(skip_serializing_if = "is_default")]
     pub resources: Resources,
+    /// What comes first when a copy is replaced.
+    #[serde(skip_serializing_if = "is_default")]
+    pub update: UpdateOrder,
     /// How many copies run; 1 unless said otherwise.
     #[serde(skip_serializing_if = "is_one")]
     pub replicas: u32,
@@ -114,6 +117,17 @@ pub enum RestartPolicy {
     },
     /// Always, except after it was stopped on purpose.
     UnlessStopped,
+}
+
+/// What comes first when a copy of a service is replaced by one of another revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateOrder {
+    /// The old one stops, then the new one starts.
+    #[default]
+    StopFirst,
+    /// The new one starts and is well, then the old one stops.
+    StartFirst,
 }
 
 /// How far a service must have come before another that depends on it starts.
@@ -201,7 +215,13 @@ impl ServiceSpec {
     /// copies and the order and times of starting, with the contents of the configs and secrets it mounts.
     /// A change in another service leaves it as it is.
     pub fn digest(&self, app: &AppSpec) -> Revision {
-        let own = Self { replicas: 1, depends_on: BTreeMap::new(), schedule: None, ..self.clone() };
+        let own = Self {
+            replicas: 1,
+            depends_on: BTreeMap::new(),
+            schedule: None,
+            update: UpdateOrder::default(),
+            ..self.clone()
+        };
         let configs: BTreeMap<_, _> = own
             .configs
             .values()
@@ -270,6 +290,7 @@ impl Default for ServiceSpec {
             schedule: None,
             depends_on: BTreeMap::new(),
             resources: Resources::default(),
+            update: UpdateOrder::default(),
             replicas: 1,
             stop_grace_period_ms: DEFAULT_STOP_GRACE_MS,
             stop_signal: None,

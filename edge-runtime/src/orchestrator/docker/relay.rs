@@ -9,6 +9,8 @@ mod challenge;
 mod manifest;
 mod reference;
 mod server;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 use std::collections::BTreeMap;

@@ -12,15 +12,17 @@ use tokio::signal::unix;
 use super::identity::Identity;
 use super::record::Run;
 
+/// The standard library ignores the first itself, and gives it back to whatever it starts; the others
+/// are the C library's own, which lets nobody else touch them.
+const OTHERS: [i32; 3] = [nix::libc::SIGPIPE, 32, 33];
+
 /// Lets no program that is started from here inherit that a signal is ignored, as whoever started
 /// the agent may have it (`nohup`, a background job). A signal that is caught, be it to do nothing, is
 /// ignored here all the same, and begins as usual in another program. The mask is cleared by the
 /// standard library.
 pub(super) fn hand_on_no_ignored() -> io::Result<()> {
     let status = fs::read_to_string("/proc/self/status")?;
-    // The standard library ignores it itself, and gives it back to whatever it starts.
-    let ignored: Vec<_> =
-        ignored(&status).filter(|number| *number != nix::libc::SIGPIPE).collect();
+    let ignored: Vec<_> = ignored(&status).filter(|number| !OTHERS.contains(number)).collect();
     if ignored.is_empty() {
         return Ok(());
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{Kind, Problems, limits};
 use crate::app::{
     AppSpec, Confinement, FileMount, HealthTest, HostProcess, Mount, Reservations, ResourceLimits,
-    ServiceSpec, Ulimit,
+    ServiceSpec, Ulimit, UpdateOrder,
 };
 use crate::id::ResourceName;
 
@@ -42,6 +42,10 @@ pub(super) fn check(app: &AppSpec, service: &ServiceSpec, path: &str, found: &mu
             found.add(format!("{path}.schedule"), Kind::NotAJob);
         }
         found.range(format!("{path}.replicas"), service.replicas.into(), 0..=1, " with a schedule");
+    }
+    let has_fixed_port = service.ports.iter().any(|port| port.host.is_some());
+    if service.update == UpdateOrder::StartFirst && has_fixed_port {
+        found.add(format!("{path}.update"), Kind::StartsFirst);
     }
     check_names(service, path, found);
     check_commands(service, path, found);
