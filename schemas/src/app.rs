@@ -24,9 +24,7 @@ use serde_json::Value;
 
 use crate::id::{ResourceName, ServiceName};
 
-pub use confine::{
-    Access, Capability, Confinement, Device, ParseNameError, Ulimit, UlimitName,
-};
+pub use confine::{Access, Capability, Confinement, Device, ParseNameError, Ulimit, UlimitName};
 pub use health::{HealthCheck, HealthTest};
 pub use mount::{FileMount, Mount};
 pub use port::{Port, Protocol};

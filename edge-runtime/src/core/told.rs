@@ -40,7 +40,8 @@ impl Core {
         let (settings, refused) = match read.transpose() {
             Ok(settings) => {
                 let settings = settings.unwrap_or_default();
-                let without = self.without_effect(&settings.pulls);
+                let kind = self.config.capabilities.kind;
+                let without = without_effect(kind, &settings.pulls);
                 (settings, without)
             }
             Err(why) => {
@@ -57,28 +58,47 @@ impl Core {
         self.report_node(now);
     }
 
-    /// What the orchestrator of this node cannot heed.
-    fn without_effect(&self, pulls: &PullSettings) -> Option<String> {
-        let through_us = pulls.resume || pulls.kib_per_s.is_some();
-        let is_alone = matches!(self.config.capabilities.kind, Kind::K3s | Kind::Process);
-        (through_us && is_alone).then(|| {
-            "`pulls.kib_per_s` and `pulls.resume` have no effect here: only Docker can fetch \
-             images through the agent"
-                .to_owned()
-        })
-    }
-
     /// What is reported of the settings; nothing while there are none.
     pub(super) fn settings_report(&self) -> Option<Value> {
         let Told { version, settings, refused } = &self.told_settings;
         let registries: Vec<_> = settings.registries.keys().collect();
         let mut report = json!({ "desired_version": (*version)?, "registries": registries });
-        if let (true, Some(report)) = (settings.pulls != PullSettings::default(), report.as_object_mut()) {
+        if let (true, Some(report)) =
+            (settings.pulls != PullSettings::default(), report.as_object_mut())
+        {
             report.insert("pulls".to_owned(), json!(settings.pulls));
         }
         if let (Some(why), Some(report)) = (refused, report.as_object_mut()) {
             report.insert("refused".to_owned(), why.as_str().into());
         }
         Some(report)
+    }
+}
+
+/// What the orchestrator of this node cannot heed.
+fn without_effect(kind: Kind, pulls: &PullSettings) -> Option<String> {
+    let is_ours = pulls.resume || pulls.kib_per_s.is_some();
+    let is_alone = matches!(kind, Kind::K3s | Kind::Process);
+    (is_ours && is_alone).then(|| {
+        "`pulls.kib_per_s` and `pulls.resume` have no effect here: only Docker fetches images \
+         through the agent"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_docker_heeds_is_said_where_there_is_another() {
+        let resumed = PullSettings { resume: true, ..PullSettings::default() };
+        let slow = PullSettings { kib_per_s: 5.try_into().ok(), ..PullSettings::default() };
+        for pulls in [resumed, slow] {
+            assert_eq!(without_effect(Kind::Docker, &pulls), None);
+            assert!(without_effect(Kind::K3s, &pulls).is_some());
+            assert!(without_effect(Kind::Process, &pulls).is_some());
+        }
+        assert_eq!(without_effect(Kind::K3s, &PullSettings::default()), None);
     }
 }

@@ -52,11 +52,13 @@ impl<'a> Shares<'a> {
             let own = instances.get(app).map_or(&[][..], Vec::as_slice);
             let is_made = |service: &ServiceName| {
                 let digest = wanted.digest(service);
-                own.iter().any(|it| it.slot.service == *service && digest == Some(it.service_digest))
+                own.iter()
+                    .any(|it| it.slot.service == *service && digest == Some(it.service_digest))
             };
             let ports = wanted.facts().ports.iter();
             let clash = ports.filter(|(service, _)| !is_made(service));
-            let clash = clash.into_iter().find(|(_, port)| foreign.iter().any(|it| it.collides(port)));
+            let clash =
+                clash.into_iter().find(|(_, port)| foreign.iter().any(|it| it.collides(port)));
             let Some((service, port)) = clash else { continue };
             self.refused.entry(app).or_insert_with(|| {
                 let port = name(port);

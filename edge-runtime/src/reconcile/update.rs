@@ -53,8 +53,7 @@ fn starts_first(service: &Service<'_>) -> bool {
 
 /// Whether the old instance stays beside the new one for now.
 pub(super) fn overlaps(service: &Service<'_>, copy: &Copy<'_>, new: &Instance) -> bool {
-    let is_well =
-        matches!(new.state, InstanceState::Running(Health::Unchecked | Health::Healthy));
+    let is_well = matches!(new.state, InstanceState::Running(Health::Unchecked | Health::Healthy));
     starts_first(service) && !is_well && overlapping(service, copy).is_some()
 }
 

@@ -19,7 +19,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_gnomon-edge");
 async fn a_service_hears_every_signal_whatever_the_agent_was_started_deaf_to() {
     let shim = tempfile::tempdir().unwrap();
     let path = shim.path().join("agent");
-    fs::write(&path, format!("#!/bin/sh\ntrap '' HUP INT QUIT USR1\nexec {BINARY} \"$@\"\n")).unwrap();
+    fs::write(&path, format!("#!/bin/sh\ntrap '' HUP INT QUIT USR1\nexec {BINARY} \"$@\"\n"))
+        .unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let bench = Bench::process_with(|settings| settings.shim.clone_from(&path));
     let web = slot("web");

@@ -200,11 +200,8 @@ pub(crate) async fn what_a_service_may_use_is_limited_and_its_neighbour_is_not(b
 
 pub(crate) async fn a_limit_of_processes_holds(bench: &Bench) {
     let web = slot("web");
-    let limits = ResourceLimits {
-        cpu_millis: Some(500),
-        pids: Some(4),
-        ..ResourceLimits::default()
-    };
+    let limits =
+        ResourceLimits { cpu_millis: Some(500), pids: Some(4), ..ResourceLimits::default() };
     let script = "echo up; for i in 1 2 3 4 5 6 7 8; do sleep 100 & done; echo all; wait";
     let resources = Resources { limits, ..Resources::default() };
     bench.up(&web, &app(ServiceSpec { resources, ..service(script) })).await;

@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::bench::{Bench, eventually, slot};
-use crate::daemon::docker;
+use crate::daemon::{IMAGE, docker};
 use crate::registry::{PASSWORD, Registry, USER};
 
 /// A line to a registry. It counts what comes down, and breaks once after so many bytes.
@@ -173,6 +173,29 @@ async fn an_image_by_its_digest_and_one_behind_a_password_come_through_the_agent
     assert!(bench.orchestrator.has_image(&pinned).await.unwrap());
     assert_eq!(cached(&bench), 0);
     docker(&["rmi", &pinned]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_a_killed_agent_left_goes_with_the_next_pull_and_a_neighbours_stays() {
+    let (bench, registry) = (Bench::docker(), Registry::start().await);
+    let own = ring_digest(bench.node.as_str());
+    let name = |mark: &str| format!("127.0.0.1:7/gnomon-{mark}-00ff/team/app:1");
+    let (left, foreign) = (name(&own), name("0123456789abcdef"));
+    for name in [&left, &foreign] {
+        docker(&["tag", IMAGE, name]);
+    }
+    bench.orchestrator.configure(settings(None, true));
+    let image = registry.here(&registry.push_noise(1));
+    pull(&bench.orchestrator, &image).await.unwrap();
+    let is_here = async |name: &str| bench.orchestrator.has_image(name).await.unwrap();
+    assert!(!is_here(&left).await && is_here(&foreign).await && is_here(IMAGE).await);
+    docker(&["rmi", &foreign, &image]);
+}
+
+/// The beginning of the digest of a text.
+fn ring_digest(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    gnomon_schemas::hex::of(&digest.as_ref()[..8])
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -29,11 +29,7 @@ pub(super) fn read(
     true
 }
 
-fn capabilities(
-    item: &Item<'_>,
-    normal: &str,
-    context: &mut Context<'_>,
-) -> BTreeSet<Capability> {
+fn capabilities(item: &Item<'_>, normal: &str, context: &mut Context<'_>) -> BTreeSet<Capability> {
     let mut names = BTreeSet::new();
     let mut first = BTreeMap::new();
     for element in context.sequence(item).unwrap_or_default() {

@@ -64,8 +64,14 @@ fn a_bind_mount_must_be_below_a_permitted_directory() {
 fn what_a_host_process_cannot_have_is_refused_by_name() {
     let cases = [
         (json!({"command": ["w"], "volumes": {"/tmp": {"tmpfs": {}}}}), "tmpfs for /tmp"),
-        (json!({"command": ["w"], "resources": {"limits": {"pids": 3}}}), "`resources.limits.pids`"),
-        (json!({"command": ["w"], "resources": {"limits": {"cpu_millis": 3}}}), "`resources.limits.cpus`"),
+        (
+            json!({"command": ["w"], "resources": {"limits": {"pids": 3}}}),
+            "`resources.limits.pids`",
+        ),
+        (
+            json!({"command": ["w"], "resources": {"limits": {"cpu_millis": 3}}}),
+            "`resources.limits.cpus`",
+        ),
         (json!({"command": ["w"], "confinement": {"cap_add": ["NET_ADMIN"]}}), "no `cap_add`"),
         (json!({"command": ["w"], "confinement": {"cap_drop": ["ALL"]}}), "no `cap_drop`"),
         (json!({"command": ["w"], "confinement": {"read_only": true}}), "no `read_only`"),
@@ -86,7 +92,8 @@ fn what_a_host_process_cannot_have_is_refused_by_name() {
 
 #[test]
 fn a_device_must_be_among_those_that_the_node_permits() {
-    let with = |path: &str| json!({"image": "w", "command": ["w"], "devices": {path: {"path": path}}});
+    let with =
+        |path: &str| json!({"image": "w", "command": ["w"], "devices": {path: {"path": path}}});
     assert_eq!(refusal(&docker(), &with("/dev/bus/usb/001")), "fits");
     assert_eq!(refusal(&process(), &with("/dev/ttyS0")), "fits");
     insta::assert_snapshot!(refusal(&docker(), &with("/dev/sda")),

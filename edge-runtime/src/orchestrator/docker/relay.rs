@@ -13,7 +13,7 @@ mod server;
 mod tests;
 mod upstream;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,6 +47,21 @@ pub(super) struct Relays {
     cache: Cache,
     /// Pulls are tasks of their own and share the rate; the lock is held for a sum.
     bucket: Arc<Mutex<Bucket>>,
+    /// The keys of the pulls that go on. Pulls are tasks of their own; the lock is held for a look.
+    active: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// A pull that goes on, by its key; it ends when this is dropped.
+#[derive(Debug)]
+struct Active {
+    key: String,
+    among: Arc<Mutex<BTreeSet<String>>>,
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.among.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
+    }
 }
 
 /// What the daemon's requests for one image share.
@@ -105,7 +120,19 @@ impl ManifestError {
 
 impl Relays {
     pub(super) fn new(dir: PathBuf, limit: u64) -> Self {
-        Self { cache: Cache::new(dir, limit), bucket: Arc::default() }
+        Self { cache: Cache::new(dir, limit), bucket: Arc::default(), active: Arc::default() }
+    }
+
+    fn begin(&self, key: String) -> Active {
+        let among = Arc::clone(&self.active);
+        among.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+        Active { key, among }
+    }
+
+    /// Whether a name is that of a pull that goes on.
+    fn is_active(&self, name: &str) -> bool {
+        let active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        name.split('/').nth(1).is_some_and(|key| active.contains(key))
     }
 
     /// Gives the disk back when nothing is to be taken up again.
@@ -138,6 +165,7 @@ pub(super) async fn pull(
     let upstream = upstream.map_err(|error| lost(image, &error))?;
     let server = Server::bind().await.map_err(|error| bad(error.to_string()))?;
     let key = mark.key(&hex::of(&rand::rng().random::<[u8; 16]>()));
+    let _active = docker.relays.begin(key.clone());
     let local = reference.through(server.port(), &key);
     let is_resumed = docker.told.borrow().pulls.resume;
     let shared = Arc::new(Shared {
@@ -193,17 +221,17 @@ async fn remove(docker: &Docker, local: &str) {
 }
 
 /// Takes off the names that pulls left which did not come to their end, and what is old on the disk.
-/// The pulls of other images may go on meanwhile: their images have no names yet.
 async fn sweep(docker: &Docker, mark: &Mark) {
     let cache = docker.relays.cache.clone();
     drop(tokio::task::spawn_blocking(move || cache.sweep()).await);
     let Ok(client) = docker.client(ANSWER) else { return };
     let Ok(images) = client.list_images(None::<ListImagesOptions>).await else { return };
     for found in images {
-        let has_another =
-            found.repo_tags.iter().any(|name| !mark.is_on(name) && !name.starts_with("<none>"));
-        let names = found.repo_tags.iter().chain(&found.repo_digests);
-        for name in names.filter(|name| has_another && mark.is_on(name)) {
+        // By its digest only where it has no tag of the pull: that takes the digest with it.
+        let is_left = |name: &&String| mark.is_on(name) && !docker.relays.is_active(name);
+        let tags: Vec<_> = found.repo_tags.iter().filter(is_left).collect();
+        let digests = found.repo_digests.iter().filter(is_left).filter(|_| tags.is_empty());
+        for name in tags.iter().copied().chain(digests) {
             remove(docker, name).await;
         }
     }
@@ -328,7 +356,9 @@ impl Shared {
         };
         let error = image::explain(image, docker.failed(format!("pull {image}"), error));
         match (error, self.seen().failure.clone()) {
-            (DockerError::Pull { image, .. }, Some(message)) => DockerError::Pull { image, message },
+            (DockerError::Pull { image, .. }, Some(message)) => {
+                DockerError::Pull { image, message }
+            }
             (error, _) => error,
         }
     }

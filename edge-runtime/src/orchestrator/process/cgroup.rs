@@ -115,7 +115,8 @@ impl Cgroups {
 fn is_enabled(root: &Path, controller: &str) -> bool {
     let file = root.join(ENABLED);
     let lists = |file: &Path| {
-        fs::read_to_string(file).is_ok_and(|text| text.split_whitespace().any(|it| it == controller))
+        fs::read_to_string(file)
+            .is_ok_and(|text| text.split_whitespace().any(|it| it == controller))
     };
     if lists(&file) {
         return true;
@@ -128,10 +129,9 @@ fn settings(controller: &str, amount: u64, unified: bool) -> Vec<(String, String
     let quota = (amount.saturating_mul(PERIOD) / 1000).max(1000);
     let plain: &[(&str, String)] = &match (controller, unified) {
         ("cpu", true) => vec![("cpu.max", format!("{quota} {PERIOD}"))],
-        ("cpu", false) => vec![
-            ("cpu.cfs_period_us", PERIOD.to_string()),
-            ("cpu.cfs_quota_us", quota.to_string()),
-        ],
+        ("cpu", false) => {
+            vec![("cpu.cfs_period_us", PERIOD.to_string()), ("cpu.cfs_quota_us", quota.to_string())]
+        }
         ("memory", true) => vec![("memory.max", amount.to_string())],
         ("memory", false) => vec![("memory.limit_in_bytes", amount.to_string())],
         (_, _) => vec![("pids.max", amount.to_string())],
@@ -227,9 +227,8 @@ mod tests {
         assert_eq!((bounds.groups.len(), bounds.address_space), (1, None));
         bounds.make_groups().unwrap();
         bounds.join_groups().unwrap();
-        let read = |file: &str| {
-            fs::read_to_string(at("gnomon/site-1.shop.web.0.ab").join(file)).unwrap()
-        };
+        let read =
+            |file: &str| fs::read_to_string(at("gnomon/site-1.shop.web.0.ab").join(file)).unwrap();
         assert_eq!(read("cpu.max"), "50000 100000");
         assert_eq!((read("memory.max"), read("pids.max")), ("8388608".into(), "9".into()));
         assert_eq!(read("cgroup.procs"), "0");

@@ -331,7 +331,9 @@ fn a_new_instance_that_fails_beside_the_old_one_waits_longer_each_time_and_gives
     for _ in 0..60 {
         let plan = site.plan();
         let new = site.world.instances.values().find(|it| it.id != old).map(|it| it.id.clone());
-        let begins = new.as_ref().is_some_and(|id| plan.to_string().contains(&format!("start shop/web.0 ({id})")));
+        let begins = new
+            .as_ref()
+            .is_some_and(|id| plan.to_string().contains(&format!("start shop/web.0 ({id})")));
         site.round();
         site.pass(1);
         if let Some(id) = new.filter(|_| begins) {

@@ -54,7 +54,17 @@ impl Reader {
             }
         };
         let come = part.as_ref().map_or(at, Part::length);
-        Ok(Self { shared, digest, size, at, come, part, answer: None, rest: Bytes::new(), failures: 0 })
+        Ok(Self {
+            shared,
+            digest,
+            size,
+            at,
+            come,
+            part,
+            answer: None,
+            rest: Bytes::new(),
+            failures: 0,
+        })
     }
 
     /// The next piece; `None` at the end.
@@ -100,11 +110,12 @@ impl Reader {
     /// Writes down what has come. A disk that does not take it keeps nobody from an image.
     async fn keep(&mut self, bytes: &Bytes) -> io::Result<()> {
         let Some(mut part) = self.part.take() else { return Ok(()) };
-        let (bytes, is_whole, digest) = (bytes.clone(), self.come == self.size, self.digest.clone());
+        let (bytes, is_whole, digest) =
+            (bytes.clone(), self.come == self.size, self.digest.clone());
         let kept = blocking(move || {
-            let kept = part.append(&bytes).and_then(|()| {
-                if is_whole { part.is_right(&digest) } else { Ok(true) }
-            });
+            let kept = part
+                .append(&bytes)
+                .and_then(|()| if is_whole { part.is_right(&digest) } else { Ok(true) });
             if kept.is_err() {
                 drop(part.discard());
             }

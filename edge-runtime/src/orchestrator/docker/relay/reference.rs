@@ -108,7 +108,8 @@ mod tests {
         assert!(mark.is_on(&format!("127.0.0.1:41234/{key}/a/b:1")));
         let other = Mark::of("ffff456789abcdef0123");
         assert!(!other.is_on(&format!("127.0.0.1:41234/{key}/a/b:1")));
-        for name in ["127.0.0.1:5000/gnomon/a:1", "r.example/gnomon-0123456789abcdef-ff/a:1", "a:1"] {
+        for name in ["127.0.0.1:5000/gnomon/a:1", "r.example/gnomon-0123456789abcdef-ff/a:1", "a:1"]
+        {
             assert!(!mark.is_on(name), "{name}");
         }
     }

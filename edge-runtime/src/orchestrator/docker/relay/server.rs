@@ -16,9 +16,9 @@ use hyper::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderV
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use serde_json::json;
 
 use super::Shared;
 use super::blob::Reader;
@@ -82,7 +82,8 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
         return Ok(whole(StatusCode::OK, "application/json", &Bytes::from_static(b"{}"), is_get));
     }
     let unknown = || refuse(StatusCode::NOT_FOUND, "NAME_UNKNOWN", "there is no such repository");
-    let Some(rest) = path.strip_prefix("/v2/").and_then(|it| it.strip_prefix(shared.place())) else {
+    let Some(rest) = path.strip_prefix("/v2/").and_then(|it| it.strip_prefix(shared.place()))
+    else {
         return Ok(unknown());
     };
     if let Some(wanted) = rest.strip_prefix("/manifests/") {
@@ -94,12 +95,7 @@ async fn answer(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Answe
     }
 }
 
-async fn manifest<B>(
-    shared: &Shared,
-    wanted: &str,
-    request: &Request<B>,
-    is_get: bool,
-) -> Answer {
+async fn manifest<B>(shared: &Shared, wanted: &str, request: &Request<B>, is_get: bool) -> Answer {
     let accept: Vec<_> = request.headers().get_all(ACCEPT).iter().cloned().collect();
     match shared.manifest(wanted, &accept).await {
         Ok((status, kind, body)) => {

@@ -76,9 +76,14 @@ async fn only_what_is_being_pulled_is_there_and_only_for_who_knows_where() {
     let get = |path: &str| ask(port, "GET", path);
     assert_eq!(get("/v2/").0, 200);
     for path in [
-        "/", "/v2/team/app/manifests/1", "/v2/other/team/app/manifests/1", "/v2/secret/team/app",
-        "/v2/secret/team/app/manifests/2", "/v2/secret/team/application/manifests/1",
-        "/v2/secret/team/app/tags/list", "/v2/_catalog",
+        "/",
+        "/v2/team/app/manifests/1",
+        "/v2/other/team/app/manifests/1",
+        "/v2/secret/team/app",
+        "/v2/secret/team/app/manifests/2",
+        "/v2/secret/team/application/manifests/1",
+        "/v2/secret/team/app/tags/list",
+        "/v2/_catalog",
         &format!("/v2/secret/team/app/blobs/{layer}"),
         &format!("/v2/secret/team/app/manifests/{other}"),
     ] {

@@ -108,9 +108,8 @@ impl Manner {
             self.https_proxy.as_deref().map(Proxy::https),
         ];
         let proxies = proxies.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
-        let with = |builder: reqwest::ClientBuilder, proxy: Proxy| {
-            builder.proxy(proxy.no_proxy(except()))
-        };
+        let with =
+            |builder: reqwest::ClientBuilder, proxy: Proxy| builder.proxy(proxy.no_proxy(except()));
         proxies.into_iter().fold(builder, with).build()
     }
 }
@@ -136,10 +135,8 @@ impl Upstream {
         reference: Reference,
         credentials: Option<Credentials>,
     ) -> Result<Self, UpstreamError> {
-        let unreachable = |source| UpstreamError::Unreachable {
-            registry: reference.registry.clone(),
-            source,
-        };
+        let unreachable =
+            |source| UpstreamError::Unreachable { registry: reference.registry.clone(), source };
         let host = reference.host();
         let ways = if manner.is_insecure(&reference.registry) {
             vec![(format!("https://{host}"), false), (format!("http://{host}"), false)]
@@ -236,7 +233,8 @@ impl Upstream {
             return Err(UpstreamError::Challenge(registry()));
         }
         let scope = format!("repository:{}:pull", self.reference.repository);
-        let mut url = reqwest::Url::parse(realm).map_err(|_| UpstreamError::Challenge(registry()))?;
+        let mut url =
+            reqwest::Url::parse(realm).map_err(|_| UpstreamError::Challenge(registry()))?;
         url.query_pairs_mut()
             .extend_pairs(service.map(|service| ("service", service)))
             .append_pair("scope", &scope);
