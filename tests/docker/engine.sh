@@ -52,6 +52,7 @@ start_podman() {
         export DEBIAN_FRONTEND=noninteractive
         quietly apt-get install -q -y --no-install-recommends podman golang-github-containernetworking-plugin-dnsname
     fi
+    # It would raise the limits of processes, for which this machine may lack the rights.
     cat >"$dir/containers.conf" <<CONF
 [engine]
 runtime = "runc"
@@ -59,6 +60,7 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 [containers]
 log_driver = "json-file"
+default_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]
 CONF
     cat >"$dir/registries.conf" <<CONF
 unqualified-search-registries = ["docker.io"]

@@ -53,11 +53,12 @@ impl World {
             }
             Step::Create { slot, spec } => {
                 let service = &spec.services[&slot.service];
-                if let Some(there) = self.instances.values_mut().find(|it| it.slot == *slot) {
+                let digest = spec.service_digest(&slot.service).unwrap();
+                let is_it = |it: &&mut Instance| it.slot == *slot && it.service_digest == digest;
+                if let Some(there) = self.instances.values_mut().find(is_it) {
                     assert!(there.altered.take().is_some(), "{slot} is made twice");
                     return;
                 }
-                let digest = spec.service_digest(&slot.service).unwrap();
                 let starts_first = service.update == UpdateOrder::StartFirst;
                 let is_beside = |it: &Instance| {
                     starts_first && it.state.is_running() && it.service_digest != digest

@@ -22,6 +22,14 @@ pub enum DockerError {
         /// What the system said.
         source: Box<ClientError>,
     },
+    /// The daemon says something that Docker does not say, such as a state that podman passes through.
+    #[error("the answer of the Docker daemon when asked to {doing} is not understood")]
+    Strange {
+        /// What was being done.
+        doing: String,
+        /// What was not understood.
+        source: Box<ClientError>,
+    },
     /// The daemon took too long.
     #[error("the Docker daemon did not answer in time when asked to {doing}")]
     Slow {
@@ -140,6 +148,7 @@ impl DockerError {
         match self {
             Self::Refused { status, .. } => !matches!(status, 400 | 401 | 405 | 501),
             Self::Unreachable { .. }
+            | Self::Strange { .. }
             | Self::Slow { .. }
             | Self::Pull { .. }
             | Self::DiskFull { .. }
@@ -171,6 +180,9 @@ impl DockerError {
                 Self::Refused { doing, status: 500, message: error }
             }
             ClientError::RequestTimeoutError => Self::Slow { doing },
+            error @ (ClientError::JsonDataError { .. } | ClientError::JsonSerdeError { .. }) => {
+                Self::Strange { doing, source: Box::new(error) }
+            }
             other => Self::Unreachable { socket: socket.to_owned(), source: Box::new(other) },
         }
     }

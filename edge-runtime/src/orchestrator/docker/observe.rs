@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU16;
+use std::time::Duration;
 
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as Status, ContainerSummary,
@@ -18,6 +19,9 @@ use crate::reconcile::model::{Health, Instance, InstanceId, InstanceState, Obser
 
 /// How many containers are asked about at the same time.
 const AT_ONCE: usize = 8;
+/// How often, and how far apart, a container in a state of passage is looked at again.
+const LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// The most lines of a log that are asked for.
 const MOST_LINES: usize = 100_000;
 
@@ -59,13 +63,21 @@ pub(super) async fn taken_ports(docker: &Docker) -> Result<Vec<Port>, DockerErro
     Ok(ports::steady(&before).map(|it| it.port).filter(|port| !is_own(port)).collect())
 }
 
-/// `None` if it is gone since it was listed, or its labels are damaged.
+/// `None` if it is gone since it was listed, or its labels are damaged. Podman passes through states
+/// of its own, which do not last.
 async fn look(docker: &Docker, id: String) -> Result<Option<Instance>, DockerError> {
-    let found = docker.client(ANSWER)?.inspect_container(&id, None).await;
-    match found.map_err(|error| docker.failed(format!("look at {id}"), error)) {
-        Ok(found) => Ok(read(docker, id, found)),
-        Err(error) if error.status() == Some(404) => Ok(None),
-        Err(error) => Err(error),
+    let mut looks = 0;
+    loop {
+        let found = docker.client(ANSWER)?.inspect_container(&id, None).await;
+        match found.map_err(|error| docker.failed(format!("look at {id}"), error)) {
+            Ok(found) => return Ok(read(docker, id, found)),
+            Err(error) if error.status() == Some(404) => return Ok(None),
+            Err(DockerError::Strange { .. }) if looks < LOOKS => {
+                looks += 1;
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -18,7 +18,7 @@ fn an_invalid_app_leaves_what_runs_untouched() {
     site.desired.insert(app("shop"), Version(2), &document.unwrap());
     assert_snapshot!(site.plan(), @"
     nothing to do
-    shop v2 is refused: the app does not have the expected form at services.web.colour: unknown field `colour`, expected one of `image`, `entrypoint`, `command`, `process`, `environment`, `ports`, `volumes`, `configs`, `secrets`, `healthcheck`, `restart`, `schedule`, `depends_on`, `resources`, `replicas`, `stop_grace_period_ms`, `stop_signal`, `working_dir`, `user`, `confinement`, `devices`, `labels`
+    shop v2 is refused: the app does not have the expected form at services.web.colour: unknown field `colour`, expected one of `image`, `entrypoint`, `command`, `process`, `environment`, `ports`, `volumes`, `configs`, `secrets`, `healthcheck`, `restart`, `schedule`, `depends_on`, `resources`, `update`, `replicas`, `stop_grace_period_ms`, `stop_signal`, `working_dir`, `user`, `confinement`, `devices`, `labels`
       db running 1/0 healthy
       web running 1/0
     ");
