@@ -55,7 +55,7 @@ pub use server::{HttpConfig, Serving, serve};
 use self::auth::Permit::{self, Needs, OfANode, Open, OpenHere};
 use self::auth::Permits;
 use crate::access::Action;
-use crate::aws::AccessKeys;
+use crate::aws::{AccessKeys, ThingRoll};
 use crate::core::CoreHandle;
 use crate::gate::Gate;
 use crate::health::Health;
@@ -87,6 +87,8 @@ pub struct Api {
     pub https: Option<String>,
     /// Which certificates are good.
     pub roll: Roll,
+    /// Which certificates of things are good.
+    pub things: ThingRoll,
     /// How nodes join.
     pub enrolment: EnrolmentConfig,
     /// Ends the streams that would go on forever.

@@ -131,21 +131,20 @@ impl Server {
         let https = Https::open(&config, &identity).await?;
         let https_at = https.as_ref().map(|https| https.addr);
         lock.announce(http_addr)?;
-        let roll = Roll::default();
-        domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
+        let roll = read_nodes(&domain);
         let things = read_things(&*store)?;
         let keys = AccessKeys::load(config.access_keys.as_deref())?;
         let broker = start_broker(&config, &identity, roll.clone(), things.clone()).await?;
         let mqtt_addr = broker.addrs().first().map_or(config.mqtt, |bound| bound.addr);
         let (metrics, registry) = count(&broker);
-        let (requests, thing_link) = aws::mqtt::attach(&broker, things);
+        let (requests, thing_link) = aws::mqtt::attach(&broker, things.clone());
         let (attachment, link) = mqtt::attach(&broker, roll.clone(), Arc::clone(&thing_link));
         let parts =
             CoreParts { store, link: Arc::clone(&link) as _, metrics: metrics.clone(), clock };
         let core = Core::start(domain, parts, config.core);
-        let things = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
+        let answers = aws::mqtt::run(requests, thing_link, core.handle(), metrics.clone());
         let intake = mqtt::run(attachment, link, core.handle(), metrics.clone());
-        let tasks = [tokio::spawn(intake), tokio::spawn(things)];
+        let tasks = [tokio::spawn(intake), tokio::spawn(answers)];
         let stop = CancellationToken::new();
         let shown = https.as_ref().map(|https| Arc::clone(&https.shown));
         let seen = (broker.listeners(), shown);
@@ -161,6 +160,7 @@ impl Server {
             health: health.clone(),
             https: https_at.map(|addr| config.reached_at(addr)),
             roll,
+            things,
             mqtt: Arc::new([advertised(config.advertise, mqtt_addr)]),
             enrolment: config.enrolment,
             stop: stop.clone(),
@@ -335,6 +335,13 @@ async fn start_broker(
         authenticator: Arc::new(Chain::new(vec![Arc::new(things), Arc::new(roll)])),
     };
     Ok(Broker::start(broker).await?)
+}
+
+/// Which nodes are let in.
+fn read_nodes(domain: &Domain) -> Roll {
+    let roll = Roll::default();
+    domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
+    roll
 }
 
 /// Which things are let in.

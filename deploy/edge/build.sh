@@ -9,8 +9,8 @@ cd "$(dirname "$0")/../.."
 machine=$(uname -m)
 target=$machine-unknown-linux-musl
 if [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] && command -v musl-gcc >/dev/null; then
-    linker=$(echo "$target" | tr 'a-z-' 'A-Z_')
-    export "CARGO_TARGET_${linker}_LINKER=musl-gcc" "CC_$(echo "$target" | tr - _)=musl-gcc"
+    # For C code only. As linker, musl-gcc makes a dynamic program of what Rust means to be static.
+    export "CC_$(echo "$target" | tr - _)=musl-gcc"
 else
     echo "build: no musl here; for it run: rustup target add $target && apt-get install -y musl-tools" >&2
     target=$machine-unknown-linux-gnu
@@ -20,4 +20,10 @@ if [ "${1:-}" = plan ]; then
     exec cargo bench --locked --profile edge --package gnomon-edge --bench plan --target "$target"
 fi
 cargo build --locked --profile edge --package gnomon-edge --target "$target" >&2
-echo "${CARGO_TARGET_DIR:-target}/$target/edge/gnomon-edge"
+program=${CARGO_TARGET_DIR:-target}/$target/edge/gnomon-edge
+"$program" --version >/dev/null || { echo "build: $program does not run" >&2; exit 1; }
+if ldd "$program" >/dev/null 2>&1 && ldd "$program" | grep -q '=>\|interpreter'; then
+    echo "build: $program is not static" >&2
+    exit 1
+fi
+echo "$program"

@@ -37,12 +37,14 @@ class Cloud:
         data = self.folder / "data"
         self.process = subprocess.Popen(
             [self.program, "serve", "--data", str(data), "--config", str(config),
-             "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0"],
+             "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0",
+             "--https", "127.0.0.1:0"],
             stdout=subprocess.PIPE, stderr=(self.folder / "log").open("w"), text=True)
         line = self.process.stdout.readline()
         assert line, (self.folder / "log").read_text()
         ready = json.loads(line)
         self.http = "http://" + ready["http"]
+        self.https = "https://localhost:" + ready["https"].rsplit(":", 1)[1]
         self.port = int(ready["mqtt"].rsplit(":", 1)[1])
         self.token = (data / "admin-token").read_text().strip()
         return self

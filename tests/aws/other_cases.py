@@ -20,6 +20,7 @@ def cases(cloud, work):
     yield f"boto3: {rest.__doc__}", functools.partial(rest, cloud)
     yield f"boto3: {names.__doc__}", functools.partial(names, cloud)
     yield f"boto3: {strangers.__doc__}", functools.partial(strangers, cloud)
+    yield f"boto3: {certified.__doc__}", functools.partial(certified, cloud)
     yield f"aws-iot-device-sdk-v2 (JavaScript): {javascript.__doc__}", functools.partial(
         javascript, cloud, work)
 
@@ -58,6 +59,27 @@ def client_of(cloud, key=KEY):
         "iot-data", endpoint_url=cloud.http, region_name="us-east-1", aws_access_key_id=key[0],
         aws_secret_access_key=key[1],
         config=botocore.config.Config(retries={"total_max_attempts": 1}))
+
+
+def certified(cloud):
+    """a thing reaches its own shadows by its certificate, and no other's"""
+    thing = cloud.thing("certified")
+    client = boto3.client(
+        "iot-data", endpoint_url=cloud.https, region_name="us-east-1", verify=thing.ca,
+        aws_access_key_id="any", aws_secret_access_key="any",
+        config=botocore.config.Config(
+            retries={"total_max_attempts": 1}, client_cert=(thing.certificate, thing.key)))
+    mine, other = {"thingName": "certified"}, {"thingName": "other"}
+    said = json.load(client.update_thing_shadow(
+        payload='{"state":{"reported":{"led":"on"}}}', **mine)["payload"])
+    assert said["version"] == 1
+    assert json.load(client.get_thing_shadow(**mine)["payload"])["state"] == {
+        "reported": {"led": "on"}}
+    assert client.list_named_shadows_for_thing(**mine)["results"] == []
+    refused(lambda: client.get_thing_shadow(**other), 403, "ForbiddenException")
+    refused(lambda: client.list_named_shadows_for_thing(**other), 403, "ForbiddenException")
+    cloud.call("DELETE", f"/v1/things/certified/certificates/{thing.serial}")
+    refused(lambda: client.get_thing_shadow(**mine), 403, "ForbiddenException")
 
 
 def refused(call, status, kind):

@@ -8,6 +8,7 @@ program=$(realpath "${GNOMON_CLOUD:-target/debug/gnomon-cloud}")
 image=gnomon-cloud-test:$$
 volume=gnomon-cloud-test-$$
 container=gnomon-cloud-test-$$
+project=gnomon-cloud-test-$$
 work=$(mktemp -d)
 
 fail() {
@@ -21,6 +22,7 @@ for command in docker curl systemd-analyze python3; do
 done
 
 clean_up() {
+    ! command -v compose >/dev/null || compose down --volumes >/dev/null 2>&1 || true
     docker rm --force --volumes "$container" >/dev/null 2>&1 || true
     docker volume rm --force "$volume" >/dev/null 2>&1 || true
     docker rmi --force "$image" >/dev/null 2>&1 || true
@@ -101,6 +103,21 @@ start
 healthy
 call GET /v1/nodes/site-1 '' | grep -q '"name":"site-1"' || fail "the node is gone"
 
-echo "== the compose file"
-docker-compose --file deploy/compose.yaml config --quiet || fail "the compose file is wrong"
+docker rm --force "$container" >/dev/null
+echo "== the compose file: init, up, a node over the published port, down"
+# Rights to raise limits are not everywhere; the ports are free ones.
+printf 'version: "2.4"\nservices: {cloud: {ulimits: {nofile: 4096}}}\n' >"$work/limits.yaml"
+export GNOMON_CLOUD_IMAGE="$image" GNOMON_CLOUD_HTTPS_PORT="$https" GNOMON_CLOUD_MQTT_PORT="$3"
+compose() {
+    docker-compose --project-name "$project" --file deploy/compose.yaml --file "$work/limits.yaml" "$@"
+}
+compose run --rm cloud init /var/lib/gnomon-cloud --name localhost >"$work/made" 2>"$work/log" ||
+    fail "compose: init failed"
+token=$(python3 -c 'import json, sys; print(json.load(open(sys.argv[1]))["token"])' "$work/made")
+compose up -d >"$work/log" 2>&1 || fail "compose: up failed"
+container=${project}_cloud_1
+healthy
+docker cp "$container:/var/lib/gnomon-cloud/ca.pem" "$work/ca.pem"
+call PUT /v1/nodes/site-1 '{}' >/dev/null || fail "compose: no node could be made"
+compose down --volumes >"$work/log" 2>&1 || fail "compose: down failed"
 echo "deploy: all passed"

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use gnomon_schemas::id::NodeName;
+use gnomon_schemas::id::{DeviceName, NodeName};
 use gnomon_sync::Moment;
 
 /// How fast, and how much at once.
@@ -71,6 +71,8 @@ pub enum Asker {
     Token(String),
     /// A node, by its certificate.
     Node(NodeName),
+    /// A thing, by its certificate.
+    Thing(DeviceName),
     /// A client of AWS, by the id of its access key.
     Key(String),
     /// Somebody at this address; of IPv6, in its network of 64 bits.
@@ -96,6 +98,7 @@ impl Asker {
         match self {
             Self::Token(_) => "token",
             Self::Node(_) => "node",
+            Self::Thing(_) => "thing",
             Self::Key(_) => "access_key",
             Self::Stranger(_) | Self::Crowd => "stranger",
         }
@@ -137,7 +140,7 @@ impl Limiter {
             }
             // It has one reason to ask in months, and each time is remembered in the audit log.
             Asker::Node(_) => return self.requests.take(asker, NODES, now, NODE_COST),
-            Asker::Token(_) | Asker::Key(_) => {}
+            Asker::Token(_) | Asker::Thing(_) | Asker::Key(_) => {}
         }
         // The bytes of the requests before, which were not known when those began.
         self.bytes.take(asker, bytes, now, 0)?;

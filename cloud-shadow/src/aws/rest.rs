@@ -1,6 +1,6 @@
 //! The REST calls of AWS IoT Data Plane for shadows, in AWS's bodies and errors. Who calls proves
-//! it by a signature (`SigV4`), and then may reach every thing, or by a token that is good for all of the
-//! cloud.
+//! it by a signature (`SigV4`), and then may reach every thing; by a token that is good for all of the
+//! cloud; or by the certificate of a thing, which reaches that thing alone.
 
 use std::sync::Arc;
 
@@ -20,6 +20,7 @@ use crate::access::{Action, Asker};
 use crate::clock;
 use crate::core::Deed;
 use crate::domain::Author;
+use crate::gate::Principal;
 use crate::http::{self, Api, Peer, bearer, body, counted, may};
 
 #[cfg(test)]
@@ -74,14 +75,15 @@ async fn shadow(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Refused> {
-    let (payload, by) = prove(&api, &peer, &method, &uri, &headers, content).await?;
+    let whose = uri.path().rsplit('/').nth(1).unwrap_or_default();
+    let (payload, by) = prove(&api, &peer, whose, &method, &uri, &headers, content).await?;
     let operation = match method.as_str() {
         "GET" => Operation::Get,
         "POST" => Operation::Update,
         "DELETE" => Operation::Delete,
         _ => return Err(Rejected::Method.into()),
     };
-    let thing = thing_in(uri.path().rsplit('/').nth(1).unwrap_or_default())?;
+    let thing = thing_in(whose)?;
     let shadow = match parameter(&uri, "name")? {
         Some(name) => {
             let name: Result<ThingShadowName, _> = name.parse();
@@ -112,11 +114,12 @@ async fn list(
     headers: HeaderMap,
     content: Body,
 ) -> Result<Response, Refused> {
-    prove(&api, &peer, &method, &uri, &headers, content).await?;
+    let whose = uri.path().rsplit('/').next().unwrap_or_default();
+    prove(&api, &peer, whose, &method, &uri, &headers, content).await?;
     if method != Method::GET {
         return Err(Rejected::Method.into());
     }
-    let thing = thing_in(uri.path().rsplit('/').next().unwrap_or_default())?;
+    let thing = thing_in(whose)?;
     let size = match parameter(&uri, "pageSize")? {
         Some(text) => text.parse().ok().filter(|size| (1..=LARGEST_PAGE).contains(size)),
         None => Some(PAGE),
@@ -145,27 +148,68 @@ async fn list(
     Ok(answer(body.to_string().into_bytes()))
 }
 
-/// Reads the body of a caller who may call, says who it is, and refuses everyone else.
+/// Who calls, as far as the head of a request tells.
+enum Caller {
+    /// Who is known by a token.
+    Known(Box<Principal>),
+    /// A thing, by its certificate.
+    Thing(DeviceName),
+    /// Who has to show by a signature that it has a key. Until the body is here it is a stranger.
+    Signs(String),
+}
+
+impl Caller {
+    /// Whoever it is may do this to the thing of this name, as far as can be said yet.
+    fn of(
+        api: &Api,
+        peer: &Peer,
+        whose: &str,
+        method: &Method,
+        headers: &HeaderMap,
+    ) -> Result<Self, Rejected> {
+        if let Some(principal) = bearer(headers).and_then(|token| api.gate.who(token)) {
+            let action =
+                if method == Method::GET { Action::ReadThings } else { Action::WriteThings };
+            may(&principal, action)
+                .map_err(|_| Rejected::Forbidden("the token is not good for this"))?;
+            return Ok(Self::Known(Box::new(principal)));
+        }
+        let shown = peer.certificate.as_deref().and_then(|shown| api.things.recognize(shown));
+        if let Some(thing) = shown {
+            if thing_in(whose)? != thing {
+                return Err(Rejected::Forbidden("the certificate is that of another thing"));
+            }
+            return Ok(Self::Thing(thing));
+        }
+        let said = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let said = said.ok_or(Rejected::Unauthorized(
+            "sign the request, or show a certificate of the thing over HTTPS",
+        ))?;
+        Ok(Self::Signs(said.to_owned()))
+    }
+
+    fn asker(&self, peer: &Peer) -> Option<Asker> {
+        match self {
+            Self::Known(principal) => principal.asker(),
+            Self::Thing(thing) => Some(Asker::Thing(thing.clone())),
+            Self::Signs(_) => Some(Asker::stranger(peer.addr.ip())),
+        }
+    }
+}
+
+/// Reads the body of a caller who may call about this thing, says who it is, and refuses everyone
+/// else.
 async fn prove(
     api: &Api,
     peer: &Peer,
+    whose: &str,
     method: &Method,
     uri: &Uri,
     headers: &HeaderMap,
     content: Body,
 ) -> Result<(Vec<u8>, Author), Refused> {
-    let said = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let said = said.ok_or(Rejected::Unauthorized("sign the request"))?;
-    let principal = bearer(headers).and_then(|token| api.gate.who(token));
-    let action = if method == Method::GET { Action::ReadThings } else { Action::WriteThings };
-    if principal.as_ref().is_some_and(|principal| may(principal, action).is_err()) {
-        return Err(Rejected::Forbidden("the token is not good for this").into());
-    }
-    // Who signs has proven nothing before the body is here; so until then it is a stranger.
-    let asker = match &principal {
-        Some(principal) => principal.asker(),
-        None => Some(Asker::stranger(peer.addr.ip())),
-    };
+    let caller = Caller::of(api, peer, whose, method, headers)?;
+    let asker = caller.asker(peer);
     count(api, asker.as_ref())?;
     let content = match asker {
         Some(asker) => counted(content, api.gate.clone(), asker),
@@ -178,9 +222,27 @@ async fn prove(
             Rejected::InvalidParameter("body: it did not arrive whole and in time")
         }
     })?;
-    if let Some(principal) = principal {
-        return Ok((content, principal.author));
-    }
+    let author = match caller {
+        Caller::Known(principal) => principal.author,
+        Caller::Thing(thing) => Author::new(&format!("thing/{thing}")),
+        Caller::Signs(said) => {
+            let key = signer(api, method, uri, headers, &content, &said)?;
+            count(api, Some(&Asker::Key(key.clone())))?;
+            Author::new(&format!("aws-key/{key}"))
+        }
+    };
+    Ok((content, author))
+}
+
+/// The id of the key that the request is signed with.
+fn signer(
+    api: &Api,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+    said: &str,
+) -> Result<String, Rejected> {
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     let headers: Vec<_> =
         headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
@@ -189,11 +251,10 @@ async fn prove(
         path: uri.path(),
         query: uri.query().unwrap_or_default(),
         headers: &headers,
-        body: &content,
+        body,
     };
     let key = sigv4::verify(&request, said, &api.keys, clock::unix_ms() / 1000)?;
-    count(api, Some(&Asker::Key(key.to_owned())))?;
-    Ok((content, Author::new(&format!("aws-key/{key}"))))
+    Ok(key.to_owned())
 }
 
 fn count(api: &Api, asker: Option<&Asker>) -> Result<(), Refused> {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use gnomon_broker::{
-    AuthError, Authenticator, CertificateAuthenticator, Credentials, Principal, Role,
+    AuthError, Authenticator, CertificateAuthenticator, CertificateSubject, Credentials, Principal,
+    Role,
 };
 use gnomon_schemas::id::DeviceName;
 
@@ -27,6 +28,14 @@ impl ThingRoll {
         } else {
             all.insert(thing.clone(), serials);
         }
+    }
+
+    /// The thing whose certificate this is, if it is let in with it.
+    pub fn recognize(&self, shown: &CertificateSubject) -> Option<DeviceName> {
+        let certificate = Some(shown);
+        let (username, password, client_id) = (None, None, "");
+        let shown = Credentials { certificate, username, password, client_id };
+        self.authenticate(&shown).ok()?.name.parse().ok()
     }
 
     fn knows(&self, thing: &str, serial: &[u8]) -> bool {
@@ -57,8 +66,6 @@ impl Authenticator for ThingRoll {
 
 #[cfg(test)]
 mod tests {
-    use gnomon_broker::CertificateSubject;
-
     use super::*;
 
     #[test]

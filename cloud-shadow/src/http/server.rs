@@ -61,7 +61,7 @@ pub(crate) struct Peer {
     /// Whether nobody on the way can read along.
     pub(super) is_tls: bool,
     /// The certificate of the cloud's authority that it showed.
-    pub(super) certificate: Option<Arc<CertificateSubject>>,
+    pub(crate) certificate: Option<Arc<CertificateSubject>>,
 }
 
 /// Hands requests to the router, with what is known of who sends them.
