@@ -101,7 +101,7 @@ fn what_a_service_may_do_is_named_where_it_is_wrong() {
 const CONFINED: &[(&str, &str)] = &[
     (
         "ports: ['80:80']\ndeploy: { update_config: { order: start-first } }",
-        "f:5:40: services.web.deploy.update_config.order: the new copy starts before the old one stops, so it cannot have a fixed host port",
+        "f:5:39: services.web.deploy.update_config.order: the new copy starts before the old one stops, so it cannot have a fixed host port",
     ),
     (
         "deploy: { update_config: { parallelism: 2 } }",
