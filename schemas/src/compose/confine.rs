@@ -142,7 +142,7 @@ fn long(item: &Item<'_>, context: &mut Context<'_>) -> Option<(String, Device)> 
     let (target, permissions) = (fields.take("target"), fields.take("permissions"));
     context.finish(fields);
     let path = context.text(&source?)?;
-    let target = target.map(|item| context.text(&item)).unwrap_or_else(|| Some(path.clone()))?;
+    let target = target.map_or_else(|| Some(path.clone()), |item| context.text(&item))?;
     let expected = "some of the letters `rwm`, each once";
     let access = permissions.map(|item| context.value(&item, expected, |text| text.parse().ok()));
     Some((target, Device { path, access: access.unwrap_or(Some(Access::ALL))? }))
