@@ -8,7 +8,7 @@
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
-use gnomon_edge::orchestrator::{Capabilities, Kind};
+use gnomon_edge::orchestrator::{Capabilities, Kind, LimitKinds};
 use gnomon_edge::reconcile::model::{Health, Instance, InstanceId, InstanceState, Observed, Slot};
 use gnomon_edge::reconcile::{Attempts, Desired, plan};
 use gnomon_schemas::document::Document;
@@ -31,10 +31,13 @@ fn main() {
         kind: Kind::Docker,
         images: true,
         tmpfs: true,
-        limits: true,
+        limits: LimitKinds::ALL,
+        confines: true,
+        hardens: true,
         nested_mounts: true,
         users: true,
         bind_prefixes: Vec::new(),
+        device_prefixes: Vec::new(),
     };
     let once = || plan(black_box(&desired), black_box(&observed), &attempts, &capabilities, now);
     assert!(once().steps.is_empty(), "nothing is to do");

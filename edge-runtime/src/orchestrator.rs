@@ -8,12 +8,14 @@ pub mod fake;
 mod files;
 pub mod images;
 pub mod k3s;
+mod ports;
 pub mod process;
 mod tail;
 mod watch;
 
 use std::fmt;
 
+use gnomon_schemas::app::Port;
 use gnomon_schemas::id::AppName;
 use gnomon_schemas::node::NodeSettings;
 use serde::{Deserialize, Serialize};
@@ -22,7 +24,7 @@ use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
 use images::{Cleared, ImageSurvey};
 
-pub use capabilities::{Capabilities, Unsupported};
+pub use capabilities::{Capabilities, LimitKinds, Unsupported};
 pub use error::OrchestratorError;
 pub use watch::Watch;
 
@@ -110,6 +112,16 @@ impl Orchestrator {
             Self::Process(process) => Ok(process.observe().await?),
             Self::K3s(k3s) => Ok(k3s.observe().await?),
             Self::Fake(fake) => Ok(fake.observe()?),
+        }
+    }
+
+    /// The ports of the node on which something listens that is none of this node's instances. A
+    /// cluster gives out its ports itself.
+    pub async fn taken_ports(&self) -> Result<Vec<Port>, OrchestratorError> {
+        match self {
+            Self::Docker(docker) => Ok(docker.taken_ports().await?),
+            Self::Process(process) => Ok(process.taken_ports().await?),
+            Self::K3s(_) | Self::Fake(_) => Ok(Vec::new()),
         }
     }
 

@@ -37,7 +37,8 @@
 //! 3. A step names only what is there, what is wanted, or what is no longer wanted.
 //! 4. A plan has at most one step for a slot.
 //! 5. An instance that is current and well is never stopped or removed.
-//! 6. No slot ever has two instances running, nor one made beside another.
+//! 6. No slot ever has two instances running, nor one made beside another, but for a service that
+//!    starts first, and then of two revisions.
 //! 7. The same inputs give the same plan, and time changes it only at the moment it names.
 //! 8. An app is planned as if there were no other, but for what they share.
 //! 9. Nothing starts before what it depends on, nothing is given up before its images are here.

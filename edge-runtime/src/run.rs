@@ -192,8 +192,8 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
                     self.handle(input);
                 }
                 Effect::Publish(topic, message) => self.link.publish(&topic, message.encode()),
-                Effect::NodeDesired(desired) => {
-                    self.wishes.send_modify(|wish| wish.desired = Some(desired));
+                Effect::AgentDesired(agent) => {
+                    self.wishes.send_modify(|wish| wish.agent = agent);
                 }
                 Effect::Observe { version } => self.observe(version),
                 Effect::Find { image } => drop(self.errand(move |orchestrator, results| {

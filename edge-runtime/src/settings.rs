@@ -25,6 +25,7 @@ const KEEP_ALIVE_MAX_S: u64 = 300;
 const OBSERVE_EVERY_S: u64 = 30;
 const MIN_FREE_MIB: u64 = 16;
 const IMAGE_GRACE_H: u64 = 24;
+const PULL_CACHE_MIB: u64 = 2048;
 const WRITE_KIB_PER_HOUR: u64 = 512;
 /// A trial of an update.
 pub const UPDATE_WITHIN_S: u64 = 600;
@@ -59,6 +60,10 @@ pub struct Settings {
     pub observe_every: Duration,
     /// Directories of the node below which a bind mount may point.
     pub bind_prefixes: Vec<PathBuf>,
+    /// Devices of the node, or directories of them, that a service may use.
+    pub devices: Vec<PathBuf>,
+    /// How many bytes of images may lie on the disk while they are being fetched.
+    pub pull_cache_bytes: u64,
     /// Below this much free space nothing is stored.
     pub min_free_bytes: u64,
     /// What may be written and sent.
@@ -128,6 +133,10 @@ pub struct Given {
     pub observe_every_s: Option<u64>,
     /// See [`Settings::bind_prefixes`].
     pub bind_prefixes: Option<Vec<PathBuf>>,
+    /// See [`Settings::devices`].
+    pub devices: Option<Vec<PathBuf>>,
+    /// See [`Settings::pull_cache_bytes`], in MiB.
+    pub pull_cache_mib: Option<u64>,
     /// See [`Settings::min_free_bytes`], in MiB.
     pub min_free_mib: Option<u64>,
     /// See [`Budgets::write_bytes_per_hour`], in KiB.
@@ -241,6 +250,8 @@ impl Given {
             keep_alive_max_s: self.keep_alive_max_s.or(lower.keep_alive_max_s),
             observe_every_s: self.observe_every_s.or(lower.observe_every_s),
             bind_prefixes: self.bind_prefixes.or(lower.bind_prefixes),
+            devices: self.devices.or(lower.devices),
+            pull_cache_mib: self.pull_cache_mib.or(lower.pull_cache_mib),
             min_free_mib: self.min_free_mib.or(lower.min_free_mib),
             write_kib_per_hour: self.write_kib_per_hour.or(lower.write_kib_per_hour),
             link_kib_per_day: self.link_kib_per_day.or(lower.link_kib_per_day),
@@ -282,6 +293,13 @@ impl Given {
                 3600,
             )?,
             bind_prefixes: self.bind_prefixes.unwrap_or_default(),
+            devices: self.devices.unwrap_or_default(),
+            pull_cache_bytes: within(
+                "pull_cache_mib",
+                self.pull_cache_mib.unwrap_or(PULL_CACHE_MIB),
+                0,
+                1 << 20,
+            )? << 20,
             min_free_bytes: within(
                 "min_free_mib",
                 self.min_free_mib.unwrap_or(MIN_FREE_MIB),
@@ -380,6 +398,7 @@ mod tests {
         assert!(broker.is_some() && keep_alive_s.is_some() && given.observe_every_s.is_some());
         assert!(given.kubeconfig.is_some() && given.namespace.is_some());
         assert!(given.manifest_namespaces.is_some() && given.manifest_kinds.is_some());
+        assert!(given.devices.is_some() && given.pull_cache_mib.is_some());
         assert!(given.bind_prefixes.is_some() && given.min_free_mib.is_some());
         assert!(given.log_format.is_some() && given.http.is_some());
         assert!(given.write_kib_per_hour.is_some() && given.link_kib_per_day.is_some());

@@ -3,6 +3,7 @@
 //! Equal meaning gives equal bytes: defaults are left out, sets are sorted, mounts are keyed by
 //! where they go. The authoring format is read by [`crate::compose`].
 
+mod confine;
 mod graph;
 mod health;
 mod manifest;
@@ -24,6 +25,7 @@ use serde_json::Value;
 
 use crate::id::{ResourceName, ServiceName};
 
+pub use confine::{Access, Capability, Confinement, Device, ParseNameError, Ulimit, UlimitName};
 pub use health::{HealthCheck, HealthTest};
 pub use manifest::{Manifest, ManifestFlaw, PRUNE};
 pub use mount::{FileMount, Mount};
@@ -34,7 +36,7 @@ pub use schedule::{CronText, Missed, ParseCronError, Schedule};
 pub use secret::SecretText;
 pub use service::{
     Condition, HostProcess, Reservations, ResourceLimits, Resources, RestartPolicy, ServiceSpec,
-    StopSignal,
+    StopSignal, UpdateOrder,
 };
 pub use status::{AppState, AppStatus, ServiceState, ServiceStatus};
 pub use trial::Trial;

@@ -3,6 +3,7 @@
 //! Pure: variables and files come in through functions. A key that is not supported is an error
 //! with its line, never ignored.
 
+mod confine;
 mod context;
 mod deploy;
 mod error;

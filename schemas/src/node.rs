@@ -2,6 +2,7 @@
 //! operator's own and mean nothing to the agent.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -38,13 +39,19 @@ pub struct NodeSettings {
     pub pulls: PullSettings,
 }
 
-/// When images are fetched.
+/// When and how images are fetched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PullSettings {
     /// The part of each day in which pulls begin; `None`: all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
+    /// How many KiB of images come in a second at most; `None`: as many as can.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kib_per_s: Option<NonZeroU32>,
+    /// Whether a pull that was broken off goes on where it was.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub resume: bool,
 }
 
 /// Who pulls from a registry.

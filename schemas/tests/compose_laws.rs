@@ -61,7 +61,7 @@ proptest! {
     }
 }
 
-const PLACES: [&str; 14] = [
+const PLACES: [&str; 18] = [
     "command: @",
     "user: @",
     "working_dir: @",
@@ -74,6 +74,10 @@ const PLACES: [&str; 14] = [
     "configs: [{source: @, target: @, mode: @}]",
     "healthcheck: {test: [CMD, @], interval: @}",
     "restart: @",
+    "cap_add: [@]",
+    "security_opt: [@]",
+    "devices: [@]",
+    "ulimits: {nofile: @}",
     "stop_signal: @",
     "deploy: {replicas: @, resources: {limits: {cpus: @, memory: @}}}",
 ];

@@ -72,6 +72,42 @@ fn environment_is_a_mapping_or_a_list() {
 }
 
 #[test]
+fn capabilities_devices_and_limits_of_the_kernel_have_one_form() {
+    let confined = |value: Value| json!({ "confinement": value });
+    check(&[
+        (
+            "cap_add: [NET_ADMIN, cap_sys_time]\ncap_drop: [ALL]",
+            confined(json!({"cap_add": ["NET_ADMIN", "SYS_TIME"], "cap_drop": ["ALL"]})),
+        ),
+        (
+            "read_only: true\nsecurity_opt: ['no-new-privileges:true']",
+            confined(json!({"read_only": true, "no_new_privileges": true})),
+        ),
+        ("read_only: false\nsecurity_opt: ['no-new-privileges=false']\ncap_add: []", json!({})),
+        (
+            "ulimits: { nofile: 1024, NPROC: { soft: 10, hard: 20 }, core: -1 }",
+            confined(json!({"ulimits": {"nofile": {"soft": 1024, "hard": 1024},
+                "nproc": {"soft": 10, "hard": 20}, "core": {}}})),
+        ),
+        (
+            "devices: [/dev/a, '/dev/b:r', '/dev/c:/dev/d:wr', {source: /dev/e, target: /dev/f, permissions: m}]",
+            json!({"devices": {
+                "/dev/a": {"path": "/dev/a"}, "/dev/b": {"path": "/dev/b", "access": "r"},
+                "/dev/d": {"path": "/dev/c", "access": "rw"},
+                "/dev/f": {"path": "/dev/e", "access": "m"}}}),
+        ),
+    ]);
+}
+
+#[test]
+fn the_order_of_an_update_is_kept_and_the_usual_one_is_not_written() {
+    check(&[
+        ("deploy: { update_config: { order: start-first } }", json!({"update": "start-first"})),
+        ("deploy: { update_config: { order: stop-first } }", json!({})),
+    ]);
+}
+
+#[test]
 fn ports_have_a_short_and_a_long_form() {
     let full = json!({"ports": [
         {"container": 80, "host": 8080, "host_ip": "127.0.0.1", "protocol": "udp"}]});

@@ -132,8 +132,9 @@ pub enum Effect {
     Commit(Vec<Op>),
     /// Send a message to the cloud; it may get lost.
     Publish(Topic, Message),
-    /// This is what is desired of the node itself; null: nothing.
-    NodeDesired(Value),
+    /// This is what is desired of the agent's own program; null: nothing. Nothing else of what is
+    /// desired of the node leaves the core this way: there are passwords in it.
+    AgentDesired(Value),
     /// Ask the orchestrator what runs.
     Observe {
         /// Ask for its version too.

@@ -2,12 +2,13 @@
 //! that cannot be read are reported, and none is used in their place.
 
 use gnomon_schemas::document::Packed;
-use gnomon_schemas::node::{NodeSettings, Window};
+use gnomon_schemas::node::{NodeSettings, PullSettings, Window};
 use gnomon_schemas::version::Version;
 use gnomon_sync::Moment;
 use serde_json::{Value, json};
 
 use super::{Core, Effect};
+use crate::orchestrator::Kind;
 
 /// What was said last.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -34,9 +35,15 @@ impl Core {
         tracing::info!(?version, "what is desired of the node itself changed");
         let document = desired.map(|(_, document)| document.to_value()).unwrap_or_default();
         let read = desired.map(|_| NodeSettings::from_document(&document));
-        self.effects.push_back(Effect::NodeDesired(document));
+        let agent = document.get("agent").cloned().unwrap_or_default();
+        self.effects.push_back(Effect::AgentDesired(agent));
         let (settings, refused) = match read.transpose() {
-            Ok(settings) => (settings.unwrap_or_default(), None),
+            Ok(settings) => {
+                let settings = settings.unwrap_or_default();
+                let kind = self.config.capabilities.kind;
+                let without = without_effect(kind, &settings.pulls);
+                (settings, without)
+            }
             Err(why) => {
                 tracing::warn!(%why, "the desired settings of this node are refused");
                 (NodeSettings::default(), Some(why.to_string()))
@@ -56,12 +63,42 @@ impl Core {
         let Told { version, settings, refused } = &self.told_settings;
         let registries: Vec<_> = settings.registries.keys().collect();
         let mut report = json!({ "desired_version": (*version)?, "registries": registries });
-        if let (Some(window), Some(report)) = (settings.pulls.window, report.as_object_mut()) {
-            report.insert("pulls".to_owned(), json!({ "window": window }));
+        if let (true, Some(report)) =
+            (settings.pulls != PullSettings::default(), report.as_object_mut())
+        {
+            report.insert("pulls".to_owned(), json!(settings.pulls));
         }
         if let (Some(why), Some(report)) = (refused, report.as_object_mut()) {
             report.insert("refused".to_owned(), why.as_str().into());
         }
         Some(report)
+    }
+}
+
+/// What the orchestrator of this node cannot heed.
+fn without_effect(kind: Kind, pulls: &PullSettings) -> Option<String> {
+    let is_ours = pulls.resume || pulls.kib_per_s.is_some();
+    let is_alone = matches!(kind, Kind::K3s | Kind::Process);
+    (is_ours && is_alone).then(|| {
+        "`pulls.kib_per_s` and `pulls.resume` have no effect here: only Docker fetches images \
+         through the agent"
+            .to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_docker_heeds_is_said_where_there_is_another() {
+        let resumed = PullSettings { resume: true, ..PullSettings::default() };
+        let slow = PullSettings { kib_per_s: 5.try_into().ok(), ..PullSettings::default() };
+        for pulls in [resumed, slow] {
+            assert_eq!(without_effect(Kind::Docker, &pulls), None);
+            assert!(without_effect(Kind::K3s, &pulls).is_some());
+            assert!(without_effect(Kind::Process, &pulls).is_some());
+        }
+        assert_eq!(without_effect(Kind::K3s, &PullSettings::default()), None);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use gnomon_schemas::app::{AppSpec, Mount, ResourceLimits, ServiceSpec};
+use gnomon_schemas::app::{AppSpec, Confinement, Mount, ServiceSpec};
 use gnomon_schemas::id::ServiceName;
 use serde_json::Value;
 
@@ -21,14 +21,38 @@ pub struct Capabilities {
     pub images: bool,
     /// It can give a service memory as a file system.
     pub tmpfs: bool,
-    /// It can hold a service below limits of processor, memory and processes.
-    pub limits: bool,
+    /// Below which limits of resources it can hold a service.
+    pub limits: LimitKinds,
+    /// It can give and take capabilities of the kernel, and make a root file system read-only.
+    pub confines: bool,
+    /// It can set the kernel's limits of each process, and keep programs from getting more rights.
+    pub hardens: bool,
     /// It can put a mount inside another mount.
     pub nested_mounts: bool,
     /// It can run a service as another user than the agent's.
     pub users: bool,
     /// Directories of the node below which a bind mount may point; none by default.
     pub bind_prefixes: Vec<PathBuf>,
+    /// Devices of the node, or directories of them, that a service may use; none by default.
+    pub device_prefixes: Vec<PathBuf>,
+}
+
+/// The resources whose use an orchestrator can limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitKinds {
+    /// The share of the processors.
+    pub cpu: bool,
+    /// Memory.
+    pub memory: bool,
+    /// Processes and threads.
+    pub pids: bool,
+}
+
+impl LimitKinds {
+    /// All of them.
+    pub const ALL: Self = Self { cpu: true, memory: true, pids: true };
+    /// None of them.
+    pub const NONE: Self = Self { cpu: false, memory: false, pids: false };
 }
 
 /// Why an orchestrator refuses an app.
@@ -78,8 +102,27 @@ pub enum UnsupportedReason {
         permitted: Vec<PathBuf>,
     },
     /// A limit of resources.
-    #[error("it cannot enforce `resources.limits`; leave them out")]
-    Limits,
+    #[error("it cannot enforce `resources.limits.{0}` here; leave it out")]
+    Limit(&'static str),
+    /// What it may do, as far as that differs from the usual.
+    #[error("it has no `{0}`; leave it out")]
+    Confinement(&'static str),
+    /// A device outside what the node permits.
+    #[error("the device {path} is not among those that this node permits{}", list(.permitted))]
+    Device {
+        /// The path on the node.
+        path: String,
+        /// What the node permits.
+        permitted: Vec<PathBuf>,
+    },
+    /// A device that should appear elsewhere.
+    #[error("a host process sees {path} where it is and not at {target}; give both the same path")]
+    DeviceElsewhere {
+        /// The path on the node.
+        path: String,
+        /// Where it should appear.
+        target: String,
+    },
     /// Another user.
     #[error("it cannot become user {user}; run gnomon-edge as root, or leave `user` out")]
     User {
@@ -116,9 +159,9 @@ impl Capabilities {
         if !self.images && service.host_argv().is_empty() {
             return Err(Reason::NeedsCommand);
         }
-        if !self.limits && service.resources.limits != ResourceLimits::default() {
-            return Err(Reason::Limits);
-        }
+        self.check_limits(service)?;
+        self.check_confinement(&service.confinement)?;
+        self.check_devices(service)?;
         if let Some(user) = service.user.as_ref().filter(|_| !self.users) {
             return Err(Reason::User { user: user.clone() });
         }
@@ -139,6 +182,47 @@ impl Capabilities {
             let permitted = self.bind_prefixes.clone();
             Err(UnsupportedReason::Bind { path: path.to_owned(), permitted })
         })
+    }
+
+    fn check_limits(&self, service: &ServiceSpec) -> Result<(), UnsupportedReason> {
+        let (wanted, can) = (service.resources.limits, self.limits);
+        let limits = [
+            ("cpus", wanted.cpu_millis.is_some() && !can.cpu),
+            ("memory", wanted.memory_bytes.is_some() && !can.memory),
+            ("pids", wanted.pids.is_some() && !can.pids),
+        ];
+        let missing = limits.iter().find(|(_, is_missing)| *is_missing);
+        missing.map_or(Ok(()), |(name, _)| Err(UnsupportedReason::Limit(name)))
+    }
+
+    fn check_confinement(&self, wanted: &Confinement) -> Result<(), UnsupportedReason> {
+        let members = [
+            ("cap_add", !wanted.cap_add.is_empty() && !self.confines),
+            ("cap_drop", !wanted.cap_drop.is_empty() && !self.confines),
+            ("read_only", wanted.read_only && !self.confines),
+            ("security_opt: no-new-privileges", wanted.no_new_privileges && !self.hardens),
+            ("ulimits", !wanted.ulimits.is_empty() && !self.hardens),
+        ];
+        let missing = members.iter().find(|(_, is_missing)| *is_missing);
+        missing.map_or(Ok(()), |(name, _)| Err(UnsupportedReason::Confinement(name)))
+    }
+
+    fn check_devices(&self, service: &ServiceSpec) -> Result<(), UnsupportedReason> {
+        for (target, device) in &service.devices {
+            let path = || device.path.clone();
+            if self.kind == Kind::K3s {
+                return Err(UnsupportedReason::Confinement("devices"));
+            }
+            if !self.device_prefixes.iter().any(|it| Path::new(&device.path).starts_with(it)) {
+                let permitted = self.device_prefixes.clone();
+                return Err(UnsupportedReason::Device { path: path(), permitted });
+            }
+            if !self.images && *target != device.path {
+                let target = target.clone();
+                return Err(UnsupportedReason::DeviceElsewhere { path: path(), target });
+            }
+        }
+        Ok(())
     }
 
     fn check_mount(&self, target: &str, mount: &Mount) -> Result<(), UnsupportedReason> {

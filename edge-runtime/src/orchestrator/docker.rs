@@ -15,19 +15,21 @@ mod login;
 mod network;
 mod observe;
 mod progress;
+mod relay;
 mod volumes;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gnomon_schemas::app::Port;
 use gnomon_schemas::id::{AppName, NodeName};
 use gnomon_schemas::node::{Credentials, NodeSettings};
 use tokio::sync::watch;
 
 use super::images::{Cleared, ImageSurvey};
 use super::watch::Watch;
-use super::{Capabilities, Kind};
+use super::{Capabilities, Kind, LimitKinds};
 use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
 
@@ -51,6 +53,10 @@ pub struct Settings {
     pub secrets_dir: PathBuf,
     /// Directories of the node below which a bind mount may point.
     pub bind_prefixes: Vec<PathBuf>,
+    /// Devices of the node, or directories of them, that a service may use.
+    pub device_prefixes: Vec<PathBuf>,
+    /// How many bytes of images may lie below `files_dir` while they are being fetched.
+    pub pull_cache_bytes: u64,
     /// How many bytes the log of a container may have before it is rotated.
     pub log_bytes: u64,
     /// How many logs of a container are kept.
@@ -65,6 +71,8 @@ impl Settings {
             files_dir: files_dir.into(),
             secrets_dir: PathBuf::from("/run/gnomon").join(node.as_str()),
             bind_prefixes: Vec::new(),
+            device_prefixes: Vec::new(),
+            pull_cache_bytes: 2 << 30,
             log_bytes: 10 * 1024 * 1024,
             log_files: 3,
             node,
@@ -79,6 +87,7 @@ pub struct Docker {
     settings: Settings,
     /// What the cloud says to the node: shared by all clones, the last word counts.
     told: Arc<watch::Sender<NodeSettings>>,
+    relays: relay::Relays,
 }
 
 impl Docker {
@@ -90,7 +99,9 @@ impl Docker {
                 *dir = absolute;
             }
         }
-        Self { settings, told: Arc::new(watch::Sender::new(NodeSettings::default())) }
+        let cache = settings.files_dir.with_extension("pulls");
+        let relays = relay::Relays::new(cache, settings.pull_cache_bytes);
+        Self { settings, told: Arc::new(watch::Sender::new(NodeSettings::default())), relays }
     }
 
     /// What it can do.
@@ -99,10 +110,13 @@ impl Docker {
             kind: Kind::Docker,
             images: true,
             tmpfs: true,
-            limits: true,
+            limits: LimitKinds::ALL,
+            confines: true,
+            hardens: true,
             nested_mounts: true,
             users: true,
             bind_prefixes: self.settings.bind_prefixes.clone(),
+            device_prefixes: self.settings.device_prefixes.clone(),
         }
     }
 
@@ -118,6 +132,11 @@ impl Docker {
         observe::observe(self).await
     }
 
+    /// The ports on which something listens that is no container of this node.
+    pub async fn taken_ports(&self) -> Result<Vec<Port>, DockerError> {
+        observe::taken_ports(self).await
+    }
+
     /// Whether an image is here.
     pub async fn has_image(&self, image: &str) -> Result<bool, DockerError> {
         image::is_present(self, image).await
@@ -125,6 +144,7 @@ impl Docker {
 
     /// Takes what the cloud says to this node, for all clones.
     pub fn configure(&self, settings: NodeSettings) {
+        self.relays.configure(&settings.pulls);
         self.told.send_replace(settings);
     }
 

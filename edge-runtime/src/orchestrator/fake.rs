@@ -10,7 +10,7 @@ use gnomon_schemas::node::NodeSettings;
 
 use super::images::{Cleared, Disk, FoundImage, ImageSurvey, canonical};
 use super::watch::{Hinter, Watch};
-use super::{Capabilities, Kind, Unsupported};
+use super::{Capabilities, Kind, LimitKinds, Unsupported};
 use crate::local::ExecOutput;
 use crate::reconcile::model::{Health, Instance, InstanceId, InstanceState, Observed, Slot, Step};
 
@@ -141,10 +141,13 @@ impl Fake {
             kind: Kind::Fake,
             images: false,
             tmpfs: true,
-            limits: true,
+            limits: LimitKinds::ALL,
+            confines: true,
+            hardens: true,
             nested_mounts: true,
             users: true,
             bind_prefixes: vec!["/".into()],
+            device_prefixes: vec!["/dev".into()],
         };
         let world = World {
             capabilities,
@@ -267,6 +270,7 @@ impl Fake {
         Ok(Observed {
             instances: instances.collect(),
             app_resources: world.resources.iter().cloned().collect(),
+            ..Observed::default()
         })
     }
 

@@ -74,7 +74,7 @@ fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
 
 /// The real path of a bind mount, if it is below one of the permitted directories with every
 /// symbolic link followed.
-pub(super) fn permitted_bind(path: &Path, prefixes: &[PathBuf]) -> io::Result<Option<PathBuf>> {
+pub(super) fn permitted(path: &Path, prefixes: &[PathBuf]) -> io::Result<Option<PathBuf>> {
     if !prefixes.iter().any(|prefix| path.starts_with(prefix)) {
         return Ok(None);
     }
@@ -107,12 +107,12 @@ mod tests {
         let prefix = dir.path().join("shared");
         fs::create_dir_all(prefix.join("in")).unwrap();
         std::os::unix::fs::symlink("/etc", prefix.join("out")).unwrap();
-        let ask = |name: &str| permitted_bind(&prefix.join(name), std::slice::from_ref(&prefix));
+        let ask = |name: &str| permitted(&prefix.join(name), std::slice::from_ref(&prefix));
         assert!(ask("in").unwrap().is_some());
         assert_eq!(ask("out").unwrap(), None);
         assert!(ask("missing").is_err());
-        assert_eq!(permitted_bind(Path::new("/etc"), std::slice::from_ref(&prefix)).unwrap(), None);
-        assert_eq!(permitted_bind(Path::new("/etc"), &[]).unwrap(), None);
+        assert_eq!(permitted(Path::new("/etc"), std::slice::from_ref(&prefix)).unwrap(), None);
+        assert_eq!(permitted(Path::new("/etc"), &[]).unwrap(), None);
     }
 
     #[test]

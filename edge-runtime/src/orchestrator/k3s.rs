@@ -27,7 +27,7 @@ use gnomon_schemas::node::NodeSettings;
 use tokio::sync::Mutex;
 
 use super::watch::Watch;
-use super::{Capabilities, Kind};
+use super::{Capabilities, Kind, LimitKinds};
 use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
 
@@ -112,10 +112,13 @@ impl K3s {
             kind: Kind::K3s,
             images: true,
             tmpfs: true,
-            limits: true,
+            limits: LimitKinds::ALL,
+            confines: false,
+            hardens: false,
             nested_mounts: true,
             users: true,
             bind_prefixes: self.settings.bind_prefixes.clone(),
+            device_prefixes: Vec::new(),
         }
     }
 

@@ -3,6 +3,7 @@
 //! and is adopted again. A target such as `/etc/app.toml` appears below the directory that
 //! `GNOMON_ROOT` names, which is also where the service starts.
 
+mod cgroup;
 mod create;
 mod error;
 mod exec;
@@ -18,12 +19,14 @@ mod user;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use gnomon_schemas::app::Port;
 use gnomon_schemas::id::{AppName, NodeName};
 
 use super::watch::{Hinter, Watch};
 use super::{Capabilities, Kind};
 use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
+use cgroup::Cgroups;
 use layout::Layout;
 
 pub use error::ProcessError;
@@ -42,6 +45,10 @@ pub struct Settings {
     pub shim: PathBuf,
     /// Directories of the node below which a bind mount may point.
     pub bind_prefixes: Vec<PathBuf>,
+    /// Devices of the node, or directories of them, that a service may name.
+    pub device_prefixes: Vec<PathBuf>,
+    /// Where the kernel's control groups are mounted.
+    pub cgroups: PathBuf,
     /// How many bytes a log may have before it is rotated; one rotated log is kept.
     pub log_bytes: u64,
 }
@@ -55,6 +62,8 @@ impl Settings {
             dir: dir.into(),
             shim: "/proc/self/exe".into(),
             bind_prefixes: Vec::new(),
+            device_prefixes: Vec::new(),
+            cgroups: "/sys/fs/cgroup".into(),
             log_bytes: 10 * 1024 * 1024,
         }
     }
@@ -66,15 +75,19 @@ pub struct Process {
     layout: Layout,
     shim: PathBuf,
     bind_prefixes: Vec<PathBuf>,
+    device_prefixes: Vec<PathBuf>,
     log_bytes: u64,
+    cgroups: Cgroups,
 }
 
 impl Process {
     /// Opens the directories of a node, made if they are missing.
     pub fn open(settings: Settings) -> Result<Self, ProcessError> {
-        let Settings { node, dir, shim, bind_prefixes, log_bytes } = settings;
+        let Settings { node, dir, shim, bind_prefixes, device_prefixes, cgroups, log_bytes } =
+            settings;
+        let cgroups = Cgroups::find(&cgroups, &node);
         let layout = Layout::open(node, &dir)?;
-        Ok(Self { layout, shim, bind_prefixes, log_bytes })
+        Ok(Self { layout, shim, bind_prefixes, device_prefixes, log_bytes, cgroups })
     }
 
     /// What it can do.
@@ -83,10 +96,13 @@ impl Process {
             kind: Kind::Process,
             images: false,
             tmpfs: false,
-            limits: false,
+            limits: self.cgroups.limits(),
+            confines: false,
+            hardens: true,
             nested_mounts: false,
             users: nix::unistd::geteuid().is_root(),
             bind_prefixes: self.bind_prefixes.clone(),
+            device_prefixes: self.device_prefixes.clone(),
         }
     }
 
@@ -94,6 +110,12 @@ impl Process {
     pub async fn observe(&self) -> Result<Observed, ProcessError> {
         let layout = self.layout.clone();
         blocking(move || state::observe(&layout)).await
+    }
+
+    /// The ports on which something listens that no instance of this node started.
+    pub async fn taken_ports(&self) -> Result<Vec<Port>, ProcessError> {
+        let layout = self.layout.clone();
+        blocking(move || state::taken_ports(&layout)).await
     }
 
     /// Does one step.

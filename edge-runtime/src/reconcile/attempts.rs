@@ -34,6 +34,8 @@ pub struct Attempts {
     lives: BTreeMap<Slot, Life>,
     /// The scheduled slots whose run is due and not begun.
     due: BTreeSet<Slot>,
+    /// Which of two instances that run side by side in a slot is the wanted one.
+    wanted: BTreeMap<Slot, Revision>,
 }
 
 impl Attempts {
@@ -78,7 +80,8 @@ impl Attempts {
     pub fn observed(&mut self, observed: &Observed, now: Moment) {
         let mut slots: BTreeMap<&Slot, &Instance> = BTreeMap::new();
         for instance in observed.instances.values() {
-            let known = self.lives.get(&instance.slot).map(|life| life.digest);
+            let wanted = self.wanted.get(&instance.slot).copied();
+            let known = wanted.or_else(|| self.lives.get(&instance.slot).map(|life| life.digest));
             let rank = |it: &Instance| (Some(it.service_digest) == known, vigour(it.state));
             let best = slots.entry(&instance.slot).or_insert(instance);
             if rank(instance) > rank(best) {
@@ -140,6 +143,14 @@ impl Attempts {
     pub fn retain(&mut self, desired: &Desired, observed: &Observed) {
         let left: BTreeSet<_> = desired.apps.keys().chain(observed.apps()).cloned().collect();
         self.forget(|app| !left.contains(app));
+        self.wanted.clear();
+        for Instance { slot, service_digest: digest, .. } in observed.instances.values() {
+            let wanted = desired.apps.get(&slot.app).and_then(|it| it.digest(&slot.service));
+            let lives = self.lives.get(slot).is_none_or(|life| Some(life.digest) != wanted);
+            if let Some(wanted) = wanted.filter(|wanted| wanted == digest && lives) {
+                self.wanted.insert(slot.clone(), wanted);
+            }
+        }
     }
 
     pub(super) fn has_pulled(&self, app: &AppName, image: &str) -> bool {

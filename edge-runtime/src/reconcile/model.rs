@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gnomon_schemas::app::{AppSpec, Revision};
+use gnomon_schemas::app::{AppSpec, Port, Revision};
 use gnomon_schemas::id::{AppName, ServiceName};
 
 /// The orchestrator's own id of an instance: a container id, a process record's name.
@@ -85,6 +85,9 @@ pub struct Observed {
     pub instances: BTreeMap<InstanceId, Instance>,
     /// Apps that still have a network or another leftover object of their own.
     pub app_resources: Vec<AppName>,
+    /// The ports of the node on which something listens that no instance of this node is; what the
+    /// shell adds where the orchestrator shares the node's ports.
+    pub taken_ports: Vec<Port>,
 }
 
 impl InstanceState {

@@ -30,7 +30,7 @@ pub fn plan(
     for instance in observed.instances.values() {
         instances.entry(&instance.slot.app).or_default().push(instance);
     }
-    let shares = Shares::share_out(desired, &instances);
+    let shares = Shares::share_out(desired, &instances, &observed.taken_ports);
     let mut plan = Plan::default();
     for (app, wanted) in apps(desired, observed, &instances) {
         let instances = instances.get(app).map_or(&[][..], Vec::as_slice);
@@ -96,6 +96,9 @@ fn plan_wanted(
 fn judge(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>, turn: Option<&Slot>) -> Verdict {
     match copy.current {
         Some(current) if copy.others.is_empty() => keep::judge(app, service, &copy.slot, current),
+        Some(current) if update::overlaps(service, copy, current) => {
+            update::overlap(app, service, copy, current)
+        }
         Some(current) => double(app, service, copy, current),
         None if copy.others.is_empty() => create::judge(app, service, &copy.slot),
         None => update::judge(app, service, copy, turn),

@@ -5,12 +5,14 @@
 //! A fixed port of the node belongs to one app: to the one that is there with it, else to the
 //! first that asked. An app that asks for one of another app is refused before anything is touched,
 //! until the port is free. Tests: `a_port_of_another_app_is_refused_before_anything_is_touched`,
-//! `the_app_that_has_a_port_keeps_it`.
+//! `the_app_that_has_a_port_keeps_it`. So is one that asks for a port on which something else of
+//! the node listens, unless the container is made already: then its start says what is wrong, and
+//! the rest of the app goes on. Test: `a_port_on_which_somebody_else_listens_is_refused`.
 
 use std::collections::BTreeMap;
 
 use gnomon_schemas::app::{Port, Protocol};
-use gnomon_schemas::id::AppName;
+use gnomon_schemas::id::{AppName, ServiceName};
 use gnomon_schemas::limits::APPS_PER_NODE;
 
 use super::desired::{Desired, DesiredApp};
@@ -29,11 +31,43 @@ impl<'a> Shares<'a> {
     pub(super) fn share_out(
         desired: &'a Desired,
         instances: &BTreeMap<&AppName, Vec<&Instance>>,
+        foreign: &[Port],
     ) -> Self {
         let mut shares = Self::default();
         shares.count(desired, instances);
         shares.give_ports(desired, instances);
+        if !foreign.is_empty() {
+            shares.spare_ports(desired, instances, foreign);
+        }
         shares
+    }
+
+    fn spare_ports(
+        &mut self,
+        desired: &'a Desired,
+        instances: &BTreeMap<&AppName, Vec<&Instance>>,
+        foreign: &[Port],
+    ) {
+        for (app, wanted) in &desired.apps {
+            let own = instances.get(app).map_or(&[][..], Vec::as_slice);
+            let is_made = |service: &ServiceName| {
+                let digest = wanted.digest(service);
+                own.iter()
+                    .any(|it| it.slot.service == *service && digest == Some(it.service_digest))
+            };
+            let ports = wanted.facts().ports.iter();
+            let clash = ports.filter(|(service, _)| !is_made(service));
+            let clash =
+                clash.into_iter().find(|(_, port)| foreign.iter().any(|it| it.collides(port)));
+            let Some((service, port)) = clash else { continue };
+            self.refused.entry(app).or_insert_with(|| {
+                let port = name(port);
+                format!(
+                    "service {service} asks for port {port} of the node, on which something that \
+                     is not Gnomon's listens"
+                )
+            });
+        }
     }
 
     fn count(&mut self, desired: &'a Desired, instances: &BTreeMap<&AppName, Vec<&Instance>>) {
@@ -63,12 +97,9 @@ impl<'a> Shares<'a> {
             let clash = ports.clone().find_map(|(service, port)| {
                 let others = taken.get(&key(port))?;
                 let (other, _) = others.iter().find(|(_, other)| other.collides(port))?;
-                let (host, protocol) = key(port);
-                let protocol = if protocol == Protocol::Udp { "udp" } else { "tcp" };
+                let port = name(port);
                 Some(format!(
-                    "service {service} asks for port {}/{protocol} of the node, which app {other} \
-                     has",
-                    host.unwrap_or_default()
+                    "service {service} asks for port {port} of the node, which app {other} has"
                 ))
             });
             if let Some(why) = clash {
@@ -85,6 +116,11 @@ impl<'a> Shares<'a> {
     pub(super) fn refusal(&self, app: &AppName) -> Option<&str> {
         self.refused.get(app).map(String::as_str)
     }
+}
+
+fn name(port: &Port) -> String {
+    let protocol = if port.protocol == Protocol::Udp { "udp" } else { "tcp" };
+    format!("{}/{protocol}", key(port).0.unwrap_or_default())
 }
 
 fn key(port: &Port) -> (Option<u16>, Protocol) {

@@ -3,16 +3,18 @@
 //! at a time, in start order: old one stopped, removed, new one made, started, healthy; then the
 //! next. Services that wait in a back-off do not hold up others, unless those depend on them; but
 //! the copies of one service go on only while its new ones are well, so a bad revision stops at
-//! its first copy. What does not run any more is removed at once. What consists of Kubernetes objects
-//! is changed in place: to remove them first would take with them what they hold.
+//! its first copy. What does not run any more is removed at once. A service that starts first
+//! keeps the old instance until the new one is well, and so has two for a while. What consists of
+//! Kubernetes objects is changed in place: to remove them first would take with them what they hold.
 //! Tests: `an_update_goes_copy_by_copy_in_start_order`, `a_bad_revision_stops_at_its_first_copy`,
 //! `an_old_instance_is_kept_alive_while_images_are_fetched`,
 //! `a_failing_service_does_not_hold_up_the_update_of_others`,
+//! `a_service_that_starts_first_is_never_without_an_instance`,
 //! `an_app_of_manifests_is_changed_in_place`.
 
 use std::sync::Arc;
 
-use gnomon_schemas::app::ServiceState;
+use gnomon_schemas::app::{ServiceState, UpdateOrder};
 
 use super::attempts::StepKey;
 use super::model::{Health, Instance, InstanceState, Slot, Step};
@@ -35,10 +37,18 @@ pub(super) fn judge(
     if service.spec.has_manifests() {
         return in_place(app, service, copy);
     }
+    if starts_first(service) && old_running(copy).is_some() {
+        let is_due = turn == Some(&copy.slot) || create::has_failed(app, service, &copy.slot);
+        return if is_due { create::judge(app, service, &copy.slot) } else { waits(app, service) };
+    }
     let is_ready = old_running(copy).is_none_or(|old| is_held(app, old));
     if is_ready || turn == Some(&copy.slot) {
         return retire::one_of(app.memory, &copy.slot, &copy.others, service.grace());
     }
+    waits(app, service)
+}
+
+fn waits(app: &App<'_>, service: &Service<'_>) -> Verdict {
     let why = app.unmet.get(service.name).cloned();
     let why = why.unwrap_or_else(|| "waits for its turn in the update".to_owned());
     Verdict::new(Standing::Moving, ServiceState::Pending).because(why)
@@ -52,6 +62,35 @@ fn in_place(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>) -> Verdict {
     let news =
         Verdict::new(Standing::Moving, ServiceState::Starting).because("changing its objects");
     app.memory.offer(step, ServiceState::Starting, "changing its objects").with(news)
+}
+
+fn starts_first(service: &Service<'_>) -> bool {
+    service.spec.update == UpdateOrder::StartFirst
+}
+
+/// Whether the old instance stays beside the new one for now.
+pub(super) fn overlaps(service: &Service<'_>, copy: &Copy<'_>, new: &Instance) -> bool {
+    let is_well = matches!(new.state, InstanceState::Running(Health::Unchecked | Health::Healthy));
+    starts_first(service) && !is_well && overlapping(service, copy).is_some()
+}
+
+/// The outdated instance that runs beside the new one.
+fn overlapping<'a>(service: &Service<'_>, copy: &Copy<'a>) -> Option<&'a Instance> {
+    let is_old = |it: &&&Instance| it.state.is_running() && it.service_digest != service.digest;
+    copy.others.iter().find(is_old).copied()
+}
+
+/// The new instance beside the old one is brought up as if it were alone; nothing is done to the
+/// old one meanwhile.
+pub(super) fn overlap(
+    app: &App<'_>,
+    service: &Service<'_>,
+    copy: &Copy<'_>,
+    new: &Instance,
+) -> Verdict {
+    let verdict = keep::judge(app, service, &copy.slot, new);
+    let standing = verdict.standing.max(Standing::Moving);
+    Verdict { standing, ..verdict }
 }
 
 /// Whether the app is to change its revision and may not yet.
@@ -74,6 +113,7 @@ pub(super) fn turn<'a>(app: &'a App<'_>) -> Option<&'a Slot> {
             && !service.spec.has_manifests()
             && !app.unmet.contains_key(service.name)
             && service.copies.iter().all(|peer| is_well(app, service, peer))
+            && !(starts_first(service) && create::has_failed(app, service, &copy.slot))
     });
     ready.next().map(|(_, copy)| &copy.slot)
 }
@@ -101,6 +141,9 @@ fn is_moving(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>) -> bool {
         (None, Some(old)) => {
             old_running(copy).is_none()
                 && !fails(StepKey::Remove(copy.slot.clone(), old.id.clone()))
+        }
+        (Some(_), Some(old)) if starts_first(service) && old.state.is_running() => {
+            !fails(StepKey::Stop(copy.slot.clone(), old.id.clone()))
         }
         (Some(new), _) => match new.state {
             InstanceState::Created => {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use gnomon_schemas::app::{Revision, ServiceSpec};
+use gnomon_schemas::app::{Port, Revision, ServiceSpec, UpdateOrder};
 use gnomon_schemas::document::Document;
 use gnomon_schemas::id::AppName;
 use gnomon_schemas::version::Version;
@@ -12,7 +12,7 @@ use gnomon_sync::Moment;
 
 use super::model::{Health, Instance, InstanceId, InstanceState, Observed, Slot, Step};
 use super::{Attempts, Desired, Plan, plan};
-use crate::orchestrator::{Capabilities, Kind};
+use crate::orchestrator::{Capabilities, Kind, LimitKinds};
 
 /// What an orchestrator holds.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +20,7 @@ pub(super) struct World {
     pub(super) instances: BTreeMap<InstanceId, Instance>,
     pub(super) resources: BTreeSet<AppName>,
     pub(super) images: BTreeSet<String>,
+    pub(super) taken_ports: Vec<Port>,
     services: BTreeMap<InstanceId, ServiceSpec>,
     made: u32,
 }
@@ -41,6 +42,7 @@ impl World {
         Observed {
             instances: self.instances.clone(),
             app_resources: self.resources.iter().cloned().collect(),
+            taken_ports: self.taken_ports.clone(),
         }
     }
 
@@ -51,16 +53,23 @@ impl World {
             }
             Step::Create { slot, spec } => {
                 let service = &spec.services[&slot.service];
-                if let Some(there) = self.instances.values_mut().find(|it| it.slot == *slot) {
-                    let digest = spec.service_digest(&slot.service).unwrap();
-                    if service.has_manifests() && there.service_digest != digest {
-                        there.service_digest = digest;
-                        return;
-                    }
+                let digest = spec.service_digest(&slot.service).unwrap();
+                let mut in_place = self.instances.values_mut().filter(|_| service.has_manifests());
+                let outdated = |it: &&mut Instance| it.slot == *slot && it.service_digest != digest;
+                if let Some(there) = in_place.find(outdated) {
+                    there.service_digest = digest;
+                    return;
+                }
+                let is_it = |it: &&mut Instance| it.slot == *slot && it.service_digest == digest;
+                if let Some(there) = self.instances.values_mut().find(is_it) {
                     assert!(there.altered.take().is_some(), "{slot} is made twice");
                     return;
                 }
-                assert!(self.of(slot).next().is_none(), "{slot} is made twice");
+                let starts_first = service.update == UpdateOrder::StartFirst;
+                let is_beside = |it: &Instance| {
+                    starts_first && it.state.is_running() && it.service_digest != digest
+                };
+                assert!(self.of(slot).all(is_beside), "{slot} is made twice");
                 let image = service.image.as_ref();
                 let is_here = image.is_some_and(|image| self.images.contains(image));
                 assert!(
@@ -68,12 +77,13 @@ impl World {
                     "{slot} is made without its image"
                 );
                 self.resources.insert(slot.app.clone());
-                let digest = spec.service_digest(&slot.service).unwrap();
                 let id = self.put(slot.clone(), digest, InstanceState::Created);
                 self.services.insert(id, service.clone());
             }
             Step::Start { id, slot } => {
-                assert!(self.of(slot).all(|it| !it.state.is_running()), "{slot} runs twice");
+                let running = self.of(slot).filter(|it| it.state.is_running()).count();
+                let starts_first = self.services[id].update == UpdateOrder::StartFirst;
+                assert!(running <= usize::from(starts_first), "{slot} runs twice");
                 let health = match self.services[id].healthcheck {
                     Some(_) => Health::Starting,
                     None => Health::Unchecked,
@@ -161,10 +171,13 @@ impl Site {
                 kind: Kind::Fake,
                 images: true,
                 tmpfs: true,
-                limits: true,
+                limits: LimitKinds::ALL,
+                confines: true,
+                hardens: true,
                 users: true,
                 nested_mounts: true,
                 bind_prefixes: Vec::new(),
+                device_prefixes: Vec::new(),
             },
             now: Moment::from_millis(0),
             faults: VecDeque::new(),
@@ -181,6 +194,7 @@ impl Site {
         let observed = self.world.observe();
         self.desired.observed(&observed);
         self.attempts.observed(&observed, self.now);
+        self.attempts.retain(&self.desired, &observed);
     }
 
     pub(super) fn plan(&self) -> Plan {

@@ -23,7 +23,8 @@ pub(super) async fn observe(
     results: mpsc::Sender<Input>,
 ) {
     let seen = async {
-        let observed = orchestrator.observe().await?;
+        let mut observed = orchestrator.observe().await?;
+        observed.taken_ports = orchestrator.taken_ports().await?;
         let version = if version { Some(orchestrator.version().await?) } else { None };
         Ok((observed, version))
     };

@@ -1,5 +1,5 @@
 //! What desired state says about the agent's own program: the member `agent` of the node's
-//! desired half. Nothing is believed before the signature was verified.
+//! desired half, and nothing else of it. Nothing is believed before the signature was verified.
 
 use std::fmt;
 use std::str::FromStr;
@@ -67,9 +67,11 @@ pub fn signed_text(version: &str, sha256: &str, size: u64, platform: &str) -> St
 }
 
 impl Order {
-    /// Reads the order in the node's desired half, if there is one.
-    pub fn read(desired: &Value) -> Option<Result<Self, OrderError>> {
-        let agent = desired.get("agent")?;
+    /// Reads the member `agent` of the node's desired half; null: there is no order.
+    pub fn read(agent: &Value) -> Option<Result<Self, OrderError>> {
+        if agent.is_null() {
+            return None;
+        }
         let malformed = |error: serde_json::Error| OrderError::Malformed(error.to_string());
         let order = serde_json::from_value::<Self>(agent.clone()).map_err(malformed);
         Some(order.and_then(Self::check))
@@ -150,10 +152,10 @@ pub(super) mod tests {
 
     pub(in crate::update) fn order(pair: &Ed25519KeyPair, sha256: &str, size: u64) -> Value {
         let text = signed_text("2.0", sha256, size, &platform());
-        json!({ "agent": {
+        json!({
             "version": "2.0", "url": "http://files.example/agent", "sha256": sha256, "size": size,
             "signature": STANDARD.encode(pair.sign(text.as_bytes())),
-        } })
+        })
     }
 
     #[test]
@@ -171,11 +173,11 @@ pub(super) mod tests {
             ("signature", json!("AAAA")),
         ] {
             let mut bad = good.clone();
-            bad["agent"][member] = value;
+            bad[member] = value;
             assert_eq!(read(&bad).verify(Some(&public)), Err(OrderError::Signature), "{member}");
         }
         let mut moved = good;
-        moved["agent"]["url"] = json!("http://elsewhere.example/agent");
+        moved["url"] = json!("http://elsewhere.example/agent");
         assert_eq!(read(&moved).verify(Some(&public)), Ok(()), "where it lies does not matter");
     }
 
@@ -183,7 +185,7 @@ pub(super) mod tests {
     fn what_is_malformed_is_refused_with_a_reason() {
         let (pair, _) = key_pair();
         let good = order(&pair, &"ab".repeat(32), 10);
-        assert_eq!(Order::read(&json!({})), None);
+        assert_eq!(Order::read(&Value::Null), None);
         for (member, value) in [
             ("url", json!("file:///etc/shadow")),
             ("url", json!("http://a\nb")),
@@ -194,7 +196,7 @@ pub(super) mod tests {
             ("more", json!(1)),
         ] {
             let mut bad = good.clone();
-            bad["agent"][member] = value;
+            bad[member] = value;
             assert!(Order::read(&bad).unwrap().is_err(), "{member}");
         }
         assert!("AAAA".parse::<PublicKey>().is_err() && "?".parse::<PublicKey>().is_err());

@@ -20,8 +20,8 @@ pub const WAITS: (Duration, Duration) = (Duration::from_secs(5), Duration::from_
 /// What the updater goes by.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Wish {
-    /// The node's desired half, as far as it is known.
-    pub desired: Option<Value>,
+    /// What is desired of the agent's own program; null: nothing, or it is not known yet.
+    pub agent: Value,
     /// Whether the cloud can be reached.
     pub link_up: bool,
 }
@@ -102,13 +102,16 @@ impl Updater {
 
     /// What to report, and what to do.
     fn consider(&self, wish: &Wish) -> (Value, Task) {
-        let order = match wish.desired.as_ref().and_then(Order::read) {
+        let order = match Order::read(&wish.agent) {
             None => return (Value::Null, Task::Nothing),
             Some(Err(error)) => {
                 return (json!({ "state": "refused", "reason": error.to_string() }), Task::Nothing);
             }
             Some(Ok(order)) => order,
         };
+        if let Err(error) = order.verify(self.key.as_ref()) {
+            return (report_of(&order, "refused", Some(&error.to_string())), Task::Nothing);
+        }
         let release = Release { version: order.version.clone(), sha256: order.sha256.clone() };
         if self.started.release.as_ref().is_some_and(|it| it.sha256 == release.sha256) {
             let state = if self.started.trial.is_some() { "trial" } else { "current" };
@@ -117,9 +120,6 @@ impl Updater {
         let state = self.started.disk.load();
         if let Some(failed) = state.given_up.filter(|it| it.release == release) {
             return (report_of(&order, "failed", Some(&failed.reason)), Task::Nothing);
-        }
-        if let Err(error) = order.verify(self.key.as_ref()) {
-            return (report_of(&order, "refused", Some(&error.to_string())), Task::Nothing);
         }
         if !wish.link_up {
             // Whether it reaches the cloud can be told only where it can be reached.
@@ -169,4 +169,39 @@ fn report_of(order: &Order, state: &str, reason: Option<&str>) -> Value {
         report.insert("reason".to_owned(), reason.into());
     }
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng as _;
+    use rand::rngs::StdRng;
+
+    use super::super::disk::Disk;
+    use super::super::order::tests::{key_pair, order};
+    use super::*;
+
+    #[test]
+    fn an_order_for_the_program_that_runs_is_believed_only_when_it_is_signed() {
+        let ((pair, public), (_, other)) = (key_pair(), key_pair());
+        let digest = "ab".repeat(32);
+        let dir = tempfile::tempdir().unwrap();
+        let release = Release { version: "2.0".to_owned(), sha256: digest.clone() };
+        let (installed, disk) = (dir.path().join("agent"), Disk::new(dir.path()));
+        let mut updater = Updater {
+            started: Started { installed, release: Some(release), disk, trial: None },
+            key: Some(public),
+            proxy: None,
+            backoff: Backoff::new(WAITS.0, WAITS.1, StdRng::seed_from_u64(1)),
+        };
+        let mut wish = Wish { agent: order(&pair, &digest, 10), link_up: true };
+        let state = |updater: &Updater, wish: &Wish| updater.consider(wish).0["state"].clone();
+        assert_eq!(state(&updater, &wish), "current");
+        updater.key = Some(other);
+        assert_eq!(state(&updater, &wish), "refused");
+        updater.key = None;
+        assert_eq!(state(&updater, &wish), "refused");
+        updater.key = Some(public);
+        wish.agent["version"] = "3.0".into();
+        assert_eq!(state(&updater, &wish), "refused", "another version was signed");
+    }
 }

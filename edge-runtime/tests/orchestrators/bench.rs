@@ -49,12 +49,18 @@ impl Bench {
     }
 
     pub(crate) fn docker() -> Self {
+        Self::docker_at(daemon::socket())
+    }
+
+    /// On another daemon than that of the other tests.
+    pub(crate) fn docker_at(socket: &std::path::Path) -> Self {
         let (node, dir) = (new_node(), tempfile::tempdir().unwrap());
         let files = dir.path().join("files");
         let settings = docker::Settings {
-            socket: daemon::socket().to_owned(),
+            socket: socket.to_owned(),
             secrets_dir: dir.path().join("secrets"),
             bind_prefixes: vec![dir.path().join("shared")],
+            device_prefixes: vec!["/dev/zero".into(), dir.path().join("devices")],
             ..docker::Settings::new(node.clone(), files)
         };
         Self::new(Backend::Docker(settings), node, dir)
@@ -104,6 +110,14 @@ impl Bench {
             }
         };
         Self::new(backend, node, dir)
+    }
+
+    /// On host processes, with a setup of its own.
+    pub(crate) fn process_with(change: impl FnOnce(&mut process::Settings)) -> Self {
+        let (node, dir) = (new_node(), tempfile::tempdir().unwrap());
+        let mut settings = process_settings(node.clone(), dir.path());
+        change(&mut settings);
+        Self::new(Backend::Process(settings), node, dir)
     }
 
     pub(crate) const fn docker_settings(&self) -> &docker::Settings {

@@ -5,6 +5,7 @@
 #![expect(clippy::indexing_slicing, reason = "a missing part fails the test")]
 
 mod bench;
+mod confine;
 mod daemon;
 mod docker;
 mod everywhere;
@@ -14,6 +15,8 @@ mod kubernetes;
 mod process;
 mod real;
 mod registry;
+mod relay;
+mod small;
 
 use kubernetes::drift;
 
@@ -70,6 +73,8 @@ macro_rules! really {
                 real::the_last_lines_of_a_log_are_shown,
                 real::a_command_runs_where_the_instance_runs_and_its_end_is_told,
                 real::a_command_that_does_not_exist_is_a_permanent_failure,
+                real::what_a_service_may_use_is_limited_and_its_neighbour_is_not,
+                real::a_limit_of_processes_holds,
                 real::a_permitted_bind_mount_is_seen_and_a_link_out_of_it_refused,
             ]
         );

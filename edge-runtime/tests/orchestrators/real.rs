@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use gnomon_edge::orchestrator::Orchestrator;
 use gnomon_edge::reconcile::model::{Health, InstanceState, Step};
 use gnomon_schemas::app::{
-    AppSpec, ConfigSpec, FileMount, HealthCheck, Mount, SecretSpec, SecretText, ServiceSpec,
-    StopSignal, VolumeSpec,
+    AppSpec, ConfigSpec, Confinement, FileMount, HealthCheck, Mount, ResourceLimits, Resources,
+    SecretSpec, SecretText, ServiceSpec, StopSignal, Ulimit, UlimitName, VolumeSpec,
 };
 use gnomon_schemas::id::ResourceName;
 
@@ -171,6 +171,42 @@ pub(crate) async fn a_permitted_bind_mount_is_seen_and_a_link_out_of_it_refused(
     let create = Step::Create { slot: web, spec: with("out") };
     let error = bench.orchestrator.apply(&create).await.expect_err("it leads to /etc");
     assert!(!error.is_transient() && error.to_string().contains("outside"), "{error}");
+}
+
+/// What Docker keeps, host processes are kept below as well.
+pub(crate) async fn what_a_service_may_use_is_limited_and_its_neighbour_is_not(bench: &Bench) {
+    let (web, db) = (slot("web"), slot("db"));
+    let nofile: UlimitName = "nofile".parse().unwrap();
+    let ulimits = [(nofile, Ulimit { soft: Some(77), hard: Some(88) })].into();
+    let limits = ResourceLimits { memory_bytes: Some(24 << 20), ..ResourceLimits::default() };
+    let limited = ServiceSpec {
+        confinement: Confinement { no_new_privileges: true, ulimits, ..Confinement::default() },
+        resources: Resources { limits, ..Resources::default() },
+        ..service(
+            "grep NoNewPrivs /proc/self/status; ulimit -n; ulimit -Hn; x=$(yes | head -c 90000000); \
+             echo survived",
+        )
+    };
+    let free = service("grep NoNewPrivs /proc/self/status; x=$(yes | head -c 40000000); echo done");
+    let spec = app_of([("web", limited), ("db", free)]);
+    bench.up(&web, &spec).await;
+    bench.up(&db, &spec).await;
+    bench.until(&web, exited(137)).await;
+    let log = bench.until_logged(&web, "88").await;
+    assert_eq!(log, "NoNewPrivs:\t1\n77\n88\n");
+    assert_eq!(bench.until_logged(&db, "done").await, "NoNewPrivs:\t0\ndone\n");
+    bench.until(&db, exited(0)).await;
+}
+
+pub(crate) async fn a_limit_of_processes_holds(bench: &Bench) {
+    let web = slot("web");
+    let limits =
+        ResourceLimits { cpu_millis: Some(500), pids: Some(4), ..ResourceLimits::default() };
+    let script = "echo up; for i in 1 2 3 4 5 6 7 8; do sleep 100 & done; echo all; wait";
+    let resources = Resources { limits, ..Resources::default() };
+    bench.up(&web, &app(ServiceSpec { resources, ..service(script) })).await;
+    let log = bench.until_logged(&web, "fork").await;
+    assert!(!log.contains("all"), "{log}");
 }
 
 pub(crate) async fn a_command_runs_where_the_instance_runs_and_its_end_is_told(bench: &Bench) {

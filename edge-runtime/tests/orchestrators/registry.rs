@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -52,6 +53,77 @@ impl Registry {
         let change = format!("LABEL count={name}");
         docker(&["commit", "--change", &change, container.trim(), &image]);
         docker(&["rm", container.trim()]);
+        docker(&["push", "-q", &image]);
+        docker(&["rmi", &image]);
+        name
+    }
+
+    /// Where anybody may pull.
+    pub(crate) const fn address(&self) -> SocketAddr {
+        self.open.address
+    }
+
+    /// An image that is there or not, where anybody may pull.
+    pub(crate) fn here(&self, name: &str) -> String {
+        format!("{}/{name}", self.open.address)
+    }
+
+    /// How many bytes of layers an image has, wherever it is pulled from.
+    pub(crate) fn bytes_of(&self, image: &str) -> u64 {
+        let (_, name) = image.split_once('/').unwrap();
+        let manifest: serde_json::Value = serde_json::from_str(&self.get(name).1).unwrap();
+        let layers = manifest["layers"].as_array().unwrap();
+        layers.iter().map(|layer| layer["size"].as_u64().unwrap()).sum()
+    }
+
+    /// The digest of an image's manifest.
+    pub(crate) fn digest_of(&self, name: &str) -> String {
+        let (head, _) = self.get(name);
+        let is_it = |line: &&str| line.to_lowercase().starts_with("docker-content-digest:");
+        let line = head.lines().find(is_it).unwrap();
+        line.split_once(':').unwrap().1.trim().to_owned()
+    }
+
+    /// The answer for a manifest: its head and its body.
+    fn get(&self, name: &str) -> (String, String) {
+        let (repository, tag) = name.rsplit_once(':').unwrap();
+        let mut stream = TcpStream::connect(self.open.address).unwrap();
+        let kind = "application/vnd.docker.distribution.manifest.v2+json";
+        let asked = format!(
+            "GET /v2/{repository}/manifests/{tag} HTTP/1.0\r\nHost: r\r\nAccept: {kind}\r\n\r\n"
+        );
+        stream.write_all(asked.as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
+    }
+
+    /// An image of one file of so many MiB, which lies small in the registry.
+    pub(crate) fn large_image(&self, mib: u64) -> String {
+        fs::File::create(self.dir.path().join("file")).unwrap().set_len(mib << 20).unwrap();
+        self.here(&self.push_file())
+    }
+
+    /// Pushes an image of one file of so many KiB, all of which have to come; gives back its name
+    /// without the address.
+    pub(crate) fn push_noise(&self, kib: u64) -> String {
+        let noise = fs::File::open("/dev/urandom").unwrap();
+        let mut file = fs::File::create(self.dir.path().join("file")).unwrap();
+        std::io::copy(&mut noise.take(kib << 10), &mut file).unwrap();
+        self.push_file()
+    }
+
+    fn push_file(&self) -> String {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("team/file-{}-{count}:1", std::process::id());
+        let image = self.here(&name);
+        let tar = self.dir.path().join("file.tar");
+        let (dir, tar) = (self.dir.path().to_str().unwrap(), tar.to_str().unwrap());
+        let made = Command::new("tar").args(["-C", dir, "-cf", tar, "file"]).status().unwrap();
+        assert!(made.success());
+        docker(&["import", tar, &image]);
         docker(&["push", "-q", &image]);
         docker(&["rmi", &image]);
         name

@@ -136,6 +136,12 @@ pub enum ProblemKind {
     /// It is not the name of an environment variable.
     #[error("is not a name for an environment variable")]
     BadVariable,
+    /// Two copies would have to share a port of the node while one replaces the other.
+    #[error("the new copy starts before the old one stops, so it cannot have a fixed host port")]
+    StartsFirst,
+    /// A capability is given and taken at once.
+    #[error("is in `cap_add` too")]
+    BothWays,
     /// The label is kept for the orchestrators.
     #[error("labels that begin with `io.gnomon.` are reserved")]
     ReservedLabel,

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    AppSpec, FileMount, HealthCheck, HealthTest, Manifest, Mount, Port, Revision, Schedule,
-    is_default, plain,
+    AppSpec, Confinement, Device, FileMount, HealthCheck, HealthTest, Manifest, Mount, Port,
+    Revision, Schedule, is_default, plain,
 };
 use crate::id::{ResourceName, ServiceName};
 
@@ -57,6 +57,9 @@ pub struct ServiceSpec {
     /// What it may use, per copy.
     #[serde(skip_serializing_if = "is_default")]
     pub resources: Resources,
+    /// What comes first when a copy is replaced.
+    #[serde(skip_serializing_if = "is_default")]
+    pub update: UpdateOrder,
     /// How many copies run; 1 unless said otherwise.
     #[serde(skip_serializing_if = "is_one")]
     pub replicas: u32,
@@ -72,6 +75,12 @@ pub struct ServiceSpec {
     /// The user it runs as, `user[:group]`. `None`: the image's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// What it may do, as far as that differs from the usual.
+    #[serde(skip_serializing_if = "is_default")]
+    pub confinement: Confinement,
+    /// The devices of the node that it may use, by the absolute path at which they appear.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub devices: BTreeMap<String, Device>,
     /// Labels on its containers.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
@@ -115,6 +124,17 @@ pub enum RestartPolicy {
     },
     /// Always, except after it was stopped on purpose.
     UnlessStopped,
+}
+
+/// What comes first when a copy of a service is replaced by one of another revision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UpdateOrder {
+    /// The old one stops, then the new one starts.
+    #[default]
+    StopFirst,
+    /// The new one starts and is well, then the old one stops.
+    StartFirst,
 }
 
 /// How far a service must have come before another that depends on it starts.
@@ -202,7 +222,13 @@ impl ServiceSpec {
     /// copies and the order and times of starting, with the contents of the configs and secrets it mounts.
     /// A change in another service leaves it as it is.
     pub fn digest(&self, app: &AppSpec) -> Revision {
-        let own = Self { replicas: 1, depends_on: BTreeMap::new(), schedule: None, ..self.clone() };
+        let own = Self {
+            replicas: 1,
+            depends_on: BTreeMap::new(),
+            schedule: None,
+            update: UpdateOrder::default(),
+            ..self.clone()
+        };
         let configs: BTreeMap<_, _> = own
             .configs
             .values()
@@ -277,11 +303,14 @@ impl Default for ServiceSpec {
             schedule: None,
             depends_on: BTreeMap::new(),
             resources: Resources::default(),
+            update: UpdateOrder::default(),
             replicas: 1,
             stop_grace_period_ms: DEFAULT_STOP_GRACE_MS,
             stop_signal: None,
             working_dir: None,
             user: None,
+            confinement: Confinement::default(),
+            devices: BTreeMap::new(),
             labels: BTreeMap::new(),
             manifests: BTreeMap::new(),
             manifest_secrets: BTreeMap::new(),

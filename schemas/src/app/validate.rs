@@ -24,6 +24,8 @@ pub mod limits {
     pub const PORTS: usize = 128;
     /// Volumes, configs or secrets that a service mounts, each.
     pub const MOUNTS: usize = 64;
+    /// Devices of a service.
+    pub const DEVICES: usize = 64;
     /// Labels of a service.
     pub const LABELS: usize = 128;
     /// Arguments of a command.

@@ -1,8 +1,8 @@
-//! The `deploy` section of a service: copies and resources.
+//! The `deploy` section of a service: copies, how they are replaced, and resources.
 
 use super::context::{Context, Item};
 use super::units;
-use crate::app::{Reservations, ResourceLimits, ServiceSpec};
+use crate::app::{Reservations, ResourceLimits, ServiceSpec, UpdateOrder};
 
 pub(super) fn read(item: &Item<'_>, service: &mut ServiceSpec, context: &mut Context<'_>) {
     let Some(mut fields) = context.mapping(item) else { return };
@@ -10,6 +10,22 @@ pub(super) fn read(item: &Item<'_>, service: &mut ServiceSpec, context: &mut Con
         let parent = item.path.strip_suffix("deploy").unwrap_or_default();
         context.place(format!("{parent}replicas"), &replicas);
         service.replicas = context.whole(&replicas).unwrap_or(service.replicas);
+    }
+    if let Some(update) = fields.take("update_config")
+        && let Some(mut parts) = context.mapping(&update)
+    {
+        if let Some(order) = parts.take("order") {
+            let parent = item.path.strip_suffix("deploy").unwrap_or_default();
+            context.place(format!("{parent}update"), &order);
+            let read = |text: &str| match text {
+                "stop-first" => Some(UpdateOrder::StopFirst),
+                "start-first" => Some(UpdateOrder::StartFirst),
+                _ => None,
+            };
+            let order = context.value(&order, "`stop-first` or `start-first`", read);
+            service.update = order.unwrap_or_default();
+        }
+        context.finish(parts);
     }
     if let Some(resources) = fields.take("resources")
         && let Some(mut parts) = context.mapping(&resources)

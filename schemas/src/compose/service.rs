@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::context::{Context, Item};
 use super::error::ComposeErrorKind as Kind;
-use super::{deploy, gnomon, health, mounts, ports, units};
+use super::{confine, deploy, gnomon, health, mounts, ports, units};
 use crate::app::{Condition, HostProcess, RestartPolicy, ServiceSpec, StopSignal};
 use crate::id::ServiceName;
 
@@ -75,6 +75,7 @@ fn read(item: &Item<'_>, context: &mut Context<'_>) -> Option<ServiceSpec> {
                     service.stop_grace_period_ms = grace;
                 }
             }
+            _ if confine::read(key, &field, &item.path, &mut service, context) => {}
             _ => context.unsupported(key, &field),
         }
     }

@@ -363,7 +363,7 @@ impl Site {
             | Effect::Logs { .. }
             | Effect::RemoveVolumes { .. }
             | Effect::Exec { .. }
-            | Effect::NodeDesired(_) => {}
+            | Effect::AgentDesired(_) => {}
         }
     }
 

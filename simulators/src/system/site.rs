@@ -201,7 +201,7 @@ impl Site {
                 | Effect::Logs { .. }
                 | Effect::RemoveVolumes { .. }
                 | Effect::Exec { .. }
-                | Effect::NodeDesired(_) => {}
+                | Effect::AgentDesired(_) => {}
             }
         }
         sent

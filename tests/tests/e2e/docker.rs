@@ -6,6 +6,7 @@ pub(crate) mod daemon;
 mod drift;
 mod images;
 mod outage;
+mod updates;
 
 use std::collections::BTreeMap;
 

@@ -56,6 +56,8 @@ async fn probe(settings: &Settings, node: &NodeName) -> Result<Orchestrator> {
 fn docker(settings: &Settings, node: &NodeName) -> Docker {
     let mut own = docker::Settings::new(node.clone(), settings.data.join("docker"));
     own.bind_prefixes.clone_from(&settings.bind_prefixes);
+    own.device_prefixes.clone_from(&settings.devices);
+    own.pull_cache_bytes = settings.pull_cache_bytes;
     if let Some(socket) = &settings.docker_socket {
         own.socket.clone_from(socket);
     }
@@ -77,6 +79,7 @@ fn k3s(settings: &Settings, node: &NodeName) -> K3s {
 fn process(settings: &Settings, node: &NodeName) -> Result<Process> {
     let mut own = process::Settings::new(node.clone(), settings.data.join("process"));
     own.bind_prefixes.clone_from(&settings.bind_prefixes);
+    own.device_prefixes.clone_from(&settings.devices);
     Process::open(own).context("opening the directories of host processes")
 }
 

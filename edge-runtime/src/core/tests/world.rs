@@ -331,7 +331,7 @@ impl World {
                 self.core.handle(self.now, input);
             }
             Effect::Publish(topic, message) => self.publish(&topic, &message),
-            Effect::NodeDesired(desired) => self.log.push(format!("agent {}", desired["agent"])),
+            Effect::AgentDesired(agent) => self.log.push(format!("agent {agent}")),
             Effect::Observe { version } => {
                 self.log.push("observe".to_owned());
                 let traffic = Traffic { bytes_out: self.carried, ..Traffic::default() };

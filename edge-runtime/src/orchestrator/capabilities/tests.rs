@@ -9,10 +9,13 @@ fn process() -> Capabilities {
         kind: Kind::Process,
         images: false,
         tmpfs: false,
-        limits: false,
+        limits: LimitKinds { cpu: false, memory: true, pids: false },
+        confines: false,
+        hardens: true,
         nested_mounts: false,
         users: false,
         bind_prefixes: vec!["/srv".into()],
+        device_prefixes: vec!["/dev/ttyS0".into()],
     }
 }
 
@@ -21,10 +24,13 @@ fn docker() -> Capabilities {
         kind: Kind::Docker,
         images: true,
         tmpfs: true,
-        limits: true,
+        limits: LimitKinds::ALL,
+        confines: true,
+        hardens: true,
         nested_mounts: true,
         users: true,
         bind_prefixes: Vec::new(),
+        device_prefixes: vec!["/dev/bus".into(), "/dev/ttyS0".into()],
     }
 }
 
@@ -58,7 +64,18 @@ fn a_bind_mount_must_be_below_a_permitted_directory() {
 fn what_a_host_process_cannot_have_is_refused_by_name() {
     let cases = [
         (json!({"command": ["w"], "volumes": {"/tmp": {"tmpfs": {}}}}), "tmpfs for /tmp"),
-        (json!({"command": ["w"], "resources": {"limits": {"pids": 3}}}), "`resources.limits`"),
+        (
+            json!({"command": ["w"], "resources": {"limits": {"pids": 3}}}),
+            "`resources.limits.pids`",
+        ),
+        (
+            json!({"command": ["w"], "resources": {"limits": {"cpu_millis": 3}}}),
+            "`resources.limits.cpus`",
+        ),
+        (json!({"command": ["w"], "confinement": {"cap_add": ["NET_ADMIN"]}}), "no `cap_add`"),
+        (json!({"command": ["w"], "confinement": {"cap_drop": ["ALL"]}}), "no `cap_drop`"),
+        (json!({"command": ["w"], "confinement": {"read_only": true}}), "no `read_only`"),
+        (json!({"command": ["w"], "devices": {"/dev/x": {"path": "/dev/ttyS0"}}}), "not at /dev/x"),
         (
             json!({"command": ["w"], "volumes": {
                 "/data": {"bind": {"path": "/srv/a"}}, "/data/b": {"bind": {"path": "/srv/b"}}
@@ -90,5 +107,32 @@ fn manifests_are_for_k3s_and_mount_only_what_the_node_permits() {
             refused.contains("not below a directory that this node permits (/srv)"),
             "{refused}"
         );
+    }
+}
+
+#[test]
+fn a_device_must_be_among_those_that_the_node_permits() {
+    let with =
+        |path: &str| json!({"image": "w", "command": ["w"], "devices": {path: {"path": path}}});
+    assert_eq!(refusal(&docker(), &with("/dev/bus/usb/001")), "fits");
+    assert_eq!(refusal(&process(), &with("/dev/ttyS0")), "fits");
+    insta::assert_snapshot!(refusal(&docker(), &with("/dev/sda")),
+        @"service web cannot run on the docker orchestrator of this node: the device /dev/sda is not among those that this node permits (/dev/bus, /dev/ttyS0)");
+    let k3s = Capabilities { kind: Kind::K3s, ..docker() };
+    assert!(refusal(&k3s, &with("/dev/ttyS0")).contains("no `devices`"));
+}
+
+#[test]
+fn what_an_orchestrator_cannot_take_from_a_service_or_give_it_is_refused_by_name() {
+    let weak = Capabilities { confines: false, hardens: false, ..docker() };
+    for (confinement, named) in [
+        (json!({"no_new_privileges": true}), "no-new-privileges"),
+        (json!({"ulimits": {"nofile": {"soft": 1, "hard": 1}}}), "`ulimits`"),
+        (json!({"cap_drop": ["ALL"]}), "`cap_drop`"),
+    ] {
+        let service = json!({"image": "w", "confinement": confinement});
+        assert_eq!(refusal(&docker(), &service), "fits");
+        let text = refusal(&weak, &service);
+        assert!(text.contains(named), "{text}");
     }
 }

@@ -1,14 +1,17 @@
 //! The request that makes a container, from the service and what was prepared for it. Pure.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 
 use bollard::models::{
-    ContainerCreateBody, EndpointSettings, HealthConfig, HostConfig, HostConfigLogConfig, Mount,
-    MountTmpfsOptions, MountType, NetworkingConfig, PortBinding, PortMap, RestartPolicy,
-    RestartPolicyNameEnum,
+    ContainerCreateBody, DeviceMapping, EndpointSettings, HealthConfig, HostConfig,
+    HostConfigLogConfig, Mount, MountTmpfsOptions, MountType, NetworkingConfig, PortBinding,
+    PortMap, ResourcesUlimits, RestartPolicy, RestartPolicyNameEnum,
 };
-use gnomon_schemas::app::{HealthCheck, HealthTest, Port, Protocol, ServiceSpec, StopSignal};
+use gnomon_schemas::app::{
+    Capability, Confinement, HealthCheck, HealthTest, Port, Protocol, ServiceSpec, StopSignal,
+    Ulimit, UlimitName,
+};
 
 use super::Settings;
 use super::files::MountedFile;
@@ -22,6 +25,15 @@ pub(super) struct Prepared {
     pub(super) network: String,
     pub(super) files: Vec<MountedFile>,
     pub(super) volumes: Vec<PreparedVolume>,
+    pub(super) devices: Vec<PreparedDevice>,
+}
+
+/// A device, found on the node.
+#[derive(Debug, Clone)]
+pub(super) struct PreparedDevice {
+    pub(super) target: String,
+    pub(super) source: PathBuf,
+    pub(super) access: String,
 }
 
 /// What appears at a target.
@@ -72,7 +84,9 @@ pub(super) fn body(
 }
 
 fn host_config(settings: &Settings, service: &ServiceSpec, prepared: Prepared) -> HostConfig {
-    let Prepared { network, files, volumes, .. } = prepared;
+    let Prepared { network, files, volumes, devices, labels: _ } = prepared;
+    let Confinement { cap_add, cap_drop, read_only, no_new_privileges, ulimits } =
+        &service.confinement;
     let limits = service.resources.limits;
     let reservations = service.resources.reservations;
     let mounts = volumes.into_iter().map(volume).chain(files.into_iter().map(file));
@@ -83,6 +97,12 @@ fn host_config(settings: &Settings, service: &ServiceSpec, prepared: Prepared) -
         nano_cpus: limits.cpu_millis.map(|millis| signed(millis.saturating_mul(1_000_000))),
         memory: limits.memory_bytes.map(signed),
         pids_limit: limits.pids.map(i64::from),
+        cap_add: names(cap_add),
+        cap_drop: names(cap_drop),
+        readonly_rootfs: read_only.then_some(true),
+        security_opt: no_new_privileges.then(|| vec!["no-new-privileges:true".to_owned()]),
+        ulimits: (!ulimits.is_empty()).then(|| ulimits.iter().map(ulimit).collect()),
+        devices: (!devices.is_empty()).then(|| devices.into_iter().map(device).collect()),
         cpu_shares: reservations.cpu_millis.map(|millis| signed((millis * 1024 / 1000).max(2))),
         memory_reservation: reservations.memory_bytes.map(signed),
         restart_policy: Some(RestartPolicy {
@@ -97,6 +117,28 @@ fn host_config(settings: &Settings, service: &ServiceSpec, prepared: Prepared) -
             ])),
         }),
         ..HostConfig::default()
+    }
+}
+
+fn names(capabilities: &BTreeSet<Capability>) -> Option<Vec<String>> {
+    let names = capabilities.iter().map(|name| name.as_str().to_owned());
+    (!capabilities.is_empty()).then(|| names.collect())
+}
+
+fn ulimit((name, Ulimit { soft, hard }): (&UlimitName, &Ulimit)) -> ResourcesUlimits {
+    let number = |limit: Option<u64>| Some(limit.map_or(-1, signed));
+    ResourcesUlimits {
+        name: Some(name.as_str().to_owned()),
+        soft: number(*soft),
+        hard: number(*hard),
+    }
+}
+
+fn device(device: PreparedDevice) -> DeviceMapping {
+    DeviceMapping {
+        path_on_host: Some(device.source.to_string_lossy().into_owned()),
+        path_in_container: Some(device.target),
+        cgroup_permissions: Some(device.access),
     }
 }
 

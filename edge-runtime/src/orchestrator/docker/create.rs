@@ -1,6 +1,7 @@
 //! Makes what a container needs, and the container.
 
 use std::collections::BTreeSet;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::Path;
 
 use bollard::models::VolumeCreateRequest;
@@ -8,10 +9,10 @@ use bollard::query_parameters::CreateContainerOptionsBuilder;
 use gnomon_schemas::app::{AppSpec, Mount, ServiceSpec};
 use gnomon_schemas::id::{AppName, ResourceName};
 
-use super::body::{Prepared, PreparedVolume, Source, body};
+use super::body::{Prepared, PreparedDevice, PreparedVolume, Source, body};
 use super::error::Doing as _;
 use super::{ANSWER, Docker, DockerError, WORK, files, labels, network, observe};
-use crate::orchestrator::files::permitted_bind;
+use crate::orchestrator::files::permitted;
 use crate::reconcile::model::Slot;
 
 pub(super) async fn create(docker: &Docker, slot: &Slot, app: &AppSpec) -> Result<(), DockerError> {
@@ -38,6 +39,7 @@ pub(super) async fn create(docker: &Docker, slot: &Slot, app: &AppSpec) -> Resul
         network: labels::network_name(&settings.node, &slot.app),
         files,
         volumes: volumes(docker, slot, app, service).await?,
+        devices: devices(docker, service)?,
     };
     let options = CreateContainerOptionsBuilder::new().name(&name).build();
     let body = body(settings, slot, service, prepared);
@@ -77,7 +79,7 @@ async fn volumes(
                 (Source::Named(named(docker, &slot.app, app, name).await?), *read_only)
             }
             Mount::Bind { path, read_only } => {
-                let found = permitted_bind(Path::new(path), &docker.settings.bind_prefixes)
+                let found = permitted(Path::new(path), &docker.settings.bind_prefixes)
                     .doing("find the bind mount", Path::new(path))?;
                 let found = found.ok_or_else(|| DockerError::BindOutside(path.clone()))?;
                 (Source::Bind(found), *read_only)
@@ -87,6 +89,24 @@ async fn volumes(
         volumes.push(PreparedVolume { target: target.clone(), source, read_only });
     }
     Ok(volumes)
+}
+
+/// Where the devices are; a link is followed, and must not lead to another device.
+fn devices(docker: &Docker, service: &ServiceSpec) -> Result<Vec<PreparedDevice>, DockerError> {
+    let mut devices = Vec::new();
+    for (target, device) in &service.devices {
+        let path = Path::new(&device.path);
+        let found = permitted(path, &docker.settings.device_prefixes);
+        let source = found.doing("find the device", path)?;
+        let source = source.ok_or_else(|| DockerError::DeviceOutside(device.path.clone()))?;
+        let kind = source.metadata().doing("look at the device", path)?.file_type();
+        if !kind.is_char_device() && !kind.is_block_device() {
+            return Err(DockerError::NoDevice(device.path.clone()));
+        }
+        let (target, access) = (target.clone(), device.access.to_string());
+        devices.push(PreparedDevice { target, source, access });
+    }
+    Ok(devices)
 }
 
 /// Makes a named volume unless it is there; one of somebody else is an error.

@@ -22,6 +22,14 @@ pub enum DockerError {
         /// What the system said.
         source: Box<ClientError>,
     },
+    /// The daemon says something that Docker does not say, such as a state that podman passes through.
+    #[error("the answer of the Docker daemon when asked to {doing} is not understood")]
+    Strange {
+        /// What was being done.
+        doing: String,
+        /// What was not understood.
+        source: Box<ClientError>,
+    },
     /// The daemon took too long.
     #[error("the Docker daemon did not answer in time when asked to {doing}")]
     Slow {
@@ -88,6 +96,12 @@ pub enum DockerError {
     /// A bind mount leads, through a symbolic link, outside what the node permits.
     #[error("the bind mount of {0} leads outside the directories that this node permits")]
     BindOutside(String),
+    /// A device leads, through a symbolic link, to one that the node does not permit.
+    #[error("the device {0} leads to one that this node does not permit")]
+    DeviceOutside(String),
+    /// What should be a device is none.
+    #[error("{0} is no device")]
+    NoDevice(String),
     /// An object that somebody else made has the name of one of ours.
     #[error("a {what} named {name} exists and is not Gnomon's; rename or remove it")]
     Foreign {
@@ -134,6 +148,7 @@ impl DockerError {
         match self {
             Self::Refused { status, .. } => !matches!(status, 400 | 401 | 405 | 501),
             Self::Unreachable { .. }
+            | Self::Strange { .. }
             | Self::Slow { .. }
             | Self::Pull { .. }
             | Self::DiskFull { .. }
@@ -148,6 +163,8 @@ impl DockerError {
             | Self::NoSuchService(_)
             | Self::NoSuchFile(_)
             | Self::BindOutside(_)
+            | Self::DeviceOutside(_)
+            | Self::NoDevice(_)
             | Self::Foreign { .. }
             | Self::AnotherSlot(_) => false,
         }
@@ -163,6 +180,9 @@ impl DockerError {
                 Self::Refused { doing, status: 500, message: error }
             }
             ClientError::RequestTimeoutError => Self::Slow { doing },
+            error @ (ClientError::JsonDataError { .. } | ClientError::JsonSerdeError { .. }) => {
+                Self::Strange { doing, source: Box::new(error) }
+            }
             other => Self::Unreachable { socket: socket.to_owned(), source: Box::new(other) },
         }
     }

@@ -7,7 +7,7 @@ use bollard::query_parameters::CreateImageOptionsBuilder;
 use futures_util::StreamExt as _;
 
 use super::progress::Progress;
-use super::{ANSWER, Docker, DockerError, WORK, login};
+use super::{ANSWER, Docker, DockerError, WORK, login, relay};
 use crate::orchestrator::images::registry;
 
 /// How long a pull may go on without any news of progress.
@@ -23,16 +23,11 @@ pub(super) async fn pull(
     if is_present(docker, image).await? {
         return Ok(None);
     }
-    let reference = with_tag(image);
-    let registry = registry(image);
-    let failed = |error| explain(image, docker.failed(format!("pull {image}"), error));
-    match docker.credentials(&registry) {
-        Some(given) => {
-            login::pull(docker, &reference, &registry, &given, STALL, came)
-                .await
-                .map_err(failed)?;
-        }
-        None => as_anyone(docker, &reference, came).await.map_err(failed)?,
+    let is_relayed = relay::is_wanted(&docker.told.borrow().pulls);
+    if is_relayed {
+        relay::pull(docker, image, came).await?;
+    } else {
+        directly(docker, image, came).await?;
     }
     if let Some(id) = find(docker, image).await? {
         return Ok(Some(id));
@@ -41,7 +36,23 @@ pub(super) async fn pull(
     Err(DockerError::Pull { image: image.to_owned(), message })
 }
 
-async fn as_anyone(
+/// Lets the daemon pull from the registry itself.
+pub(super) async fn directly(
+    docker: &Docker,
+    image: &str,
+    came: &(dyn Fn(u8) + Send + Sync),
+) -> Result<(), DockerError> {
+    let reference = with_tag(image);
+    let registry = registry(image);
+    let pulled = match docker.credentials(&registry) {
+        Some(given) => login::pull(docker, &reference, &registry, &given, STALL, came).await,
+        None => as_anyone(docker, &reference, came).await,
+    };
+    pulled.map_err(|error| explain(image, docker.failed(format!("pull {image}"), error)))
+}
+
+/// Lets the daemon pull without credentials.
+pub(super) async fn as_anyone(
     docker: &Docker,
     reference: &str,
     came: &(dyn Fn(u8) + Send + Sync),
@@ -85,7 +96,7 @@ pub(super) fn with_tag(image: &str) -> String {
 }
 
 /// The daemon tells the cases apart in its text only.
-fn explain(image: &str, error: DockerError) -> DockerError {
+pub(super) fn explain(image: &str, error: DockerError) -> DockerError {
     let DockerError::Refused { status, message, .. } = error else { return error };
     let image = image.to_owned();
     let says = |words: &[&str]| {

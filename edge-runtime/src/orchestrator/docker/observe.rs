@@ -1,18 +1,27 @@
 //! Reads what this node's containers do, and what they wrote.
 
+use std::collections::BTreeSet;
+use std::num::NonZeroU16;
+use std::time::Duration;
+
 use bollard::models::{
     ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as Status, ContainerSummary,
-    ContainerSummaryStateEnum, HealthStatusEnum,
+    ContainerSummaryStateEnum, HealthStatusEnum, PortSummaryTypeEnum,
 };
 use bollard::query_parameters::{ListContainersOptionsBuilder, LogsOptionsBuilder};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use gnomon_schemas::app::{Port, Protocol};
 
 use super::{ANSWER, Docker, DockerError, WORK, files, labels, network};
+use crate::orchestrator::ports;
 use crate::orchestrator::tail::Tail;
 use crate::reconcile::model::{Health, Instance, InstanceId, InstanceState, Observed, Slot};
 
 /// How many containers are asked about at the same time.
 const AT_ONCE: usize = 8;
+/// How often, and how far apart, a container in a state of passage is looked at again.
+const LOOKS: u32 = 10;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(100);
 /// The most lines of a log that are asked for.
 const MOST_LINES: usize = 100_000;
 
@@ -25,7 +34,7 @@ pub(super) async fn observe(docker: &Docker) -> Result<Observed, DockerError> {
     app_resources.extend(files::apps(&docker.settings));
     app_resources.sort();
     app_resources.dedup();
-    Ok(Observed { instances, app_resources })
+    Ok(Observed { instances, app_resources, ..Observed::default() })
 }
 
 pub(super) async fn list(docker: &Docker) -> Result<Vec<ContainerSummary>, DockerError> {
@@ -35,13 +44,40 @@ pub(super) async fn list(docker: &Docker) -> Result<Vec<ContainerSummary>, Docke
     found.map_err(|error| docker.failed("list containers", error))
 }
 
-/// `None` if it is gone since it was listed, or its labels are damaged.
+/// What listens for a container of this node, be it a proxy of the daemon, is told by its port
+/// alone: the daemon holds it for all addresses of the node that the container asked for.
+pub(super) async fn taken_ports(docker: &Docker) -> Result<Vec<Port>, DockerError> {
+    let before = ports::listeners();
+    if before.is_empty() {
+        return Ok(Vec::new());
+    }
+    let published = list(docker).await?.into_iter().filter_map(|container| container.ports);
+    let own: BTreeSet<_> = published
+        .flatten()
+        .filter_map(|port| Some((port.public_port?, port.typ == Some(PortSummaryTypeEnum::UDP))))
+        .collect();
+    let is_own = |port: &Port| {
+        let host = port.host.map(NonZeroU16::get).unwrap_or_default();
+        own.contains(&(host, port.protocol == Protocol::Udp))
+    };
+    Ok(ports::steady(&before).map(|it| it.port).filter(|port| !is_own(port)).collect())
+}
+
+/// `None` if it is gone since it was listed, or its labels are damaged. Podman passes through states
+/// of its own, which do not last.
 async fn look(docker: &Docker, id: String) -> Result<Option<Instance>, DockerError> {
-    let found = docker.client(ANSWER)?.inspect_container(&id, None).await;
-    match found.map_err(|error| docker.failed(format!("look at {id}"), error)) {
-        Ok(found) => Ok(read(docker, id, found)),
-        Err(error) if error.status() == Some(404) => Ok(None),
-        Err(error) => Err(error),
+    let mut looks = 0;
+    loop {
+        let found = docker.client(ANSWER)?.inspect_container(&id, None).await;
+        match found.map_err(|error| docker.failed(format!("look at {id}"), error)) {
+            Ok(found) => return Ok(read(docker, id, found)),
+            Err(error) if error.status() == Some(404) => return Ok(None),
+            Err(DockerError::Strange { .. }) if looks < LOOKS => {
+                looks += 1;
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

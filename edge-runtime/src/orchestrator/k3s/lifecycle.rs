@@ -30,7 +30,7 @@ pub(super) async fn observe(k3s: &K3s) -> Result<Observed, K3sError> {
         cache.all(Kind::Service).filter_map(|it| names::read_app(node, it)).collect();
     app_resources.sort();
     app_resources.dedup();
-    Ok(Observed { instances, app_resources })
+    Ok(Observed { instances, app_resources, ..Observed::default() })
 }
 
 /// What a workload needs and somebody removed or changed.

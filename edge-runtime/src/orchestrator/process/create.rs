@@ -44,7 +44,7 @@ pub(super) fn create(this: &Process, slot: &Slot, app: &AppSpec) -> Result<(), P
         replica: slot.replica,
         digest,
         revision: app.revision(),
-        launch: launch(this, &home, service, owner),
+        launch: launch(this, (&id, &home), service, owner),
     };
     File::create(making.lock()).doing("make", &making.lock())?;
     mkfifo(&making.control(), Mode::S_IRUSR | Mode::S_IWUSR)
@@ -95,7 +95,12 @@ fn exists(
 }
 
 /// The paths in it are those that the instance has once it is in its place.
-fn launch(this: &Process, home: &Home, service: &ServiceSpec, owner: Option<Owner>) -> Launch {
+fn launch(
+    this: &Process,
+    (id, home): (&InstanceId, &Home),
+    service: &ServiceSpec,
+    owner: Option<Owner>,
+) -> Launch {
     let root = home.root();
     let text = root.display().to_string();
     let base = [("PATH", PATH), ("HOME", &text), ("GNOMON_ROOT", &text)];
@@ -110,6 +115,7 @@ fn launch(this: &Process, home: &Home, service: &ServiceSpec, owner: Option<Owne
         stop_signal: service.stop_signal.unwrap_or(StopSignal::Term),
         health: service.host_healthcheck(),
         log_bytes: this.log_bytes,
+        bounds: this.cgroups.bounds(id, service),
     }
 }
 
@@ -162,7 +168,7 @@ fn source(
             Ok(path)
         }
         Mount::Bind { path, .. } => {
-            let found = files::permitted_bind(Path::new(path), &this.bind_prefixes)
+            let found = files::permitted(Path::new(path), &this.bind_prefixes)
                 .doing("find the bind mount", Path::new(path))?;
             found.ok_or_else(|| ProcessError::BindOutside(path.clone()))
         }

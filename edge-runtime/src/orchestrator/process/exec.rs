@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use super::record::Launch;
-use super::{Process, ProcessError, blocking, state};
+use super::{Process, ProcessError, blocking, signal, state};
 use crate::local::ExecOutput;
 use crate::orchestrator::tail::Tail;
 use crate::reconcile::model::{InstanceState, Slot};
@@ -22,6 +22,9 @@ pub(super) async fn exec(
         return Err(ProcessError::NotRunning(slot.clone()));
     };
     let failed = |source| ProcessError::Command { program: program.clone(), source };
+    // A runtime of its own may not begin inside of this one.
+    let heard = tokio::task::spawn_blocking(signal::hand_on_no_ignored).await;
+    heard.map_err(|_| ProcessError::Interrupted)?.map_err(failed)?;
     let mut child = Command::new(program);
     child.args(arguments).env_clear().envs(&launch.env).current_dir(&launch.dir);
     child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);

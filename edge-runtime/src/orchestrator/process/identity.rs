@@ -1,6 +1,7 @@
 //! Which process a number means: numbers are used again, so its start time and the boot belong
 //! to it. A process that is not provably the meant one is never signalled.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 
@@ -46,12 +47,28 @@ impl Identity {
 
 /// The running processes of a session, without the one that leads it.
 pub(super) fn members(session: i32) -> Vec<i32> {
+    members_of(&BTreeSet::from([session]))
+}
+
+/// The processes of this boot that are meant, and those of the sessions in which they were started.
+pub(super) fn all_of(of: impl Iterator<Item = (Identity, Option<i32>)>) -> Vec<i32> {
+    let of: Vec<_> = of.filter(|(process, _)| process.is_of_this_boot()).collect();
+    if of.is_empty() {
+        return Vec::new();
+    }
+    let mut found = members_of(&of.iter().filter_map(|(_, session)| *session).collect());
+    found.extend(of.iter().map(|(process, _)| process.pid));
+    found
+}
+
+fn members_of(sessions: &BTreeSet<i32>) -> Vec<i32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    let belongs = |name: &str| read(name).is_some_and(|stat| stat.session == session && stat.runs);
+    let belongs =
+        |name: &str| read(name).is_some_and(|stat| sessions.contains(&stat.session) && stat.runs);
     let found =
         names.filter(|name| name.starts_with(|c: char| c.is_ascii_digit()) && belongs(name));
-    found.filter_map(|name| name.parse().ok()).filter(|pid| *pid != session).collect()
+    found.filter_map(|name| name.parse().ok()).filter(|pid| !sessions.contains(pid)).collect()
 }
 
 fn boot() -> io::Result<String> {

@@ -128,11 +128,12 @@ fn ask_supervisor(home: &Home, grace: Duration) -> io::Result<()> {
 }
 
 pub(super) fn remove(this: &Process, id: &InstanceId, slot: &Slot) -> Result<(), ProcessError> {
-    let Some((home, _)) = this.layout.find(id, slot)? else { return Ok(()) };
+    let Some((home, record)) = this.layout.find(id, slot)? else { return Ok(()) };
     if state::is_supervised(&home).doing("look at", &home.0)? {
         return Err(ProcessError::StillRuns(id.clone()));
     }
     end_orphan(id, &home)?;
+    record.launch.bounds.remove_groups();
     let gone = this.layout.aside(id, "gone");
     files::remove_tree(&gone).doing("remove", &gone)?;
     fs::rename(&home.0, &gone).doing("remove", &home.0)?;

@@ -10,6 +10,7 @@ use gnomon_schemas::id::{AppName, NodeName, ServiceName};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::cgroup::Bounds;
 use super::identity::Identity;
 use super::user::Owner;
 use crate::orchestrator::files;
@@ -46,6 +47,8 @@ pub(super) struct Launch {
     pub(super) stop_signal: StopSignal,
     pub(super) health: Option<HealthCheck>,
     pub(super) log_bytes: u64,
+    #[serde(default)]
+    pub(super) bounds: Bounds,
 }
 
 /// The process of an instance, as long as no [`Exit`] says otherwise.

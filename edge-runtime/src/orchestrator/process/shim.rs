@@ -3,6 +3,7 @@
 //! asked, and writes down how it ended. It decides nothing about restarts.
 
 mod health;
+mod launch;
 mod log;
 mod supervise;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::layout::Home;
 use super::record::{self, Instance};
+use super::signal;
 
 /// The hidden subcommand that runs the supervisor.
 pub const SUBCOMMAND: &str = "__shim";
@@ -70,10 +72,15 @@ impl StartFailure {
 /// [`super::Settings::shim`] names must call it before anything else.
 pub fn dispatch(args: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     let mut args = args.into_iter().skip(1);
-    if args.next().as_deref() != Some(OsStr::new(SUBCOMMAND)) {
+    let command = args.next()?;
+    let run = if command == OsStr::new(SUBCOMMAND) {
+        run_shim
+    } else if command == OsStr::new(launch::SUBCOMMAND) {
+        launch::run
+    } else {
         return None;
-    }
-    Some(args.next().map_or(ExitCode::FAILURE, |dir| run_shim(Path::new(&dir))))
+    };
+    Some(args.next().map_or(ExitCode::FAILURE, |dir| run(Path::new(&dir))))
 }
 
 /// Runs the supervisor of the instance in a directory until its service has ended.
@@ -97,6 +104,7 @@ pub fn run_shim(dir: &Path) -> ExitCode {
 
 fn prepare(home: &Home) -> Result<Instance, StartFailure> {
     let doing = |error| StartFailure::new(format_args!("prepare {}", home.0.display()), &error);
+    signal::hand_on_no_ignored().map_err(doing)?;
     // Fails only where this process leads a group already, as when a person runs it by hand.
     if nix::unistd::setsid().is_err() {
         tracing::debug!("the supervisor stays in the session that it was started in");

@@ -4,10 +4,14 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::time::SystemTime;
 
+use gnomon_schemas::app::Port;
+
 use super::ProcessError;
 use super::error::Doing as _;
+use super::identity;
 use super::layout::{Home, Layout};
 use super::record::{Exit, Instance, Run, Verdict};
+use crate::orchestrator::ports;
 use crate::orchestrator::tail::Tail;
 use crate::reconcile::model::{self, Health, InstanceState, Observed, Slot};
 
@@ -49,6 +53,14 @@ pub(super) fn state(home: &Home, record: &Instance) -> io::Result<InstanceState>
             None => Ok(InstanceState::Exited { code: LOST }),
         },
     }
+}
+
+/// What listens for an instance of this node is told by who has the socket open.
+pub(super) fn taken_ports(layout: &Layout) -> Result<Vec<Port>, ProcessError> {
+    let before = ports::listeners();
+    let runs = layout.all()?.into_iter().filter_map(|(_, home, _)| Run::read(&home.0).ok()?);
+    let own = ports::sockets(identity::all_of(runs.map(|run| (run.process, run.session))));
+    Ok(ports::steady(&before).filter(|it| !own.contains(&it.inode)).map(|it| it.port).collect())
 }
 
 fn health(home: &Home, record: &Instance) -> io::Result<Health> {

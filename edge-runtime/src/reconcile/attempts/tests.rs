@@ -23,7 +23,7 @@ fn seen(digest: Revision, state: InstanceState) -> Observed {
         note: None,
         altered: None,
     };
-    Observed { instances: [(id, instance)].into(), app_resources: Vec::new() }
+    Observed { instances: [(id, instance)].into(), ..Observed::default() }
 }
 
 fn at(seconds: u64) -> Moment {

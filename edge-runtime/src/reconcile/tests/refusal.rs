@@ -18,7 +18,7 @@ fn an_invalid_app_leaves_what_runs_untouched() {
     site.desired.insert(app("shop"), Version(2), &document.unwrap());
     assert_snapshot!(site.plan(), @"
     nothing to do
-    shop v2 is refused: the app does not have the expected form at services.web.colour: unknown field `colour`, expected one of `image`, `entrypoint`, `command`, `process`, `environment`, `ports`, `volumes`, `configs`, `secrets`, `healthcheck`, `restart`, `schedule`, `depends_on`, `resources`, `replicas`, `stop_grace_period_ms`, `stop_signal`, `working_dir`, `user`, `labels`, `manifests`, `manifest_secrets`
+    shop v2 is refused: the app does not have the expected form at services.web.colour: unknown field `colour`, expected one of `image`, `entrypoint`, `command`, `process`, `environment`, `ports`, `volumes`, `configs`, `secrets`, `healthcheck`, `restart`, `schedule`, `depends_on`, `resources`, `update`, `replicas`, `stop_grace_period_ms`, `stop_signal`, `working_dir`, `user`, `confinement`, `devices`, `labels`, `manifests`, `manifest_secrets`
       db running 1/0 healthy
       web running 1/0
     ");
@@ -89,6 +89,30 @@ fn the_app_that_has_a_port_keeps_it() {
     assert!(plan.steps.is_empty(), "what runs of it stays: {plan}");
     let reason = plan.report[&app("a")].reason.clone().unwrap();
     assert_eq!(reason, "service web asks for port 8080/tcp of the node, which app b has");
+}
+
+#[test]
+fn a_port_on_which_somebody_else_listens_is_refused() {
+    let taken = |text: &str| serde_json::from_str(text).unwrap();
+    let mut site = Site::new();
+    site.want("b", 1, WEB);
+    site.world.taken_ports = vec![taken(r#"{"container": 1, "host": 8080, "protocol": "udp"}"#)];
+    site.converge();
+    assert!(site.plan().report[&app("b")].reason.is_none(), "another protocol is another port");
+    site.world.taken_ports = vec![taken(r#"{"container": 1, "host": 8080}"#)];
+    assert!(site.plan().report[&app("b")].reason.is_none(), "what is made says it at its start");
+    site.want("b", 2, &WEB.replace("\"w\"", "\"w:2\""));
+    let plan = site.plan();
+    assert!(plan.steps.is_empty(), "what runs of it stays: {plan}");
+    let reason = plan.report[&app("b")].reason.clone().unwrap();
+    assert_eq!(
+        reason,
+        "service web asks for port 8080/tcp of the node, on which something that is not Gnomon's \
+         listens"
+    );
+    site.world.taken_ports.clear();
+    site.converge();
+    assert!(site.plan().report[&app("b")].reason.is_none());
 }
 
 #[test]

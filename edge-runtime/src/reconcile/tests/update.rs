@@ -4,7 +4,7 @@ use insta::assert_snapshot;
 
 use super::{SHOP, SHOP_2};
 use crate::reconcile::Attempts;
-use crate::reconcile::model::InstanceState;
+use crate::reconcile::model::{InstanceId, InstanceState};
 use crate::reconcile::world::Site;
 
 #[test]
@@ -324,4 +324,59 @@ fn an_app_of_manifests_is_changed_in_place() {
       objects failed 1/1 unhealthy: changing its objects failed once: it is invalid; retrying
     wake at 30.000s: a failed step may be tried again
     ");
+}
+
+#[test]
+fn a_service_that_starts_first_is_never_without_an_instance() {
+    let mut site = Site::new();
+    let services = |tag: u8| {
+        format!(
+            r#"{{"web": {{"image": "web:{tag}", "restart": "always", "replicas": 2,
+                "update": "start-first", "healthcheck": {{"test": {{"shell": "true"}}}}}}}}"#
+        )
+    };
+    site.want("shop", 1, &services(1));
+    site.converge();
+    site.want("shop", 2, &services(2));
+    assert_snapshot!(site.trace(), @"
+    pull web:2 for shop
+    create shop/web.0
+    start shop/web.0 (i3)
+    stop shop/web.0 (i1) within 10000 ms
+    remove shop/web.0 (i1), create shop/web.1
+    start shop/web.1 (i4)
+    stop shop/web.1 (i2) within 10000 ms
+    remove shop/web.1 (i2)
+    ");
+}
+
+#[test]
+fn a_new_instance_that_fails_beside_the_old_one_waits_longer_each_time_and_gives_way() {
+    let mut site = Site::new();
+    let services = |tag: u8| {
+        format!(
+            r#"{{"web": {{"image": "web:{tag}", "restart": "always", "update": "start-first"}}}}"#
+        )
+    };
+    site.want("shop", 1, &services(1));
+    site.converge();
+    let old = site.instance("shop/web.0").id.clone();
+    site.want("shop", 2, &services(2));
+    let mut starts = 0;
+    for _ in 0..60 {
+        let plan = site.round();
+        let new = site.world.instances.values().find(|it| it.id != old).map(|it| it.id.clone());
+        let begun =
+            |id: &InstanceId| plan.to_string().contains(&format!("start shop/web.0 ({id})"));
+        if let Some(id) = new.filter(begun) {
+            starts += 1;
+            site.world.instances.get_mut(&id).unwrap().state = InstanceState::Exited { code: 1 };
+        }
+        site.pass(1);
+        assert!(site.world.instances[&old].state.is_running(), "the old one goes on");
+    }
+    assert!((4..9).contains(&starts), "{starts} starts in a minute");
+    site.want("shop", 3, &services(1));
+    site.converge();
+    assert_eq!(site.instance("shop/web.0").id, old, "the way back stops nothing");
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Kind, Problems, limits, manifests};
 use crate::app::{
-    AppSpec, FileMount, HealthTest, HostProcess, Mount, Reservations, ResourceLimits, ServiceSpec,
+    AppSpec, Confinement, FileMount, HealthTest, HostProcess, Mount, Reservations, ResourceLimits,
+    ServiceSpec, Ulimit, UpdateOrder,
 };
 use crate::id::ResourceName;
 
@@ -14,6 +15,8 @@ pub(super) const DAY_MS: u64 = 24 * HOUR_MS;
 const LEAST_MEMORY: u64 = 6 * 1024 * 1024;
 const MOST_MEMORY: u64 = 1 << 50;
 const MOST_CPU_MILLIS: u64 = 1_024_000;
+/// The largest number that every orchestrator can hand to the kernel.
+const MOST_ULIMIT: u64 = i64::MAX.cast_unsigned();
 
 pub(super) fn check(app: &AppSpec, service: &ServiceSpec, path: &str, found: &mut Problems) {
     if service.has_manifests() || !service.manifest_secrets.is_empty() {
@@ -43,11 +46,16 @@ pub(super) fn check(app: &AppSpec, service: &ServiceSpec, path: &str, found: &mu
         }
         found.range(format!("{path}.replicas"), service.replicas.into(), 0..=1, " with a schedule");
     }
+    let has_fixed_port = service.ports.iter().any(|port| port.host.is_some());
+    if service.update == UpdateOrder::StartFirst && has_fixed_port {
+        found.add(format!("{path}.update"), Kind::StartsFirst);
+    }
     check_names(service, path, found);
     check_commands(service, path, found);
     check_mounts(app, service, path, found);
     check_health(service, path, found);
     check_resources(service, path, found);
+    check_confinement(service, path, found);
 }
 
 fn check_names(service: &ServiceSpec, path: &str, found: &mut Problems) {
@@ -194,6 +202,32 @@ fn check_resources(service: &ServiceSpec, path: &str, found: &mut Problems) {
     }
     if let Some(pids) = pids {
         found.range(format!("{path}.limits.pids"), pids.into(), 1..=1 << 22, "");
+    }
+}
+
+fn check_confinement(service: &ServiceSpec, path: &str, found: &mut Problems) {
+    let Confinement { cap_add, cap_drop, ulimits, .. } = &service.confinement;
+    for name in cap_add.intersection(cap_drop) {
+        found.add(format!("{path}.confinement.cap_drop.{name}"), Kind::BothWays);
+    }
+    for (name, Ulimit { soft, hard }) in ulimits {
+        let here = || format!("{path}.confinement.ulimits.{name}");
+        for limit in [soft, hard].into_iter().flatten() {
+            found.range(here(), *limit, 0..=MOST_ULIMIT, "");
+        }
+        if let Some(limit) = hard.filter(|hard| soft.is_none_or(|soft| soft > *hard)) {
+            found.add(here(), Kind::AboveLimit { limit, unit: "" });
+        }
+    }
+    found.count(format!("{path}.devices"), service.devices.len(), limits::DEVICES);
+    for (target, device) in &service.devices {
+        let here = format!("{path}.devices[{target}]");
+        if ![target.as_str(), &device.path].iter().all(|path| is_plain_path(path)) {
+            found.add(here.as_str(), Kind::BadPath);
+        }
+        if service.volumes.contains_key(target) {
+            found.add(here, Kind::TargetTaken { by: format!("{path}.volumes[{target}]") });
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! A Docker daemon that goes away and comes back, with all containers stopped by its end.
+//! A Docker daemon that goes away and comes back, with all containers stopped by its end; and one
+//! that hangs for a while, with all of them going on.
 
 use std::fs::File;
 use std::path::Path;
@@ -11,8 +12,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::Stage;
 use super::daemon::{Docker, script};
+use super::{Stage, compose};
 use crate::app::PATIENCE;
 
 /// A daemon of this test's own, in the layout that `daemon.sh stop` clears away.
@@ -61,10 +62,17 @@ impl Daemon {
         });
     }
 
+    fn signal(&self, signal: Signal) {
+        let pid = self.child.as_ref().unwrap().id();
+        kill(Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
+    }
+
     fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let pid = Pid::from_raw(child.id().try_into().unwrap());
-            let _gone = kill(pid, Signal::SIGTERM);
+            for signal in [Signal::SIGCONT, Signal::SIGTERM] {
+                let _gone = kill(pid, signal);
+            }
             let _ended = child.wait();
         }
     }
@@ -112,4 +120,28 @@ fn a_daemon_that_is_stopped_and_started_is_reported_and_its_apps_come_back() {
         assert_eq!(after[service].id, container.id, "{service} was started, not made again");
         assert_ne!(after[service].started_at, container.started_at);
     }
+}
+
+#[test]
+fn a_daemon_that_hangs_is_a_state_and_what_runs_goes_on() {
+    let daemon = Daemon::start();
+    let stage = Stage::on(daemon.docker(), "hang");
+    let before = stage.deploy(1);
+    says(&stage, "ready");
+    let lines = stage.logged().len();
+    daemon.signal(Signal::SIGSTOP);
+    // Another version is a reason to look at once.
+    assert!(stage.apply_text(&compose(1, "gnomon-demo:2")));
+    says(&stage, "unreachable");
+    let reason = orchestrator(&stage)["reason"].to_string();
+    assert!(reason.contains("did not answer in time"), "{reason}");
+    let since: Vec<_> = stage.logged().split_off(lines);
+    assert!(since.len() <= 12, "an error loop: {since:#?}");
+    daemon.signal(Signal::SIGCONT);
+    says(&stage, "ready");
+    let after = stage.runs(1);
+    for service in ["first", "second"] {
+        assert_eq!(after[service], before[service], "{service} was left alone");
+    }
+    assert_ne!(after["third"].id, before["third"].id, "what waited was done");
 }

@@ -105,3 +105,36 @@ fn mounts_are_typed_and_files_are_read_only() {
         ]))
     );
 }
+
+#[test]
+fn what_a_service_may_do_reaches_the_daemon_and_nothing_is_said_of_the_usual() {
+    let service = json!({"image": "w", "confinement": {
+        "cap_add": ["NET_ADMIN"], "cap_drop": ["ALL"], "read_only": true,
+        "no_new_privileges": true, "ulimits": {"nofile": {"soft": 7, "hard": 9}, "core": {}},
+    }});
+    let device = PreparedDevice {
+        target: "/dev/scale".into(),
+        source: "/dev/ttyUSB0".into(),
+        access: "rw".into(),
+    };
+    let prepared = Prepared { devices: vec![device], ..Prepared::default() };
+    let confined = request(&service, prepared);
+    let has = |pointer: &str, value: Value| assert_eq!(confined.pointer(pointer), Some(&value));
+    has("/HostConfig/CapAdd", json!(["NET_ADMIN"]));
+    has("/HostConfig/CapDrop", json!(["ALL"]));
+    has("/HostConfig/ReadonlyRootfs", json!(true));
+    has("/HostConfig/SecurityOpt", json!(["no-new-privileges:true"]));
+    has(
+        "/HostConfig/Ulimits",
+        json!([{"Name": "core", "Soft": -1, "Hard": -1}, {"Name": "nofile", "Soft": 7, "Hard": 9}]),
+    );
+    has(
+        "/HostConfig/Devices",
+        json!([{"PathOnHost": "/dev/ttyUSB0", "PathInContainer": "/dev/scale",
+                "CgroupPermissions": "rw"}]),
+    );
+    let plain = request(&json!({"image": "w"}), Prepared::default());
+    for absent in ["CapAdd", "CapDrop", "ReadonlyRootfs", "SecurityOpt", "Ulimits", "Devices"] {
+        assert_eq!(plain["HostConfig"].get(absent), None, "{absent}");
+    }
+}

@@ -15,6 +15,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getsid};
 
 use super::health::{Checker, command, probe};
+use super::launch;
 use super::log::Log;
 use super::{StartFailure, parse_stop_request};
 use crate::orchestrator::process::identity::{Identity, members};
@@ -65,8 +66,12 @@ impl Service {
         let copy = writer.try_clone().map_err(failed("make a pipe"))?;
         check_dir(&launch)?;
         let program = launch.argv.first().map_or("", String::as_str);
-        let child = command(&launch, &launch.argv).stdout(writer).stderr(copy).spawn();
-        let mut child = child.map_err(failed(&format!("run {program}")))?;
+        let mut child = if launch.bounds.is_empty() {
+            let child = command(&launch, &launch.argv).stdout(writer).stderr(copy).spawn();
+            child.map_err(failed(&format!("run {program}")))?
+        } else {
+            launch::spawn(home, &launch, writer, copy)?
+        };
         let identity = Identity::of(child.id()).and_then(|process| {
             let run = Run { process: process.clone(), session: own_session() };
             run.write(&home.0).map(|()| process)
@@ -153,6 +158,7 @@ impl Service {
             thread::sleep(SWEEP);
         }
         let code = self.child.wait().map_or(255, exit_code);
+        self.launch.bounds.remove_groups();
         self.drained.recv_timeout(DRAIN).ok();
         match (Exit { code }).write(&self.home.0) {
             Ok(()) => ExitCode::SUCCESS,
