@@ -90,6 +90,13 @@ pub struct Observed {
     pub taken_ports: Vec<Port>,
 }
 
+impl Observed {
+    /// The apps of which anything is left on this node; some more than once.
+    pub fn apps(&self) -> impl Iterator<Item = &AppName> {
+        self.instances.values().map(|instance| &instance.slot.app).chain(&self.app_resources)
+    }
+}
+
 impl InstanceState {
     /// Whether it runs, in whatever health.
     pub const fn is_running(self) -> bool {
