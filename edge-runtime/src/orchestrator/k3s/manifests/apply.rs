@@ -125,7 +125,7 @@ fn not_served(error: K3sError) -> Result<Option<Value>, K3sError> {
 
 /// What is noted of repairs that are made now; who undoes them again and again is not fought.
 fn mend(before: &Record, tasks: &[Task]) -> Result<Option<String>, K3sError> {
-    let repairs = tasks.iter().filter_map(|it| it.todo.as_ref()?.repairs.clone()).next();
+    let repairs = tasks.iter().find_map(|it| it.todo.as_ref()?.repairs.clone());
     let Some(what) = repairs else { return Ok(None) };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let next = next_mend(before.mended.as_deref(), now);

@@ -1,5 +1,5 @@
 //! Which kinds the API server serves: asked once for each group and version, and again when a kind is
-//! wanted that was not there. What a CustomResourceDefinition of the same app defines is known from it.
+//! wanted that was not there. What a `CustomResourceDefinition` of the same app defines is known from it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -35,15 +35,14 @@ impl Discovery {
         let (api_version, kind) = (manifest.api_version(), manifest.kind());
         let known = |all: &BTreeMap<String, Kinds>| all.get(api_version)?.get(kind).cloned();
         let known = known(&self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let found = match known {
-            Some(known) => Some(known),
-            None => {
-                let kinds = ask(k3s, api_version).await?;
-                let found = kinds.get(kind).cloned();
-                let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-                all.insert(api_version.to_owned(), kinds);
-                found
-            }
+        let found = if known.is_some() {
+            known
+        } else {
+            let kinds = ask(k3s, api_version).await?;
+            let found = kinds.get(kind).cloned();
+            let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            all.insert(api_version.to_owned(), kinds);
+            found
         };
         let served = found.ok_or_else(|| K3sError::NotServed {
             kind: kind.to_owned(),

@@ -28,9 +28,7 @@ pub(super) fn blame(object: &Value) -> String {
     let field = newest.get("fieldsV1").and_then(|fields| {
         let parts = fields.as_object()?.iter();
         // Labels and annotations are rarely what was meant to be changed.
-        parts
-            .filter(|(name, _)| *name != "f:metadata")
-            .find_map(|(name, rest)| Some(path(name, rest)))
+        parts.filter(|(name, _)| *name != "f:metadata").map(|(name, rest)| path(name, rest)).next()
     });
     field.map_or_else(
         || format!("it was changed by {by}"),

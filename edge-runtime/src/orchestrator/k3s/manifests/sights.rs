@@ -81,7 +81,7 @@ impl Sights {
         let tell = move |news: News| {
             let mut is_news = false;
             shelves.send_modify(|shelves| {
-                is_news = take(shelves.entry(own.clone()).or_default(), news)
+                is_news = take(shelves.entry(own.clone()).or_default(), news);
             });
             if is_news {
                 hinter.hint();
