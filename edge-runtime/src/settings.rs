@@ -294,18 +294,8 @@ impl Given {
             )?,
             bind_prefixes: self.bind_prefixes.unwrap_or_default(),
             devices: self.devices.unwrap_or_default(),
-            pull_cache_bytes: within(
-                "pull_cache_mib",
-                self.pull_cache_mib.unwrap_or(PULL_CACHE_MIB),
-                0,
-                1 << 20,
-            )? << 20,
-            min_free_bytes: within(
-                "min_free_mib",
-                self.min_free_mib.unwrap_or(MIN_FREE_MIB),
-                0,
-                1 << 20,
-            )? << 20,
+            pull_cache_bytes: mib("pull_cache_mib", self.pull_cache_mib, PULL_CACHE_MIB)?,
+            min_free_bytes: mib("min_free_mib", self.min_free_mib, MIN_FREE_MIB)?,
             budgets: Budgets {
                 write_bytes_per_hour: within(
                     "write_kib_per_hour",
@@ -341,6 +331,11 @@ impl Given {
 
 fn kib(name: &'static str, given: Option<u64>) -> Result<Option<u64>, SettingsError> {
     given.map(|given| Ok(within(name, given, 1, MOST_KIB)? << 10)).transpose()
+}
+
+/// In bytes.
+fn mib(name: &'static str, given: Option<u64>, usual: u64) -> Result<u64, SettingsError> {
+    Ok(within(name, given.unwrap_or(usual), 0, 1 << 20)? << 20)
 }
 
 fn within(name: &'static str, given: u64, min: u64, max: u64) -> Result<u64, SettingsError> {

@@ -95,9 +95,8 @@ impl Cgroups {
                 settings: BTreeMap::new(),
             });
             if self.unified {
-                let enable = group.enable.get_or_insert_default();
-                let separator = if enable.is_empty() { "" } else { " " };
-                *enable += &format!("{separator}+{controller}");
+                let before = group.enable.take().map_or_else(String::new, |it| it + " ");
+                group.enable = Some(format!("{before}+{controller}"));
             }
             group.settings.extend(settings(controller, amount, self.unified));
         }

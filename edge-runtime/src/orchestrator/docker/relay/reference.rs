@@ -29,12 +29,11 @@ impl Reference {
     pub(super) fn read(image: &str) -> Option<Self> {
         let name = canonical(image);
         let (registry, rest) = name.split_once('/')?;
-        let (repository, wanted) = match rest.split_once('@') {
-            Some((repository, digest)) => (repository, Wanted::Digest(digest.to_owned())),
-            None => {
-                let (repository, tag) = rest.rsplit_once(':')?;
-                (repository, Wanted::Tag(tag.to_owned()))
-            }
+        let (repository, wanted) = if let Some((repository, digest)) = rest.split_once('@') {
+            (repository, Wanted::Digest(digest.to_owned()))
+        } else {
+            let (repository, tag) = rest.rsplit_once(':')?;
+            (repository, Wanted::Tag(tag.to_owned()))
         };
         Some(Self { registry: registry.to_owned(), repository: repository.to_owned(), wanted })
     }

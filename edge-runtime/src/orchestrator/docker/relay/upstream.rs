@@ -204,8 +204,8 @@ impl Upstream {
 
     /// Says who asks, as the registry wants it.
     async fn introduce(&self, answer: &HeaderMap) -> Result<(), UpstreamError> {
-        let asked = answer.get_all(WWW_AUTHENTICATE).iter();
-        let asked = asked.filter_map(|it| Challenge::read(it.to_str().ok()?)).next();
+        let mut asked = answer.get_all(WWW_AUTHENTICATE).iter();
+        let asked = asked.find_map(|it| Challenge::read(it.to_str().ok()?));
         let unknown = || UpstreamError::Challenge(self.reference.registry.clone());
         let said = match asked.ok_or_else(unknown)? {
             Challenge::Basic => self.credentials.as_ref().map(|it| {
