@@ -270,6 +270,7 @@ impl Given {
         let seconds = |name, given: Option<u64>, usual, min, max| {
             within(name, given.unwrap_or(usual), min, max).map(Duration::from_secs)
         };
+        let budgets = self.budgets()?;
         Ok(Settings {
             data: self.data.unwrap_or_else(|| DATA.into()),
             orchestrator: self.orchestrator.as_deref().map_or(Ok(Choice::Auto), str::parse)?,
@@ -296,19 +297,7 @@ impl Given {
             devices: self.devices.unwrap_or_default(),
             pull_cache_bytes: mib("pull_cache_mib", self.pull_cache_mib, PULL_CACHE_MIB)?,
             min_free_bytes: mib("min_free_mib", self.min_free_mib, MIN_FREE_MIB)?,
-            budgets: Budgets {
-                write_bytes_per_hour: within(
-                    "write_kib_per_hour",
-                    self.write_kib_per_hour.unwrap_or(WRITE_KIB_PER_HOUR),
-                    16,
-                    MOST_KIB,
-                )? << 10,
-                link: Limits {
-                    day: kib("link_kib_per_day", self.link_kib_per_day)?,
-                    month: kib("link_kib_per_month", self.link_kib_per_month)?,
-                },
-                dead_bands: self.dead_bands.unwrap_or_default(),
-            },
+            budgets,
             image_grace: Duration::from_hours(within(
                 "image_grace_h",
                 self.image_grace_h.unwrap_or(IMAGE_GRACE_H),
@@ -325,6 +314,21 @@ impl Given {
                 86_400,
             )?,
             log_format: self.log_format.unwrap_or_default(),
+        })
+    }
+}
+
+impl Given {
+    fn budgets(&self) -> Result<Budgets, SettingsError> {
+        let writes = self.write_kib_per_hour.unwrap_or(WRITE_KIB_PER_HOUR);
+        let link = Limits {
+            day: kib("link_kib_per_day", self.link_kib_per_day)?,
+            month: kib("link_kib_per_month", self.link_kib_per_month)?,
+        };
+        Ok(Budgets {
+            write_bytes_per_hour: within("write_kib_per_hour", writes, 16, MOST_KIB)? << 10,
+            link,
+            dead_bands: self.dead_bands.clone().unwrap_or_default(),
         })
     }
 }

@@ -34,15 +34,12 @@ pub fn plan(
     let mut plan = Plan::default();
     for (app, wanted) in apps(desired, observed, &instances) {
         let instances = instances.get(app).map_or(&[][..], Vec::as_slice);
-        let part = match wanted {
-            Some(wanted) => {
-                let refusal = shares.refusal(app);
-                plan_wanted(app, wanted, instances, memory, (capabilities, refusal))
-            }
-            None => {
-                let leftover = observed.app_resources.contains(app);
-                retire::leaving(app, desired.leaving(app), instances, leftover, memory)
-            }
+        let part = if let Some(wanted) = wanted {
+            let refusal = shares.refusal(app);
+            plan_wanted(app, wanted, instances, memory, (capabilities, refusal))
+        } else {
+            let leftover = observed.app_resources.contains(app);
+            retire::leaving(app, desired.leaving(app), instances, leftover, memory)
         };
         plan.add(app, part);
     }
