@@ -259,6 +259,7 @@ impl Given {
         let seconds = |name, given: Option<u64>, usual, min, max| {
             within(name, given.unwrap_or(usual), min, max).map(Duration::from_secs)
         };
+        let budgets = self.budgets()?;
         Ok(Settings {
             data: self.data.unwrap_or_else(|| DATA.into()),
             orchestrator: self.orchestrator.as_deref().map_or(Ok(Choice::Auto), str::parse)?,
@@ -288,19 +289,7 @@ impl Given {
                 0,
                 1 << 20,
             )? << 20,
-            budgets: Budgets {
-                write_bytes_per_hour: within(
-                    "write_kib_per_hour",
-                    self.write_kib_per_hour.unwrap_or(WRITE_KIB_PER_HOUR),
-                    16,
-                    MOST_KIB,
-                )? << 10,
-                link: Limits {
-                    day: kib("link_kib_per_day", self.link_kib_per_day)?,
-                    month: kib("link_kib_per_month", self.link_kib_per_month)?,
-                },
-                dead_bands: self.dead_bands.unwrap_or_default(),
-            },
+            budgets,
             image_grace: Duration::from_hours(within(
                 "image_grace_h",
                 self.image_grace_h.unwrap_or(IMAGE_GRACE_H),
@@ -317,6 +306,22 @@ impl Given {
                 86_400,
             )?,
             log_format: self.log_format.unwrap_or_default(),
+        })
+    }
+
+    fn budgets(&self) -> Result<Budgets, SettingsError> {
+        Ok(Budgets {
+            write_bytes_per_hour: within(
+                "write_kib_per_hour",
+                self.write_kib_per_hour.unwrap_or(WRITE_KIB_PER_HOUR),
+                16,
+                MOST_KIB,
+            )? << 10,
+            link: Limits {
+                day: kib("link_kib_per_day", self.link_kib_per_day)?,
+                month: kib("link_kib_per_month", self.link_kib_per_month)?,
+            },
+            dead_bands: self.dead_bands.clone().unwrap_or_default(),
         })
     }
 }
