@@ -21,6 +21,7 @@ const PURE: [(&str, &[&str]); 2] = [
     (
         "schemas",
         &[
+            "base64",
             "chrono",
             "ciborium",
             "croner",

@@ -118,9 +118,8 @@ async fn an_app_is_applied_changed_in_place_pruned_and_removed() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_definition_is_established_before_what_it_defines_and_removed_after_it() {
-    let group = format!("g{}.example.com", std::process::id());
+/// A definition and an object of it, a namespace and an object in it; all named after the group.
+fn pumps(group: &str) -> Arc<AppSpec> {
     let text = format!(
         r#"
 apiVersion: {group}/v1
@@ -156,7 +155,13 @@ metadata: {{ name: there, namespace: {name} }}
 "#,
         name = group.replace('.', "-")
     );
-    let spec = read(&text);
+    read(&text)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_definition_is_established_before_what_it_defines_and_removed_after_it() {
+    let group = format!("g{}.example.com", std::process::id());
+    let spec = pumps(&group);
     let strict = Bench::k3s();
     assert!(strict.all().await.is_empty());
     let refused = create(&strict, &spec).await.expect_err("it is not permitted");

@@ -1,3 +1,5 @@
+//! What of Kubernetes YAML is taken, how, and what is refused with which words.
+
 use serde_json::json;
 
 use super::*;

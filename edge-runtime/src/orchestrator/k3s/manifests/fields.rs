@@ -83,14 +83,14 @@ mod tests {
         json!({ "metadata": { "managedFields": entries } })
     }
 
-    fn ours(fields: Value) -> Value {
+    fn ours(fields: &Value) -> Value {
         json!({ "manager": "gnomon", "operation": "Apply", "fieldsV1": fields })
     }
 
     #[test]
     fn a_field_that_somebody_took_over_shows_and_what_others_add_does_not() {
-        let both = ours(json!({ "f:spec": { "f:replicas": {}, "f:paused": {} } }));
-        let one = ours(json!({ "f:spec": { "f:paused": {} } }));
+        let both = ours(&json!({ "f:spec": { "f:replicas": {}, "f:paused": {} } }));
+        let one = ours(&json!({ "f:spec": { "f:paused": {} } }));
         let theirs = json!({ "manager": "kubectl-edit", "operation": "Update", "time": "2",
             "fieldsV1": { "f:metadata": { "f:labels": {} }, "f:spec": { "f:replicas": {} } } });
         let status = json!({ "manager": "kubelet", "operation": "Update", "time": "3",

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 
-fn object(api_version: &str, kind: &str, spec: Value, status: Value) -> Value {
+fn object(api_version: &str, kind: &str, spec: &Value, status: &Value) -> Value {
     json!({ "apiVersion": api_version, "kind": kind, "metadata": { "generation": 2 },
         "spec": spec, "status": status })
 }
@@ -28,7 +28,7 @@ fn says(object: &Value) -> String {
 #[track_caller]
 fn check(api_version: &str, kind: &str, table: &[(Value, Value, &str)]) {
     for (spec, status, expected) in table {
-        let object = object(api_version, kind, spec.clone(), status.clone());
+        let object = object(api_version, kind, spec, status);
         assert_eq!(says(&object), *expected, "{object}");
     }
 }
@@ -58,7 +58,7 @@ fn any_kind_is_judged_by_its_generation_and_conditions() {
             (json!({}), of(&[("Stalled", "False", "")]), "current"),
         ],
     );
-    let mut leaving = object("v1", "Namespace", json!({}), json!({ "phase": "Active" }));
+    let mut leaving = object("v1", "Namespace", &json!({}), &json!({ "phase": "Active" }));
     assert_eq!(says(&leaving), "current");
     leaving["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     assert_eq!(says(&leaving), "in progress: it is being deleted");
