@@ -226,7 +226,7 @@ mod tests {
         let of = digest(b"abcdef");
         let mut part = cache.open(&of, 6).unwrap().unwrap();
         part.append(b"abc").unwrap();
-        assert!(cache.clone().open(&of, 6).unwrap().is_none(), "it has a writer");
+        assert!(cache.open(&of, 6).unwrap().is_none(), "it has a writer");
         drop(part);
         let mut part = cache.open(&of, 6).unwrap().unwrap();
         assert_eq!((part.length(), part.read(1, 9).unwrap()), (3, b"bc".to_vec()));
