@@ -140,7 +140,7 @@ pub(crate) const ALL: &[Facts] = {
             (F::CloudRestored, "cloud-restored"),
             (Cloud, Nothing),
             ((0, 500), BOUND),
-            "an old backup is what counts: sites go back to it, and report again what it lacks",
+            "an old backup is what counts: sites go back to it, and report again what it lacks; who renewed since joins again",
         ),
         facts(
             (F::LinkOut, "link-out"),

@@ -85,6 +85,7 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
             | Event::Wrote { .. }
             | Event::Given { .. }
             | Event::Seen { .. }
+            | Event::LetInAgain { .. }
             | Event::Mended { .. }
             | Event::Forgot { .. }
             | Event::Unrest { .. } => {}

@@ -42,6 +42,7 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
             | Event::Started { .. }
             | Event::Broke { .. }
             | Event::AgentEnded { .. }
+            | Event::LetInAgain { .. }
             | Event::Mended { .. }
             | Event::Forgot { .. }
             | Event::Unrest { .. } => {}
