@@ -55,7 +55,7 @@ pub(super) async fn measure(count: u32) -> Result<Handshakes, BareError> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async move {
             tokio::select! {
-                served = serve(listener, server) => served,
+                done = serve(listener, server) => done,
                 () = stopped.cancelled() => Ok(()),
             }
         })
@@ -64,7 +64,7 @@ pub(super) async fn measure(count: u32) -> Result<Handshakes, BareError> {
     let measured = tokio::time::timeout(PATIENCE, both(at, client, count, thread)).await;
     stop.cancel();
     match serving.join() {
-        Ok(served) => served?,
+        Ok(done) => done?,
         Err(_) => return Err(io::Error::other("the server of the handshakes panicked").into()),
     }
     measured?

@@ -197,7 +197,7 @@ impl Others {
         let not_there = || CrewError::NotReady { worker: number, reason: "no pipe".to_owned() };
         let stdin = child.stdin.take().ok_or_else(not_there)?;
         let pid = child.id().ok_or_else(not_there)?;
-        let first = introduction(about, sites);
+        let first = introduction(&about, sites);
         self.readers.spawn(write(stdin, first, says_in));
         let carried = watch::Sender::new(Carried::default()).subscribe();
         self.workers.push(Worker { until, pid, says, carried, child });
@@ -257,7 +257,7 @@ impl Others {
     }
 }
 
-fn introduction(about: About, sites: Vec<(u32, Identity)>) -> Vec<Say> {
+fn introduction(about: &About, sites: Vec<(u32, Identity)>) -> Vec<Say> {
     let mut says = Vec::with_capacity(sites.len() + 2);
     for (number, identity) in sites {
         let (cloud, own) = split(identity);

@@ -75,8 +75,8 @@ impl Squad {
         told: mpsc::Sender<Told>,
     ) -> Result<Self, LinesError> {
         let of_group = |group| sites.keys().filter(|site| *site % about.groups == group).count();
-        let sizes: Vec<_> = (0..about.groups).map(of_group).collect();
-        let lines = Lines::start(&sizes, &about.broker, about.link.as_ref(), about.seed).await?;
+        let counts: Vec<_> = (0..about.groups).map(of_group).collect();
+        let lines = Lines::start(&counts, &about.broker, about.link.as_ref(), about.seed).await?;
         Ok(Self {
             about,
             began: Instant::now(),

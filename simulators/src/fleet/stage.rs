@@ -91,6 +91,9 @@ pub async fn perform(scenario: &Scenario, stage: &Stage) -> Result<Record, Stage
     play.finish(played).await
 }
 
+/// A site, and the version that its apps have by now.
+type Written = (u16, u64);
+
 struct Play<'a> {
     scenario: &'a Scenario,
     stage: &'a Stage,
@@ -106,7 +109,7 @@ struct Play<'a> {
     done: usize,
     rounds: u32,
     told: (mpsc::Sender<Told>, mpsc::Receiver<Told>),
-    wrote: (mpsc::Sender<(u16, u64)>, mpsc::Receiver<(u16, u64)>),
+    wrote: (mpsc::Sender<Written>, mpsc::Receiver<Written>),
     writes: JoinSet<()>,
 }
 

@@ -25,9 +25,9 @@ pub async fn replay(link: &Emulated, trace: &Trace) -> InvalidProfile {
             return error;
         }
         if moment.is_up {
-            link.up()
+            link.up();
         } else {
-            link.down()
+            link.down();
         }
         sleep_until(began + moment.until).await;
     }

@@ -106,21 +106,21 @@ impl TapLink {
         profile.check()?;
         let near = Arc::new(device(&near).await?);
         let far = Arc::new(device(&far).await?);
-        let (settings, seen) = watch::channel(Settings { profile, down: false });
+        let (settings, changes) = watch::channel(Settings { profile, down: false });
         let (tally, stop) = (Arc::<Tally>::default(), CancellationToken::new());
         let mut tasks = JoinSet::new();
         for (direction, from, to) in
             [(Direction::Up, Arc::clone(&near), Arc::clone(&far)), (Direction::Down, far, near)]
         {
-            let seed = seed ^ u64::from(direction == Direction::Down);
+            let own = seed ^ u64::from(direction == Direction::Down);
             let carrier = Carrier {
                 direction,
                 from,
                 to,
-                settings: seen.clone(),
+                settings: changes.clone(),
                 tally: Arc::clone(&tally),
                 wire: PacketWire::default(),
-                rng: StdRng::seed_from_u64(seed),
+                rng: StdRng::seed_from_u64(own),
                 began: Instant::now(),
                 under_way: VecDeque::new(),
             };

@@ -49,8 +49,8 @@ pub fn length(scenario: &Scenario, timetable: &Timetable) -> (Duration, Duration
         match &expected.that {
             Expectation::Converged(whom, within, since) => {
                 for site in whom.sites.clone() {
-                    let last = timetable.since(*since, site).into_iter().max();
-                    most = most.max(last.unwrap_or_default() + *within);
+                    let newest = timetable.since(*since, site).into_iter().max();
+                    most = most.max(newest.unwrap_or_default() + *within);
                 }
             }
             Expectation::Run(_, from, to) => least = least.max(to.unwrap_or(*from)),
@@ -88,7 +88,7 @@ impl Court<'_> {
                 }
                 count += 1;
                 match record.converged.first_on(from).filter(|at| *at <= until) {
-                    Some(at) => slowest = slowest.max(at - from),
+                    Some(at) => slowest = slowest.max(at.saturating_sub(from)),
                     None => late.push((site, from, record.ill.clone())),
                 }
             }

@@ -44,7 +44,7 @@ pub enum ReadError {
         column: usize,
         /// What is wrong with it.
         #[source]
-        source: LoadProfileError,
+        source: Box<LoadProfileError>,
     },
     /// A fleet's name cannot be part of the names of nodes.
     #[error(
@@ -146,7 +146,7 @@ fn fleet(text: &str, name: String, table: &FleetTable, first: u16) -> Result<Fle
         None => Profile::perfect(),
         Some(named) => Profile::load(named.get_ref()).map_err(|source| {
             let (line, column) = place(text, named.span().start);
-            ReadError::Link { line, column, source }
+            ReadError::Link { line, column, source: Box::new(source) }
         })?,
     };
     Ok(Fleet { name, sites: first..end, link, apps })

@@ -103,7 +103,7 @@ pub fn restarts(steps: &[Step]) -> Vec<String> {
             Step::Create { slot, spec } => drop(made.insert(slot, spec.revision())),
             Step::Start { slot, .. } => {
                 let Some(now) = made.get(slot) else { continue };
-                if started.insert(slot, now.clone()).is_some_and(|before| before == *now) {
+                if started.insert(slot, *now).is_some_and(|before| before == *now) {
                     again.push(slot.to_string());
                 }
             }

@@ -38,7 +38,7 @@ pub enum Wrong {
         name: String,
         /// Why not.
         #[source]
-        source: LoadProfileError,
+        source: Box<LoadProfileError>,
     },
     /// A number that is too large, or zero.
     #[error("{found} is out of range: use {range}")]
@@ -367,7 +367,7 @@ impl<'a> Words<'a> {
         let name = self.next("a link")?;
         Profile::load(name).map_err(|source| {
             let name = name.to_owned();
-            Misread { at, wrong: Wrong::Link { name, source } }
+            Misread { at, wrong: Wrong::Link { name, source: Box::new(source) } }
         })
     }
 

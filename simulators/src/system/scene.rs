@@ -74,7 +74,7 @@ impl<'a> Scene<'a> {
         let mut rng = StdRng::seed_from_u64(seed ^ 0x5ce9e);
         let sites = scenario.sites();
         let profile = |site| scenario.fleet_of(site).map(|it| it.link.clone()).unwrap_or_default();
-        let roads = (0..sites).map(|site| Road::new(profile(site), rng.random())).collect();
+        let roads = (0..sites).map(|site| Road::new(&profile(site), rng.random())).collect();
         Self {
             scenario,
             timetable,
@@ -232,7 +232,7 @@ impl<'a> Scene<'a> {
         let now = self.system.now;
         match act {
             Act::Carrier(site, is_there) => self.road(site, |road| road.order(now, is_there)),
-            Act::Link(site, profile) => self.road(site, |road| road.behave(now, profile)),
+            Act::Link(site, profile) => self.road(site, |road| road.behave(now, &profile)),
             Act::Write(site, count) => self.unwritten.push((site, count)),
             Act::Report(site, count) => self.report(site, count),
             Act::Cloud(false) => {

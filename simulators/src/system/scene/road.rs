@@ -70,7 +70,7 @@ struct Way {
 }
 
 impl Road {
-    pub(super) fn new(profile: Profile, seed: u64) -> Self {
+    pub(super) fn new(profile: &Profile, seed: u64) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let profile = simulated(profile);
         Self {
@@ -94,7 +94,7 @@ impl Road {
         self.outage.order(at(now), !is_there, &self.profile);
     }
 
-    pub(super) fn behave(&mut self, now: u64, profile: Profile) {
+    pub(super) fn behave(&mut self, now: u64, profile: &Profile) {
         self.profile = simulated(profile);
         self.outage.begin_profile(at(now), &self.profile, &mut self.rng);
     }
@@ -257,9 +257,9 @@ impl Road {
 }
 
 /// Without keep-alives nothing may be forgotten; and every broken connection is noticed some time.
-fn simulated(profile: Profile) -> Profile {
+fn simulated(profile: &Profile) -> Profile {
     let hangs = profile.outage_hang_ms.unwrap_or(HANGS);
-    Profile { nat_idle_ms: 0, outage_hang_ms: Some(hangs), ..profile }
+    Profile { nat_idle_ms: 0, outage_hang_ms: Some(hangs), ..profile.clone() }
 }
 
 const fn at(millis: u64) -> Duration {
