@@ -57,7 +57,7 @@ async fn create(bench: &Bench, spec: &Arc<AppSpec>) -> Result<(), OrchestratorEr
 
 /// Waits until the app shows, or does not show any more, that something of it has to be set right.
 async fn until(bench: &Bench, state: InstanceState, altered: Option<&str>) -> Instance {
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let found = bench.instance(&place()).await;
         let is = match (altered, &found.altered) {
@@ -121,7 +121,7 @@ async fn an_app_is_applied_changed_in_place_pruned_and_removed() {
 /// A definition and an object of it, a namespace and an object in it; all named after the group.
 fn pumps(group: &str) -> Arc<AppSpec> {
     let text = format!(
-        r#"
+        r"
 apiVersion: {group}/v1
 kind: Pump
 metadata: {{ name: north }}
@@ -152,7 +152,7 @@ metadata: {{ name: {name}, annotations: {{ io.gnomon/prune: never }} }}
 apiVersion: v1
 kind: ConfigMap
 metadata: {{ name: there, namespace: {name} }}
-"#,
+",
         name = group.replace('.', "-")
     );
     read(&text)

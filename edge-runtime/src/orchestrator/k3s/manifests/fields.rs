@@ -79,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    fn object(entries: Value) -> Value {
+    fn object(entries: &Value) -> Value {
         json!({ "metadata": { "managedFields": entries } })
     }
 
@@ -95,19 +95,19 @@ mod tests {
             "fieldsV1": { "f:metadata": { "f:labels": {} }, "f:spec": { "f:replicas": {} } } });
         let status = json!({ "manager": "kubelet", "operation": "Update", "time": "3",
             "subresource": "status", "fieldsV1": { "f:status": {} } });
-        let before = object(json!([both]));
-        assert_eq!(digest(&before), digest(&object(json!([status, both]))));
-        let after = object(json!([theirs, one, status]));
+        let before = object(&json!([both]));
+        assert_eq!(digest(&before), digest(&object(&json!([status, both]))));
+        let after = object(&json!([theirs, one, status]));
         assert_ne!(digest(&before), digest(&after));
         assert_eq!(blame(&after), "spec.replicas was changed by kubectl-edit");
-        assert!(is_known(&after) && !is_known(&object(json!([theirs]))));
+        assert!(is_known(&after) && !is_known(&object(&json!([theirs]))));
         assert_eq!(digest(&json!({})), "");
     }
 
     #[test]
     fn the_field_is_named_as_far_as_it_is_known() {
         let by = |fields: Value| {
-            blame(&object(json!([{ "manager": "m", "operation": "Update", "fieldsV1": fields }])))
+            blame(&object(&json!([{ "manager": "m", "operation": "Update", "fieldsV1": fields }])))
         };
         let image = json!({ "f:spec": { "f:containers": { "k:{\"name\":\"web\"}": { ".": {}, "f:image": {} } } } });
         assert_eq!(by(image), "spec.containers.web.image was changed by m");
