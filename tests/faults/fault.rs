@@ -296,7 +296,7 @@ pub(crate) const ALL: &[Facts] = {
             (F::Cloned, "cloned"),
             (Host, Nothing),
             ((2_000, 6_000), BOUND),
-            "two agents with one identity take the link from each other; equal again when one is left",
+            "two agents with one identity take the link from each other; equal again when one is left and its store was removed",
         ),
     ]
 };
