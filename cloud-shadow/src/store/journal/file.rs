@@ -91,6 +91,9 @@ pub(super) struct Current {
     /// How long the file is: what lies behind `at` is of no meaning, and only there so that a sync
     /// need not write where the file's blocks are.
     len: u64,
+    /// The disk had no room when the file was to grow. Until it grows again nothing is taken, so that
+    /// small commits do not make a full disk look like one that is not.
+    is_full: bool,
     watch: Watch,
 }
 
@@ -146,7 +149,7 @@ impl Current {
         sync_folder(folder)?;
         let (id, len) = (file_id(path)?, file.metadata()?.len());
         let (path, at, watch) = (path.to_owned(), HEAD as u64, Arc::clone(watch));
-        Ok(Self { path, head, file, id, at, len, watch })
+        Ok(Self { path, head, file, id, at, len, is_full: false, watch })
     }
 
     /// Goes on behind the last frame of a file. What is in it is durable when this returns.
@@ -155,7 +158,7 @@ impl Current {
         file.sync_all()?;
         let (id, len) = (file_id(path)?, file.metadata()?.len());
         let (path, at, watch) = (path.to_owned(), at as u64, Arc::clone(watch));
-        Ok(Self { path, head, file, id, at, len, watch })
+        Ok(Self { path, head, file, id, at, len, is_full: false, watch })
     }
 
     /// How much of it is used.
@@ -190,13 +193,18 @@ impl Current {
     /// Makes the file long enough.
     fn reserve(&mut self, more: u64) -> Result<(), AppendError> {
         let end = self.at + more;
-        if end <= self.len {
+        if end <= self.len && !self.is_full {
             return Ok(());
         }
-        let grown = self.grow(end.next_multiple_of(CHUNK));
-        if grown.as_ref().is_err_and(|error| !error.is_suspect && is_full(&error.source)) {
-            return self.grow(end.next_multiple_of(BLOCK));
+        let end = end.max(self.len + 1);
+        let mut grown = self.grow(end.next_multiple_of(CHUNK));
+        let lacks_room = |grown: &Result<(), AppendError>| {
+            grown.as_ref().is_err_and(|error| !error.is_suspect && is_full(&error.source))
+        };
+        if lacks_room(&grown) {
+            grown = self.grow(end.next_multiple_of(BLOCK));
         }
+        self.is_full = lacks_room(&grown);
         grown
     }
 

@@ -178,6 +178,21 @@ fn a_full_disk_refuses_a_commit_and_the_next_one_with_room_goes_on() {
 }
 
 #[test]
+fn while_the_disk_is_full_a_commit_is_refused_that_would_still_fit() {
+    let disk = Disk::new();
+    let store = disk.open(BOUNDS);
+    store.commit(&[put("a", "1")]).unwrap();
+    disk.fail(Some((Step::Grow, ErrorKind::StorageFull)));
+    store.commit(&[put("b", "2")]).unwrap();
+    assert!(store.commit(&[put("c", &"x".repeat(5 << 20))]).unwrap_err().is_full());
+    assert!(store.commit(&[put("d", "4")]).unwrap_err().is_full());
+    disk.fail(None);
+    store.commit(&[put("e", "5")]).unwrap();
+    drop(store);
+    assert_eq!(rows(&disk.open(BOUNDS)), "a=1 b=2 e=5");
+}
+
+#[test]
 fn a_sync_that_failed_is_not_believed_again_and_what_it_refused_never_comes_back() {
     for step in [Step::Append, Step::Sync, Step::Synced] {
         let disk = Disk::new();
