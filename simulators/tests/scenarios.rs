@@ -1,6 +1,8 @@
 //! Every shipped scenario in the simulated world: it holds, it is the same again, and a claim that is
 //! not true does not hold.
 
+#![expect(clippy::unwrap_used, reason = "in tests a surprise is a failure")]
+
 use gnomon_sim::scenario::judge::{Verdict, judge};
 use gnomon_sim::scenario::timetable::Timetable;
 use gnomon_sim::scenario::{Scenario, read};

@@ -44,7 +44,7 @@ pub(crate) struct LinkArgs {
     /// How the links behave at first: a shipped profile or the path of a TOML file
     #[arg(long, value_name = "NAME|FILE", default_value = "perfect")]
     profile: String,
-    /// Behave as this recorded link did, over and over again: lines of time_s,rtt_ms,loss,rate_bytes_per_s
+    /// Behave as this recorded link did, over and over again: a file of `gnomon-sim link-record`
     #[arg(long, value_name = "FILE", conflicts_with = "profile")]
     trace: Option<PathBuf>,
     /// A Unix socket to steer the links over

@@ -131,10 +131,10 @@ fn load(named: &str) -> anyhow::Result<Scenario> {
     if let Some(text) = Scenario::shipped(named) {
         return Ok(read::scenario(text)?);
     }
-    let names = || SHIPPED.map(|(name, _)| name).join(", ");
+    let shipped = || SHIPPED.map(|(name, _)| name).join(", ");
     let text = std::fs::read_to_string(Path::new(named));
     let text =
-        text.with_context(|| format!("no scenario {named}: name a file or one of {}", names()))?;
+        text.with_context(|| format!("no scenario {named}: name a file or one of {}", shipped()))?;
     read::scenario(&text).with_context(|| format!("cannot use the scenario {named}"))
 }
 

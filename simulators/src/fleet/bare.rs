@@ -201,7 +201,7 @@ mod tests {
 
     /// Why the broker sends one ticket: a second one costs bytes at every connection, and saves the
     /// difference between a full handshake and a resumed one only after an attempt that broke off
-    /// between its ClientHello and its end.
+    /// between its `ClientHello` and its end.
     #[test]
     fn a_second_ticket_pays_only_if_most_attempts_break_off_in_their_handshake() {
         let (mut server, client) = configs().unwrap();

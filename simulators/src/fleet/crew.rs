@@ -101,7 +101,7 @@ impl Crew {
         for (number, from) in (0..count).step_by(usize::try_from(each).unwrap_or(1)).enumerate() {
             let until = from.saturating_add(each).min(count);
             let own = sites.range(from..until).map(|(site, identity)| (*site, identity.clone()));
-            others.start(number, program, about.clone(), (until, own.collect()))?;
+            others.start(number, program, &about, (until, own.collect()))?;
         }
         for number in 0..others.workers.len() {
             others.listen(number, told.clone(), trouble.clone()).await?;
@@ -184,7 +184,7 @@ impl Others {
         &mut self,
         number: usize,
         program: &Path,
-        about: About,
+        about: &About,
         (until, sites): (u32, Vec<(u32, Identity)>),
     ) -> Result<(), CrewError> {
         let mut command = Command::new(program);
@@ -197,7 +197,7 @@ impl Others {
         let not_there = || CrewError::NotReady { worker: number, reason: "no pipe".to_owned() };
         let stdin = child.stdin.take().ok_or_else(not_there)?;
         let pid = child.id().ok_or_else(not_there)?;
-        let first = introduction(&about, sites);
+        let first = introduction(about, sites);
         self.readers.spawn(write(stdin, first, says_in));
         let carried = watch::Sender::new(Carried::default()).subscribe();
         self.workers.push(Worker { until, pid, says, carried, child });

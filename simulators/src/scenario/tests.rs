@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::judge::{judge, length};
 use super::read::{ReadError, Wrong, scenario};
-use super::record::Record;
+use super::record::{Record, Switch};
 use super::timetable::{Act, Cause, Timetable};
 use super::*;
 
@@ -12,8 +12,9 @@ const HEAD: &str =
     "name = \"a\"\nabout = \"b\"\n[fleet.west]\nsites = 3\n[fleet.east]\nsites = 2\n";
 
 fn read(steps: &[&str], expect: &[&str]) -> Result<Scenario, ReadError> {
-    let list = |lines: &[&str]| -> String {
-        lines.iter().map(|line| format!("  \"{line}\",\n")).collect()
+    let list = |lines: &[&str]| {
+        let lines = lines.iter().map(|line| format!("  \"{line}\",\n"));
+        lines.collect::<Vec<_>>().concat()
     };
     let text = format!(
         "name = \"a\"\nabout = \"b\"\nsteps = [\n{}]\nexpect = [\n{}]\nfleet.east.sites = 2\nfleet.west.sites = 3\n",
@@ -240,7 +241,7 @@ fn what_the_scenario_itself_disturbs_is_not_held_against_it_and_an_empty_claim_d
 
 #[test]
 fn what_was_so_can_be_taken_back_to_a_time_a_little_before() {
-    let mut switch = super::record::Switch::default();
+    let mut switch = Switch::default();
     switch.set(secs(1), true);
     switch.set(secs(9), true);
     switch.off_from(secs(7));
