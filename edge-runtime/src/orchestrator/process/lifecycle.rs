@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use super::error::Doing as _;
 use super::layout::Home;
-use super::record::{Instance, Run};
+use super::record::{Exit, Instance, Run};
 use super::shim::Greeting;
 use super::{Process, ProcessError, blocking, shim, signal, state};
 use crate::orchestrator::files;
@@ -129,8 +129,14 @@ fn ask_supervisor(home: &Home, grace: Duration) -> io::Result<()> {
 
 pub(super) fn remove(this: &Process, id: &InstanceId, slot: &Slot) -> Result<(), ProcessError> {
     let Some((home, record)) = this.layout.find(id, slot)? else { return Ok(()) };
-    if state::is_supervised(&home).doing("look at", &home.0)? {
-        return Err(ProcessError::StillRuns(id.clone()));
+    let deadline = Instant::now() + DEATH;
+    while state::is_supervised(&home).doing("look at", &home.0)? {
+        // A supervisor that has written the end down is about to go.
+        let has_ended = Exit::read(&home.0).doing("read the state in", &home.0)?.is_some();
+        if !has_ended || Instant::now() >= deadline {
+            return Err(ProcessError::StillRuns(id.clone()));
+        }
+        std::thread::sleep(POLL);
     }
     end_orphan(id, &home)?;
     record.launch.bounds.remove_groups();
