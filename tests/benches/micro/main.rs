@@ -2,8 +2,6 @@
 //! says whether a difference is one. Figures for the code's authors; nothing here is published.
 //! Run: make bench BENCH=micro; with `GNOMON_BENCH=short`, in some seconds.
 
-#![expect(missing_docs, reason = "criterion's macros make public functions")]
-
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::time::Duration;

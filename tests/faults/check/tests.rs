@@ -43,14 +43,14 @@ fn forgot() -> Event {
     Event::Forgot { node: NODE.to_owned() }
 }
 
-fn held(version: u64, document: serde_json::Value) -> Option<Held> {
-    Some(Held { version, document })
+fn held(version: u64, document: serde_json::Value) -> Held {
+    Held { version, document }
 }
 
 /// A site whose pump is desired at a version and reports a count, and whose app runs with 7.
 fn end(version: u64, n: u64, count: u64) -> End {
-    let desired = held(version, json!({"n": n}));
-    let reported = held(4, json!({"count": count}));
+    let desired = Some(held(version, json!({"n": n})));
+    let reported = Some(held(4, json!({"count": count})));
     let pump = Shadow {
         key: PUMP.to_owned(),
         desired_cloud: desired.clone(),
@@ -58,8 +58,8 @@ fn end(version: u64, n: u64, count: u64) -> End {
         reported_cloud: reported.clone(),
         reported_site: reported,
     };
-    let wanted = held(3, json!({"services": {"first": {"environment": {"VALUE": "7"}}}}));
-    let told = held(9, json!({"state": "running", "good": true, "desired_version": 3}));
+    let wanted = Some(held(3, json!({"services": {"first": {"environment": {"VALUE": "7"}}}})));
+    let told = Some(held(9, json!({"state": "running", "good": true, "desired_version": 3})));
     let app = Shadow {
         key: APP.to_owned(),
         desired_cloud: wanted.clone(),
@@ -130,7 +130,7 @@ fn an_answered_write_that_is_gone_is_found() {
 fn what_was_written_before_a_backup_is_still_owed_after_it_was_put_back() {
     let restored = Event::Restored { era: 1 };
     let events = vec![answered(1, 1), peace(end(1, 1, 0)), answered(2, 2), restored.clone()];
-    let held = [events.clone(), vec![peace(end(1, 1, 0))]].concat();
+    let held = [events, vec![peace(end(1, 1, 0))]].concat();
     assert_eq!(broken(held), []);
     let lost =
         vec![answered(1, 1), answered(2, 2), peace(end(2, 2, 0)), restored, peace(end(1, 1, 0))];
@@ -287,9 +287,9 @@ fn every_difference_in_peace_is_found() {
     doctored(&|end| end.is_complete = false);
     doctored(&|end| end.pending.push(PUMP.to_owned()));
     doctored(&|end| end.shadows[0].desired_site = None);
-    doctored(&|end| end.shadows[0].reported_site = held(4, json!({"count": 2})));
-    doctored(&|end| end.shadows[0].reported_site = held(5, json!({"count": 1})));
-    doctored(&|end| end.shadows[1].desired_site = held(2, json!({})));
+    doctored(&|end| end.shadows[0].reported_site = Some(held(4, json!({"count": 2}))));
+    doctored(&|end| end.shadows[0].reported_site = Some(held(5, json!({"count": 1}))));
+    doctored(&|end| end.shadows[1].desired_site = Some(held(2, json!({}))));
     doctored(&|end| end.instances.truncate(1));
     doctored(&|end| end.instances[1].runs = false);
     doctored(&|end| end.instances[1].value = 6);
