@@ -14,6 +14,9 @@ if [ -z "${KUBECONFIG:-}" ]; then
     sh tests/kubernetes/build.sh >/dev/null &
 fi
 
+stage "crates: also those of other systems, whose licences are looked at"
+cargo fetch --locked
+
 stage "format and lints"
 cargo fmt --all --check
 cargo clippy --locked --workspace --all-targets -- --deny warnings

@@ -4,12 +4,16 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_edge::orchestrator::docker::{Docker, DockerError, Settings};
 use gnomon_edge::orchestrator::{Orchestrator, OrchestratorError};
 use gnomon_edge::reconcile::model::{InstanceId, InstanceState, Step};
-use gnomon_schemas::app::{FileMount, Mount, Port, Resources, SecretSpec, SecretText, ServiceSpec};
+use gnomon_schemas::app::{
+    AppSpec, FileMount, Mount, Port, Resources, SecretSpec, SecretText, ServiceSpec, VolumeSpec,
+};
+use gnomon_schemas::id::ResourceName;
 
 use crate::bench::{Bench, POLITE, RUNNING, app, app_of, eventually, exited, service, slot};
 use crate::daemon::{self, IMAGE, docker};
@@ -61,6 +65,28 @@ async fn foreign_objects_with_our_names_are_refused() {
     assert!(matches!(error, DockerError::Foreign { what: "container", .. }), "{error}");
     docker(&["rm", &name]);
     bench.apply(create).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_a_power_cut_left_without_its_labels_is_used_and_goes_with_the_others() {
+    let (bench, web) = (Bench::docker(), slot("web"));
+    let data: ResourceName = "data".parse().unwrap();
+    let mount = Mount::Volume { name: data.clone(), read_only: false };
+    let volumes = [("/data".to_owned(), mount)].into();
+    let spec = app(ServiceSpec { volumes, ..service(POLITE) });
+    let volumes = [(data, VolumeSpec::default())].into();
+    let spec = Arc::new(AppSpec { volumes, ..(*spec).clone() });
+    let name = format!("gnomon-{}.shop.data", bench.node);
+    docker(&["volume", "create", "--label", "of=another", &name]);
+    let create = Step::Create { slot: web.clone(), spec: spec.clone() };
+    let error = why(bench.orchestrator.apply(&create).await);
+    assert!(matches!(error, DockerError::Foreign { what: "volume", .. }), "{error}");
+    docker(&["volume", "rm", &name]);
+    docker(&["volume", "create", &name]);
+    bench.apply(create).await;
+    bench.remove(&web).await;
+    assert_eq!(bench.orchestrator.remove_volumes(None).await.unwrap(), 1);
+    assert_eq!(docker(&["volume", "ls", "--quiet", "--filter", &format!("name={name}")]), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -174,11 +200,11 @@ async fn a_network_that_a_person_removed_is_made_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_whose_secrets_went_with_the_boot_is_made_again() {
     let (bench, web) = (Bench::docker(), slot("web"));
-    let name: gnomon_schemas::id::ResourceName = "key".parse().unwrap();
+    let name: ResourceName = "key".parse().unwrap();
     let secrets = [("/run/key".to_owned(), FileMount::new(name.clone()))].into();
     let mut spec = (*app(ServiceSpec { secrets, ..service(POLITE) })).clone();
     spec.secrets.insert(name, SecretSpec { content: SecretText::new("x") });
-    let spec = std::sync::Arc::new(spec);
+    let spec = Arc::new(spec);
     bench.up(&web, &spec).await;
     bench.kill(&web).await;
     fs::remove_dir_all(&bench.docker_settings().secrets_dir).unwrap();
@@ -291,12 +317,12 @@ async fn files_that_a_crash_left_behind_go_with_the_next_container_and_images_ar
     let left = settings.files_dir.join("shop").join("gnomon-left.behind");
     fs::create_dir_all(&left).unwrap();
     let config = gnomon_schemas::app::ConfigSpec { content: "x".to_owned() };
-    let name: gnomon_schemas::id::ResourceName = "conf".parse().unwrap();
+    let name: ResourceName = "conf".parse().unwrap();
     let mount = FileMount { source: name.clone(), mode: 0o444 };
     let configs = [("/etc/conf".to_owned(), mount)].into();
     let mut spec = (*app(ServiceSpec { configs, ..service(POLITE) })).clone();
     spec.configs = [(name, config)].into();
-    bench.up(&web, &std::sync::Arc::new(spec)).await;
+    bench.up(&web, &Arc::new(spec)).await;
     assert!(!left.exists());
     let instance = bench.instance(&web).await;
     assert!(instance.image.unwrap().starts_with("sha256:"));

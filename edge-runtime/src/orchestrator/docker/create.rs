@@ -109,7 +109,8 @@ fn devices(docker: &Docker, service: &ServiceSpec) -> Result<Vec<PreparedDevice>
     Ok(devices)
 }
 
-/// Makes a named volume unless it is there; one of somebody else is an error.
+/// Makes a named volume unless it is there; one of somebody else is an error. One that has its name
+/// and no labels at all is what a power cut leaves of it, perhaps with data, so it is used.
 async fn named(
     docker: &Docker,
     app: &AppName,
@@ -127,7 +128,7 @@ async fn named(
     };
     let made = docker.client(WORK)?.create_volume(request).await;
     let made = made.map_err(|error| docker.failed(format!("make volume {name}"), error))?;
-    if labels::read_app(node, &made.labels).as_ref() == Some(app) {
+    if labels::read_volume(node, &name, &made.labels).as_ref() == Some(app) {
         return Ok(name);
     }
     Err(DockerError::Foreign { what: "volume", name })

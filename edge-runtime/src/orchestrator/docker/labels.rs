@@ -78,6 +78,17 @@ pub(super) fn read_app(node: &NodeName, labels: &Labels) -> Option<AppName> {
     labels.get(APP)?.parse().ok()
 }
 
+/// Which app a volume belongs to, if it is one of this node. Docker keeps the labels of a volume in a
+/// file that it does not sync: after a power cut they can be gone, and then the name says it.
+pub(super) fn read_volume(node: &NodeName, name: &str, labels: &Labels) -> Option<AppName> {
+    if !labels.is_empty() {
+        return read_app(node, labels);
+    }
+    let (app, volume) = name.strip_prefix(&format!("gnomon-{node}."))?.split_once('.')?;
+    volume.parse::<ResourceName>().ok()?;
+    app.parse().ok()
+}
+
 fn labels(list: &[(&str, &str)]) -> Labels {
     list.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }

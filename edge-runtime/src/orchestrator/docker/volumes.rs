@@ -9,14 +9,13 @@ use super::{ANSWER, Docker, DockerError, WORK, labels};
 /// has is an error.
 pub(super) async fn remove(docker: &Docker, app: Option<&AppName>) -> Result<usize, DockerError> {
     let node = &docker.settings.node;
-    let filter = app.map_or_else(|| labels::filter_node(node), |app| labels::filter_app(node, app));
-    let options = ListVolumesOptionsBuilder::new().filters(&filter).build();
+    let options = ListVolumesOptionsBuilder::new().build();
     let found = docker.client(ANSWER)?.list_volumes(Some(options)).await;
     let found = found.map_err(|error| docker.failed("list volumes", error))?;
     let client = docker.client(WORK)?;
     let mut removed = 0;
     for volume in found.volumes.unwrap_or_default() {
-        let of = labels::read_app(node, &volume.labels);
+        let of = labels::read_volume(node, &volume.name, &volume.labels);
         if of.is_none() || (app.is_some() && of.as_ref() != app) {
             continue;
         }
