@@ -131,9 +131,10 @@ pub(super) fn remove(this: &Process, id: &InstanceId, slot: &Slot) -> Result<(),
     let Some((home, record)) = this.layout.find(id, slot)? else { return Ok(()) };
     let deadline = Instant::now() + DEATH;
     while state::is_supervised(&home).doing("look at", &home.0)? {
-        // A supervisor that has written the end down is about to go.
+        // A supervisor that has written the end down, or that could not start it, is about to go.
         let has_ended = Exit::read(&home.0).doing("read the state in", &home.0)?.is_some();
-        if !has_ended || Instant::now() >= deadline {
+        let was_begun = Run::read(&home.0).doing("read the state in", &home.0)?.is_some();
+        if (was_begun && !has_ended) || Instant::now() >= deadline {
             return Err(ProcessError::StillRuns(id.clone()));
         }
         std::thread::sleep(POLL);

@@ -8,7 +8,7 @@ use crate::app::{PATIENCE, converged};
 fn app(value: u32) -> String {
     format!(
         r#"
-name: front
+name: probe
 services:
   web:
     image: gnomon-demo:1
