@@ -1,7 +1,6 @@
 //! A wire between two network namespaces: real packets, real delay, real loss. Needs root, `ip` and
-//! busybox; says so loudly where they are not there.
+//! busybox; `make setup` installs them.
 
-use std::io::Write as _;
 use std::process::{Command, Output};
 
 use gnomon_sim::link::Profile;
@@ -11,12 +10,14 @@ use gnomon_sim::link::tap::{StartTapError, TapConfig, TapEnd, TapLink};
 struct Spaces([String; 2]);
 
 impl Spaces {
-    fn new() -> Option<Self> {
+    fn new() -> Self {
         let name = |end: &str| format!("gnomon-{}-{end}", std::process::id());
         let spaces = Self([name("a"), name("b")]);
-        let has_busybox = Command::new("busybox").output().is_ok();
+        assert!(Command::new("busybox").output().is_ok(), "busybox is missing; run: make setup");
+        assert!(std::path::Path::new("/dev/net/tun").exists(), "this kernel has no /dev/net/tun");
         let made = spaces.0.iter().all(|space| ip(&["netns", "add", space]));
-        (has_busybox && made && std::path::Path::new("/dev/net/tun").exists()).then_some(spaces)
+        assert!(made, "no network namespaces; are you root, and is `ip` here? (make setup)");
+        spaces
     }
 
     fn end(&self, at: usize) -> TapEnd {
@@ -50,11 +51,7 @@ fn ip(args: &[&str]) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wire_delays_and_loses_real_packets_and_is_steered_live() {
-    let Some(spaces) = Spaces::new() else {
-        let why = b"SKIPPED: a wire between namespaces needs root, ip, busybox, /dev/net/tun\n";
-        std::io::stderr().write_all(why).unwrap();
-        return;
-    };
+    let spaces = Spaces::new();
     let profile = Profile { delay_ms: 30, ..Profile::perfect() };
     let (near, far) = (spaces.end(0), spaces.end(1));
     let wire = TapLink::start(TapConfig { near, far, profile: profile.clone(), seed: 3 });
