@@ -9,7 +9,7 @@ mod save;
 mod tests;
 
 pub use archive::{Reader, Record, Writer};
-pub use restore::{RestoreReport, restore};
+pub use restore::{RestoreReport, Wanted, restore};
 pub use save::{SaveReport, save};
 
 use std::io;

@@ -124,6 +124,7 @@ struct FileHistory {
 #[serde(deny_unknown_fields)]
 struct FileEnrolment {
     certificate_days: Option<Days>,
+    expired_grace_days: Option<GraceDays>,
     approve_unknown: Option<bool>,
     pending: Option<NonZeroUsize>,
 }
@@ -141,6 +142,21 @@ impl TryFrom<f64> for Days {
         let life = std::time::Duration::try_from_secs_f64(days * DAY.as_secs_f64()).ok();
         let life = life.filter(|life| (least..=DAY * 36_500).contains(life));
         life.map(Self).ok_or("it must be a number of days, at least ten seconds of one")
+    }
+}
+
+/// A time in days, or none; a part of a day is one, too.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "f64")]
+struct GraceDays(std::time::Duration);
+
+impl TryFrom<f64> for GraceDays {
+    type Error = &'static str;
+
+    fn try_from(days: f64) -> Result<Self, &'static str> {
+        let grace = std::time::Duration::try_from_secs_f64(days * DAY.as_secs_f64()).ok();
+        let grace = grace.filter(|grace| *grace <= DAY * 36_500);
+        grace.map(Self).ok_or("it must be a number of days, or 0")
     }
 }
 
@@ -334,7 +350,7 @@ impl Config {
         file.limits.apply(&mut config);
         file.sync.apply(&mut config.core.domain);
         file.history.apply(&mut config.core.domain.history);
-        file.enrolment.apply(&mut config.enrolment);
+        file.enrolment.apply(&mut config.enrolment, &mut config.core.domain);
         file.audit.apply(&mut config.core.audit);
         file.aws.apply(&mut config.core.things);
         Ok(config)
@@ -436,7 +452,12 @@ impl FileHistory {
 }
 
 impl FileEnrolment {
-    fn apply(self, config: &mut crate::http::EnrolmentConfig) {
+    fn apply(
+        self,
+        config: &mut crate::http::EnrolmentConfig,
+        domain: &mut crate::domain::DomainConfig,
+    ) {
+        domain.expired_grace = self.expired_grace_days.map_or(DAY * 30, |grace| grace.0);
         if let Some(days) = self.certificate_days {
             config.certificate_life = days.0;
         }

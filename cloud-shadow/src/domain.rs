@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::limits;
@@ -36,7 +37,7 @@ mod write;
 
 pub use acks::{Ack, acks};
 pub use command::{
-    Action, Answer, Author, Change, Command, Created, Done, Effect, Notice, Now, Precondition,
+    Action, Admission, Answer, Author, Change, Command, Created, Done, Effect, Notice, Now, Precondition,
     Session, ShadowChange, Write,
 };
 pub use history::{Entry, HistoryLimits, Revision, unfold};
@@ -53,7 +54,7 @@ pub use view::{DownView, HalfView, NodeView, ShadowView, UpView};
 
 use self::placing::Placing;
 use crate::access::Home;
-use crate::identity::TokenHash;
+use crate::identity::{TokenHash, Windows};
 use crate::rows::{self, CertificateRecord};
 use crate::store::Op;
 
@@ -85,6 +86,8 @@ pub struct DomainConfig {
     pub writer: WriterConfig,
     /// How the streams from the nodes behave.
     pub reader: ReaderConfig,
+    /// How long a certificate that has run out still buys a new one.
+    pub expired_grace: Duration,
 }
 
 /// How many nodes are in which state.
@@ -112,6 +115,8 @@ pub struct Domain {
     lags: Lags,
     census: Census,
     config: DomainConfig,
+    /// When certificates were given that the store does not know.
+    windows: Windows,
     rng: StdRng,
 }
 
@@ -125,6 +130,7 @@ impl Domain {
             lags: Lags::default(),
             census: Census::default(),
             config,
+            windows: Windows::default(),
             rng,
         }
     }
@@ -167,6 +173,16 @@ impl Domain {
         self.census
     }
 
+    /// Backups were put back: nodes may show certificates that were given in these times.
+    pub fn open_windows(&mut self, windows: Windows) {
+        self.windows = windows;
+    }
+
+    /// When certificates were given that the store does not know.
+    pub const fn windows(&self) -> &Windows {
+        &self.windows
+    }
+
     /// How much of the past is kept.
     pub const fn history_limits(&self) -> HistoryLimits {
         self.config.history
@@ -185,7 +201,11 @@ impl Domain {
         effects
             .filter_map(|effect| match effect {
                 Effect::Persist(ops) => Some(ops),
-                Effect::Send(..) | Effect::Close(_) | Effect::Admit(..) | Effect::Notify(_) => None,
+                Effect::Send(..)
+                | Effect::Close(_)
+                | Effect::Admit(..)
+                | Effect::Learnt(..)
+                | Effect::Notify(_) => None,
             })
             .flatten()
             .collect()
@@ -205,12 +225,12 @@ impl Domain {
         now: Now,
     ) -> Result<Done, Rejection> {
         if let Action::PutNode { labels, tenant, pool } = action {
-            return self.put_node(name, Placing { labels, tenant, pool }, by);
+            return self.put_node(name, Placing { labels, tenant, pool }, by, now);
         }
         if let Action::Join { home, certificate, also } = action {
-            return self.join(name, home, certificate, also);
+            return self.join(name, home, certificate, also, now);
         }
-        let limits = self.config.limits;
+        let (limits, bar) = (self.config.limits, self.windows.bar(now.unix_ms / 1000));
         let node = self.nodes.get_mut(name).filter(|node| by.covers(&node.home));
         let node = node.ok_or_else(|| Rejection::UnknownNode(name.clone()))?;
         match action {
@@ -225,14 +245,20 @@ impl Domain {
                 Ok(done)
             }
             Action::Enrol { hash, certificate } => {
-                let done = node.enrol(now, hash, certificate)?;
+                let done = node.enrol(now, hash, certificate, bar)?;
                 self.tokens.remove(&hash);
                 Ok(done)
             }
-            Action::Renew { shown, certificate } => node.renew(now, &shown, certificate),
+            Action::Renew { shown, certificate } => {
+                let grace = self.config.expired_grace;
+                node.renew(now, &shown, certificate, grace, bar)
+            }
             Action::Shown { serial } => Ok(node.shown(&serial)),
+            Action::Learn { certificate, issued_s, session } => {
+                node.learn(&self.windows, certificate, issued_s, session)
+            }
             Action::Revoke => {
-                let (done, tokens) = node.revoke();
+                let (done, tokens) = node.revoke(bar);
                 for hash in tokens {
                     self.tokens.remove(&hash);
                 }
@@ -256,6 +282,7 @@ impl Domain {
         name: &NodeName,
         placing: Placing,
         by: &Author,
+        now: Now,
     ) -> Result<Done, Rejection> {
         labels::check(&placing.labels)?;
         let present = self.nodes.get(name).map(|node| &*node.home);
@@ -263,7 +290,7 @@ impl Domain {
         if let Some(node) = self.nodes.get_mut(name) {
             return Ok(node.relabel(home));
         }
-        self.create(name, home)
+        self.create(name, home, now)
     }
 
     /// Makes a node, and writes down the certificate that it gets.
@@ -273,26 +300,33 @@ impl Domain {
         home: Home,
         certificate: CertificateRecord,
         also: Vec<Op>,
+        now: Now,
     ) -> Result<Done, Rejection> {
         labels::check(&home.labels)?;
         if self.nodes.contains_key(name) {
             return Err(Rejection::NameTaken(name.clone()));
         }
-        let mut done = self.create(name, home)?;
+        let mut done = self.create(name, home, now)?;
+        let bar = self.windows.bar(now.unix_ms / 1000);
         if let Some(node) = self.nodes.get_mut(name) {
-            let effects = node.certify(certificate, also);
+            let effects = node.certify(certificate, also, bar);
             done.effects.splice(0..0, effects);
         }
         Ok(done)
     }
 
-    fn create(&mut self, name: &NodeName, home: Home) -> Result<Done, Rejection> {
+    fn create(&mut self, name: &NodeName, home: Home, now: Now) -> Result<Done, Rejection> {
         if self.nodes.len() >= self.config.limits.nodes {
             return Err(Rejection::LimitReached { what: "nodes", limit: self.config.limits.nodes });
         }
         let epoch = gnomon_schemas::version::Epoch(self.rng.random::<u128>().max(1));
         let rng = StdRng::from_rng(&mut self.rng);
-        let (node, done) = Node::create(name.clone(), home, epoch, rng, &self.config);
+        let (mut node, mut done) = Node::create(name.clone(), home, epoch, rng, &self.config);
+        let mut ops = Vec::new();
+        node.bar(self.windows.bar(now.unix_ms / 1000), &mut ops);
+        if !ops.is_empty() {
+            done.effects.insert(0, Effect::Persist(ops));
+        }
         self.nodes.insert(name.clone(), node);
         self.census.nodes += 1;
         Ok(done)
@@ -309,7 +343,7 @@ impl Domain {
             Op::DeletePrefix { prefix: rows::session::of_node(name) },
         ];
         let close = session.map(Effect::Close);
-        let refuse = Effect::Admit(name.clone(), Vec::new());
+        let refuse = Effect::Admit(name.clone(), Admission::default());
         let effects = [Some(Effect::Persist(ops)), Some(refuse), close];
         let told = Effect::Notify(Notice::NodeDeleted(name.clone(), home));
         let effects = effects.into_iter().flatten().chain([told]).collect();

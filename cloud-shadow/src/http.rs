@@ -24,6 +24,7 @@ mod health;
 mod history;
 mod joins;
 mod lag;
+mod late;
 mod measure;
 mod nodes;
 mod openapi;

@@ -13,13 +13,15 @@ mod roll;
 #[cfg(test)]
 mod tests;
 mod token;
+mod window;
 
 use authority::ServerCertificate;
 pub(crate) use authority::not_after;
 pub use authority::{Authority, AuthorityError, NodeCertificate, SERVER_NAME};
 pub use files::FileError;
-pub use roll::Roll;
+pub use roll::{Recognized, Roll, Unlisted};
 pub use token::{AdminToken, Secret, TokenHash, TokenKey, short_id, token_id};
+pub use window::{Window, Windows};
 
 /// The names of the files in the data folder.
 mod file {

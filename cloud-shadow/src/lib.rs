@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod mqtt;
 mod quiet;
 pub mod rows;
+pub mod salvage;
 pub mod server;
 pub mod setup;
 mod spans;

@@ -3,7 +3,7 @@
 use gnomon_schemas::id::{DeviceName, NodeName};
 use gnomon_schemas::topic::{ThingTopic, Topic};
 
-use crate::domain::Session;
+use crate::domain::{Admission, Session};
 
 /// Carries messages to nodes and ends their sessions. Both may be lost; neither may block.
 pub trait Link: Send + Sync + 'static {
@@ -11,7 +11,7 @@ pub trait Link: Send + Sync + 'static {
     fn publish(&self, topic: &Topic, payload: Vec<u8>);
 
     /// From now on a node is let in with these certificates and with no others.
-    fn admit(&self, node: &NodeName, serials: &[String]);
+    fn admit(&self, node: &NodeName, admission: &Admission);
 
     /// Says something about a shadow of a thing to whoever is subscribed.
     fn publish_thing(&self, topic: &ThingTopic, body: Vec<u8>);

@@ -15,8 +15,8 @@ use tracing::Instrument as _;
 
 use crate::aws::{self, mqtt::ThingLink};
 use crate::core::CoreHandle;
-use crate::domain::{Action, Author, Command, Session};
-use crate::identity::Roll;
+use crate::domain::{Action, Admission, Author, Command, Session};
+use crate::identity::{Roll, Unlisted};
 use crate::link::Link;
 use crate::metrics::{Direction, Metrics};
 use crate::quiet::Quiet;
@@ -77,8 +77,8 @@ impl Link for BrokerLink {
         }
     }
 
-    fn admit(&self, node: &NodeName, serials: &[String]) {
-        self.roll.admit(node, serials.iter().map(String::as_str));
+    fn admit(&self, node: &NodeName, admission: &Admission) {
+        self.roll.admit(node, admission);
     }
 
     fn publish_thing(&self, topic: &ThingTopic, body: Vec<u8>) {
@@ -181,10 +181,15 @@ impl Intake {
         }
     }
 
-    /// With which of its certificates a node has connected, if it has several.
+    /// With which of its certificates a node has connected, if it has several, or if the store
+    /// does not know this one.
     fn shown(&self, connected: &Command) -> Option<Command> {
-        let Action::Connected(_) = connected.action else { return None };
+        let Action::Connected(session) = connected.action else { return None };
         let node = connected.node.clone();
+        if let Some(Unlisted { certificate, issued_s }) = self.link.roll.take_unlisted(&node) {
+            let session = Some(session);
+            return Some(command(node, Action::Learn { certificate, issued_s, session }));
+        }
         let serial = self.link.roll.take_shown(&node)?;
         Some(command(node, Action::Shown { serial }))
     }

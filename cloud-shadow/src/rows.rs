@@ -5,7 +5,8 @@
 //! that no new shadow starts below), `v/<shadow>` (a shadow's own counters), `t/<hash>` (join
 //! tokens), `c/<serial>` (certificates), `d/…` and `u/…` (the machines of the two streams). What
 //! is read only when someone asks is not below it: versions ([`history`]) and sessions
-//! ([`session`]). `restored` says that a backup was put back and the streams have to begin anew.
+//! ([`session`]). `restored` says that a backup was put back and the streams have to begin anew,
+//! `windows` when certificates were given that the store does not know for that reason.
 
 use std::collections::BTreeMap;
 
@@ -38,6 +39,15 @@ pub struct Presence {
     pub since_ms: Option<u64>,
     /// When it was last heard of.
     pub last_seen_ms: Option<u64>,
+    /// Up to when a certificate of the node must be in its rows to be good, in seconds since 1970.
+    /// One that was made later may be learnt after a restore.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub void_s: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// What a shadow has beside its two halves.
@@ -97,6 +107,12 @@ pub struct CertificateRecord {
 
 /// That a backup was put back, and the streams have not begun anew yet.
 pub(crate) const RESTORED: &[u8] = b"restored";
+
+/// When certificates were given that the store cannot know ([`crate::identity::Windows`]).
+pub(crate) const WINDOWS: &[u8] = b"windows";
+
+/// In a backup, and in no store: when it was made, in milliseconds since 1970.
+pub(crate) const TAKEN: &[u8] = b"taken";
 
 /// Says that a backup was put back.
 pub(crate) fn restored(now_ms: u64) -> Op {

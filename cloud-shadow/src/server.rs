@@ -113,7 +113,8 @@ impl Https {
             return Ok(None);
         };
         let shown = Arc::new(Shown::load(identity, config.https_files.clone())?);
-        let tls = http::tls::config(identity, Arc::clone(&shown))?;
+        let grace = config.core.domain.expired_grace;
+        let tls = http::tls::config(identity, Arc::clone(&shown), grace)?;
         let (listener, addr) = bind(addr).await?;
         Ok(Some(Self { listener, addr, shown, tls }))
     }
@@ -353,8 +354,8 @@ async fn start_broker(
 
 /// Which nodes are let in.
 fn read_nodes(domain: &Domain) -> Roll {
-    let roll = Roll::default();
-    domain.nodes().for_each(|node| roll.admit(node.name(), node.serials()));
+    let roll = Roll::new(domain.windows().clone());
+    domain.nodes().for_each(|node| roll.admit(node.name(), &node.admitted()));
     roll
 }
 

@@ -12,7 +12,7 @@ mod redb;
 mod schema;
 mod system;
 
-pub use journal::JournaledStore;
+pub use journal::{JournaledStore, Salvaged};
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
 pub use schema::{SCHEMA_VERSION, SchemaError, check_schema, schema_row};

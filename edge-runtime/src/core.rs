@@ -38,6 +38,7 @@ mod quality;
 mod redact;
 mod report;
 mod revisions;
+mod rival;
 mod schedules;
 mod told;
 mod watching;
@@ -131,6 +132,8 @@ pub struct Core {
     /// When the cloud is told next where this site stands, while reports wait.
     heartbeat: Option<Moment>,
     quality: quality::Link,
+    /// When another machine last took the link.
+    rival: Option<Moment>,
     /// How it stands with the agent's own program.
     update: Value,
     /// What the node's clock said last; right or wrong.
@@ -177,6 +180,7 @@ impl Core {
             muted: false,
             heartbeat: None,
             quality: quality::Link::default(),
+            rival: None,
             update: Value::Null,
             wall_s: 0,
             effects: VecDeque::new(),
@@ -190,6 +194,7 @@ impl Core {
         match input {
             Input::Woken => {}
             Input::LinkUp => self.on_link_up(now),
+            Input::TakenOver => self.on_taken_over(now),
             Input::LinkDown { reason } => self.on_link_down(now, reason),
             Input::Received(stream, message) => {
                 if let Some(machines) = &mut self.machines {
@@ -295,6 +300,10 @@ impl Core {
         self.images.load(&contents.entries);
         self.load_spent(&contents.entries);
         let mut machines = Machines::restore(contents, &mut self.rng);
+        if self.rival.is_some() {
+            // What was read back may be from before the history that began then.
+            machines.up.begin_epoch();
+        }
         if self.link.up {
             Self::open_link(&mut machines, now, self.muted);
         }

@@ -33,6 +33,8 @@ pub use tls::{
 pub enum LinkEvent {
     /// The cloud can be reached, and what it sends to this node arrives.
     Up,
+    /// Another machine with this node's identity has taken the link; `Down` follows.
+    TakenOver,
     /// It cannot, or an attempt has failed again.
     Down {
         /// Why, for people.

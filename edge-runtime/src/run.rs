@@ -165,6 +165,7 @@ impl<L: Link, R: FnOnce() + Send> Shell<L, R> {
                 self.wishes.send_modify(|wish| wish.link_up = true);
                 self.handle(Input::LinkUp);
             }
+            LinkEvent::TakenOver => self.handle(Input::TakenOver),
             LinkEvent::Down { reason } => {
                 self.wishes.send_modify(|wish| wish.link_up = false);
                 self.handle(Input::LinkDown { reason });

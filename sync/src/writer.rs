@@ -103,6 +103,9 @@ pub struct Writer {
     halves: BTreeMap<ShadowKey, WriterHalf>,
     by_seq: BTreeMap<Seq, ShadowKey>,
     tombstones: BTreeSet<Seq>,
+    /// No reader of this history stands beyond it: the last position that was sent, or that an
+    /// earlier life may have sent.
+    sent: Seq,
     /// The reader's position: told if the contact is `Known`, believed otherwise.
     position: Seq,
     /// Halves that the reader wants in full, whatever its position.
@@ -160,6 +163,7 @@ impl Writer {
     /// from a backup: what was promised since then under the old epoch is void.
     pub fn begin_epoch(&mut self) {
         self.epoch = Epoch(self.rng.random_range(1..=u128::MAX));
+        self.sent = Seq::ZERO;
         self.flights.clear();
         self.persist(Vec::new());
         if self.contact != Contact::Down {
@@ -338,7 +342,7 @@ impl Writer {
     /// once; a reader that is told by every part of another one that it is lost, and says so each
     /// time, waits for the retry.
     fn reorient(&mut self, now: Moment, epoch: Epoch, seq: Seq) -> bool {
-        if epoch == self.epoch && seq > self.head {
+        if epoch == self.epoch && seq > self.sent {
             self.begin_epoch();
         }
         if epoch != self.epoch || seq < self.purged {
@@ -360,7 +364,7 @@ impl Writer {
         if ack.epoch != self.epoch {
             return;
         }
-        if ack.seq > self.head {
+        if ack.seq > self.sent {
             self.begin_epoch();
             self.send_manifest(now, ack.epoch);
             return;

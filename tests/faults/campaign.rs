@@ -156,16 +156,7 @@ impl Campaign {
         let bounds = burst.faults.iter().map(|planned| planned.fault.facts().bound());
         let base = bounds.max().unwrap_or(Duration::from_mins(1));
         let before = self.factor;
-        let was_restored = burst.faults.iter().any(|it| it.fault == Fault::CloudRestored);
-        let peace = peace::come(
-            &self.stage,
-            || base.mul_f64(machine::factor().max(before)),
-            |site| {
-                if was_restored && peace::is_shut_out(site) {
-                    self.let_in_again(site);
-                }
-            },
-        );
+        let peace = peace::come(&self.stage, || base.mul_f64(machine::factor().max(before)));
         let number = burst.number;
         let after = match peace {
             Peace::Equal { after, ends } => {
@@ -196,18 +187,6 @@ impl Campaign {
         let answer = self.stage.cloud.door().api().call("GET", path, None);
         let entries = answer.map(|(_, mut body)| body["entries"].take());
         entries.and_then(|it| it.as_array().map(|all| all.len() as u64)).unwrap_or(0)
-    }
-
-    /// A backup does not know a certificate that was made after it: docs/operations.md says that its
-    /// node joins again.
-    fn let_in_again(&self, site: &Site) {
-        let node = site.node.clone();
-        eprintln!("{node} has a certificate that the backup does not know, and joins again");
-        self.recorder.record(Event::AgentEnded { node: node.clone() });
-        site.hold();
-        site.enrol(self.stage.cloud.door(), &["--force"]).expect("a new certificate");
-        site.release();
-        self.recorder.record(Event::LetInAgain { node });
     }
 
     /// The verdict, on the screen and in files.

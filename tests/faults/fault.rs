@@ -140,7 +140,7 @@ pub(crate) const ALL: &[Facts] = {
             (F::CloudRestored, "cloud-restored"),
             (Cloud, Nothing),
             ((0, 500), BOUND),
-            "an old backup is what counts: sites go back to it, and report again what it lacks; who renewed since joins again",
+            "an old backup is what counts: sites go back to it, and report again what it lacks; who renewed since is let in",
         ),
         facts(
             (F::LinkOut, "link-out"),
@@ -296,7 +296,7 @@ pub(crate) const ALL: &[Facts] = {
             (F::Cloned, "cloned"),
             (Host, Nothing),
             ((2_000, 6_000), BOUND),
-            "two agents with one identity take the link from each other; equal again when one is left and its store was removed",
+            "two agents with one identity take the link from each other, and say so; equal again when one is left",
         ),
     ]
 };

@@ -65,8 +65,6 @@ pub(crate) enum Event {
     Broke { fault: Fault, node: Option<String>, service: Option<String> },
     /// The agent of a site was ended, at whatever it was doing.
     AgentEnded { node: String },
-    /// It joined again, since a backup did not know its certificate.
-    LetInAgain { node: String },
     /// A fault is over.
     Mended { fault: Fault, node: Option<String> },
     /// The cloud was put back to what it was in the last peace. The era that begins.

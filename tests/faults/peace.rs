@@ -21,11 +21,7 @@ pub(crate) enum Peace {
 
 /// Waits until all is as it should be; `bound` is asked again when it has passed, since the machine
 /// may have become slower.
-pub(crate) fn come(
-    stage: &Stage,
-    bound: impl Fn() -> Duration,
-    mut help: impl FnMut(&Site),
-) -> Peace {
+pub(crate) fn come(stage: &Stage, bound: impl Fn() -> Duration) -> Peace {
     let began = Instant::now();
     let api = stage.cloud.door().api();
     let mut patience = bound();
@@ -43,15 +39,8 @@ pub(crate) fn come(
             }
             patience = longer;
         }
-        stage.sites.iter().for_each(&mut help);
         let_pass(POLL);
     }
-}
-
-/// Whether the cloud does not let this site in.
-pub(crate) fn is_shut_out(site: &Site) -> bool {
-    let status = site.status();
-    member(&status, &["link", "reason"]).as_str().is_some_and(|why| why.contains("NotAuthorized"))
 }
 
 /// A site as both ends see it.

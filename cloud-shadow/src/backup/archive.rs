@@ -5,6 +5,8 @@ use std::io::{self, ErrorKind, Read, Write};
 
 use sha2::{Digest as _, Sha256};
 
+use crate::rows;
+
 /// What an archive begins with.
 const MAGIC: &[u8] = b"gnomon-cloud backup 1\n";
 
@@ -44,6 +46,11 @@ impl<W: Write> Writer<W> {
     /// Adds a row of the store.
     pub fn row(&mut self, key: &[u8], value: &[u8]) -> io::Result<()> {
         self.put_record(ROW, key, value)
+    }
+
+    /// Says when the rows are taken that follow; to be called before they are.
+    pub fn taken(&mut self, now_ms: u64) -> io::Result<()> {
+        self.row(rows::TAKEN, now_ms.to_string().as_bytes())
     }
 
     /// Adds a file.

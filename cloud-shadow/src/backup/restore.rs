@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::archive::Record;
 use super::{BackupError, Reader, STORE, failed};
 use crate::aws::domain::lifted;
-use crate::identity::Identity;
+use crate::identity::{Identity, Window, Windows};
 use crate::rows;
 use crate::server::DataLock;
 use crate::store::{JournaledStore, Op, RedbStore, Store as _};
@@ -22,17 +22,29 @@ pub struct RestoreReport {
     pub files: u64,
     /// Where the store is that was there before.
     pub aside: Option<PathBuf>,
+    /// When the backup was made, in milliseconds since 1970; `None`: it does not say.
+    pub taken_ms: Option<u64>,
+    /// When certificates were given that are good although the backup does not know them.
+    pub window: Option<Window>,
+}
+
+/// What is wanted of a restore.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wanted {
+    /// A store that is there is moved aside.
+    pub replace: bool,
+    /// Nodes of the backup are let in with certificates that they got since it was made.
+    pub admit_later: bool,
 }
 
 /// How many rows share a commit.
 const ROWS: usize = 5000;
 
-/// Puts a backup into a data folder that no cloud uses. A store that is there is moved aside if
-/// `replace` says so; keys that are there stay.
+/// Puts a backup into a data folder that no cloud uses. Keys that are there stay.
 pub fn restore(
     file: &Path,
     data: &Path,
-    replace: bool,
+    wanted: Wanted,
     now_ms: u64,
 ) -> Result<RestoreReport, BackupError> {
     verify(file)?;
@@ -40,7 +52,7 @@ pub fn restore(
     let store = data.join(STORE);
     let journal = JournaledStore::journal_of(&store);
     let is_there = std::fs::metadata(&store).is_ok_and(|metadata| metadata.len() > 0);
-    if (is_there || journal.exists()) && !replace {
+    if (is_there || journal.exists()) && !wanted.replace {
         return Err(BackupError::Present { path: if is_there { store } else { journal } });
     }
     let fresh = data.join("store.redb.restoring");
@@ -51,7 +63,7 @@ pub fn restore(
         Ok(()) | Err(_) => {}
     }
     let (files, rest) = put_files(file, data)?;
-    let rows = put_rows(file, rest, &fresh, now_ms)?;
+    let put = put_rows(file, rest, &fresh, wanted, now_ms)?;
     // The journal first: cut short here, the store is refused without it, and never taken for one
     // that lacks nothing.
     if journal.exists() {
@@ -64,7 +76,8 @@ pub fn restore(
     }
     std::fs::rename(&fresh, &store).map_err(failed("writing", &store))?;
     File::open(data).and_then(|dir| dir.sync_all()).map_err(failed("writing", data))?;
-    Ok(RestoreReport { rows, files, aside })
+    let Put { rows, taken_ms, window } = put;
+    Ok(RestoreReport { rows, files, aside, taken_ms, window })
 }
 
 type Rest = BufReader<File>;
@@ -107,13 +120,34 @@ fn put_files(file: &Path, data: &Path) -> Result<(u64, Rest), BackupError> {
     Ok((count, files.into_rest()))
 }
 
-fn put_rows(file: &Path, rest: Rest, fresh: &Path, now_ms: u64) -> Result<u64, BackupError> {
+/// The rows as they were put back.
+struct Put {
+    rows: u64,
+    taken_ms: Option<u64>,
+    window: Option<Window>,
+}
+
+fn put_rows(
+    file: &Path,
+    rest: Rest,
+    fresh: &Path,
+    wanted: Wanted,
+    now_ms: u64,
+) -> Result<Put, BackupError> {
     let broken = |source| BackupError::Broken { path: file.to_owned(), source };
-    let mut rows = Reader::new(rest).map_err(broken)?;
+    let mut archive = Reader::new(rest).map_err(broken)?;
     let store = RedbStore::open(fresh)?;
     let (mut ops, mut count) = (vec![rows::restored(now_ms)], 0);
-    while let Some(record) = rows.record().map_err(broken)? {
+    let (mut taken_ms, mut windows) = (None, Windows::default());
+    while let Some(record) = archive.record().map_err(broken)? {
         let (key, value) = row_of(record).map_err(broken)?;
+        if key == rows::TAKEN {
+            taken_ms = Some(moment(&value).map_err(broken)?);
+            continue;
+        }
+        if key == rows::WINDOWS {
+            windows = serde_json::from_slice(&value).map_err(|_| broken(misplaced()))?;
+        }
         let value = lifted(&key, value);
         ops.push(Op::Put { key, value });
         count += 1;
@@ -122,8 +156,22 @@ fn put_rows(file: &Path, rest: Rest, fresh: &Path, now_ms: u64) -> Result<u64, B
             ops.clear();
         }
     }
+    let window = taken_ms.filter(|_| wanted.admit_later);
+    let window = window.map(|taken_ms| Window {
+        from_s: taken_ms / 1000,
+        // The second in which it is made is not over.
+        until_s: now_ms / 1000 + 1,
+    });
+    if let Some(window) = window {
+        windows.add(window);
+        ops.push(rows::put(rows::WINDOWS.to_vec(), &windows));
+    }
     store.commit(&ops)?;
-    Ok(count)
+    Ok(Put { rows: count, taken_ms, window })
+}
+
+fn moment(value: &[u8]) -> io::Result<u64> {
+    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or_else(misplaced)
 }
 
 /// The name of a file, if it is one that a backup may bring.

@@ -9,10 +9,12 @@ use std::path::{Path, PathBuf};
 use http_body_util::BodyExt as _;
 use hyper::StatusCode;
 
-use super::{BackupError, Reader, STORE, Writer, failed};
+use super::{BackupError, Reader, Record, STORE, Writer, failed};
+use crate::clock;
 use crate::http::BACKUP;
 use crate::identity::{Identity, LOCAL_TOKEN};
 use crate::local;
+use crate::rows;
 use crate::server::{DataLock, LockError};
 use crate::store::{JournaledStore, Store as _};
 
@@ -95,6 +97,7 @@ async fn write(data: &Path, part: &Path) -> Result<SaveReport, BackupError> {
 fn copy(data: &Path, out: &mut BufWriter<File>, part: &Path) -> Result<(), BackupError> {
     let store = JournaledStore::look_into(&data.join(STORE))?;
     let mut writer = Writer::new(out).map_err(failed("writing", part))?;
+    writer.taken(clock::unix_ms()).map_err(failed("writing", part))?;
     let mut full = None;
     let exported = store.export(&mut |key, value| match writer.row(key, value) {
         Ok(()) => true,
@@ -137,10 +140,10 @@ fn verify(part: &Path) -> Result<u64, BackupError> {
     let file = File::open(part).map_err(failed("reading", part))?;
     let mut files = Reader::new(BufReader::new(file)).map_err(broken)?;
     while files.record().map_err(broken)?.is_some() {}
-    let mut rows = Reader::new(files.into_rest()).map_err(broken)?;
+    let mut archive = Reader::new(files.into_rest()).map_err(broken)?;
     let mut count = 0;
-    while rows.record().map_err(broken)?.is_some() {
-        count += 1;
+    while let Some(record) = archive.record().map_err(broken)? {
+        count += u64::from(!matches!(&record, Record::Row(key, _) if key == rows::TAKEN));
     }
     Ok(count)
 }

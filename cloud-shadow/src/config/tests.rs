@@ -38,8 +38,9 @@ fn the_example_loads_and_shows_every_option() {
 
 fn each_part_is_whole(file: File) {
     let File { limits, sync, history, enrolment, audit, aws, health, traces, .. } = file;
-    let FileEnrolment { certificate_days, approve_unknown, pending } = enrolment;
-    assert!(approve_unknown.is_some() && pending.is_some());
+    let FileEnrolment { certificate_days, expired_grace_days, approve_unknown, pending } =
+        enrolment;
+    assert!(approve_unknown.is_some() && pending.is_some() && expired_grace_days.is_some());
     let FileAudit { entries, days } = audit;
     assert!(certificate_days.is_some() && entries.is_some() && days.is_some());
     let FileLimits {

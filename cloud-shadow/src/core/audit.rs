@@ -66,6 +66,7 @@ impl Deed {
             Action::AddToken { .. } => ("node.join_token", name.to_string()),
             Action::Enrol { .. } | Action::Join { .. } => ("node.join", name.to_string()),
             Action::Renew { .. } => ("node.renew", name.to_string()),
+            Action::Learn { .. } => ("node.learn", name.to_string()),
             Action::Revoke => ("node.revoke", name.to_string()),
             Action::Tag { key, .. } => ("shadow.tag", format!("{name}/{key}")),
             Action::Write(write) => {

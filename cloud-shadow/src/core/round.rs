@@ -257,7 +257,9 @@ impl Rounds {
                 self.parts.link.publish(&topic, payload);
             }
             Effect::Close(session) => self.parts.link.close(session),
-            Effect::Admit(node, serials) => self.parts.link.admit(&node, &serials),
+            Effect::Admit(node, admission) => self.parts.link.admit(&node, &admission),
+            Effect::Learnt(node, serial) => tracing::warn!(%node, serial,
+                "a certificate that the backup did not know is good again"),
             Effect::Notify(notice) => self.watchers.tell(notice),
         }
     }
@@ -367,6 +369,7 @@ impl Action {
             | Self::Join { .. }
             | Self::Renew { .. }
             | Self::Shown { .. }
+            | Self::Learn { .. }
             | Self::Revoke
             | Self::Write(_)
             | Self::Tag { .. }

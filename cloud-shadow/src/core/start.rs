@@ -72,6 +72,9 @@ pub(crate) fn read_nodes(
     rng: StdRng,
 ) -> Result<Domain, StartError> {
     let mut domain = Domain::new(config, rng);
+    if let Some(value) = store.get(rows::WINDOWS)? {
+        domain.open_windows(rows::record(rows::WINDOWS, &value)?);
+    }
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = store.page(rows::NODES, after.as_deref(), PAGE)?;

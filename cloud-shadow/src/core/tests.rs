@@ -11,7 +11,7 @@ use gnomon_schemas::wire::{Hello, Message};
 
 use super::*;
 use crate::domain::{
-    Action, Answer, Author, Change, Command, Notice, Precondition, Session, Write,
+    Action, Admission, Answer, Author, Change, Command, Notice, Precondition, Session, Write,
 };
 use crate::store::MemoryStore;
 
@@ -36,7 +36,7 @@ impl Link for FakeLink {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0.push(topic.clone());
     }
 
-    fn admit(&self, _node: &NodeName, _serials: &[String]) {}
+    fn admit(&self, _node: &NodeName, _admission: &Admission) {}
 
     fn publish_thing(&self, topic: &ThingTopic, _body: Vec<u8>) {
         self.1.lock().unwrap_or_else(PoisonError::into_inner).push(topic.to_string());

@@ -148,6 +148,15 @@ pub enum Action {
         /// The serial number.
         serial: String,
     },
+    /// It has shown a certificate that the store does not know, because a backup was put back.
+    Learn {
+        /// The certificate.
+        certificate: CertificateRecord,
+        /// When it was made, in seconds since 1970.
+        issued_s: u64,
+        /// The session that it came with, which ends if it is not good.
+        session: Option<Session>,
+    },
     /// It is shut out: its certificates and join tokens are good for nothing, its session ends.
     Revoke,
     /// The `desired` half of a shadow is changed.
@@ -259,9 +268,21 @@ pub enum Effect {
     /// End a session of the broker.
     Close(Session),
     /// From now on the node is let in with these certificates and with no others.
-    Admit(NodeName, Vec<String>),
+    Admit(NodeName, Admission),
+    /// The store has learnt a certificate of the node, with this serial number.
+    Learnt(NodeName, String),
     /// Tell whoever watches.
     Notify(Notice),
+}
+
+/// With which certificates a node is let in.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Admission {
+    /// The serial numbers of those that it was given, in hexadecimal.
+    pub serials: Vec<String>,
+    /// Others, after a restore, only if they were made later than this, in seconds since 1970;
+    /// `None`: there is no such node.
+    pub void_s: Option<u64>,
 }
 
 /// Something that a watcher may want to know.

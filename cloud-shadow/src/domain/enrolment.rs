@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::command::{Answer, Done, Effect, Now};
+use super::command::{Admission, Answer, Done, Effect, Now, Session};
 use super::node::Node;
 use super::rejection::Rejection;
-use crate::identity::TokenHash;
+use crate::identity::{TokenHash, Windows};
 use crate::rows::{self, CertificateRecord, TokenRecord};
 use crate::store::Op;
 
@@ -52,20 +52,21 @@ impl Node {
         now: Now,
         hash: TokenHash,
         certificate: CertificateRecord,
+        bar: Option<u64>,
     ) -> Result<Done, Rejection> {
         if !self.has_token(hash, now) {
             return Err(Rejection::BadToken);
         }
         self.tokens.remove(&hash);
         let mut ops = vec![Op::Delete { key: rows::token(&self.name, hash) }];
-        self.forget_expired(now, &mut ops);
-        let effects = self.certify(certificate, ops);
+        self.forget_expired(now, Duration::ZERO, &mut ops);
+        let effects = self.certify(certificate, ops, bar);
         Ok(Done { answer: Answer::Nothing, effects })
     }
 
-    /// Forgets certificates that have run out.
-    fn forget_expired(&mut self, now: Now, ops: &mut Vec<Op>) {
-        let now_s = now.unix_ms / 1000;
+    /// Forgets certificates that have run out, and buy no new one either.
+    fn forget_expired(&mut self, now: Now, grace: Duration, ops: &mut Vec<Op>) {
+        let now_s = (now.unix_ms / 1000).saturating_sub(grace.as_secs());
         self.certificates.retain(|serial, record| {
             let is_good = record.not_after_s > now_s;
             if !is_good {
@@ -80,32 +81,69 @@ impl Node {
         &mut self,
         certificate: CertificateRecord,
         mut ops: Vec<Op>,
+        bar: Option<u64>,
     ) -> Vec<Effect> {
+        self.bar(bar, &mut ops);
         ops.push(rows::put(rows::certificate(&self.name, &certificate.serial), &certificate));
         self.certificates.insert(certificate.serial.clone(), certificate);
         vec![Effect::Persist(ops), self.admission()]
     }
 
-    /// Writes down a certificate that the node gets for one that it has. Another one that it got
-    /// for that before, and never used, goes.
+    /// Writes down a certificate that the node gets for one that it has, and that has not run out
+    /// for longer than `grace`. Another one that it got for that before, and never used, goes.
     pub(super) fn renew(
         &mut self,
         now: Now,
         shown: &str,
         certificate: CertificateRecord,
+        grace: Duration,
+        bar: Option<u64>,
     ) -> Result<Done, Rejection> {
         let found = self.certificates.iter().find(|(serial, _)| is_same(serial, shown));
-        let is_good = |record: &CertificateRecord| record.not_after_s > now.unix_ms / 1000;
+        let late_s = (now.unix_ms / 1000).saturating_sub(grace.as_secs());
+        let is_good = |record: &CertificateRecord| record.not_after_s > late_s;
         let (shown, _) = found
             .filter(|(_, record)| is_good(record))
             .ok_or_else(|| Rejection::BadCertificate(self.name.clone()))?;
         let shown = shown.clone();
         let mut ops = Vec::new();
-        self.forget_expired(now, &mut ops);
+        self.forget_expired(now, grace, &mut ops);
         self.forget_if(&mut ops, |record| record.replaces.as_ref() == Some(&shown));
         let certificate = CertificateRecord { replaces: Some(shown), ..certificate };
-        let effects = self.certify(certificate, ops);
+        let effects = self.certify(certificate, ops, bar);
         Ok(Done { answer: Answer::Nothing, effects })
+    }
+
+    /// The node has shown a certificate that it got after the backup was made that was put back.
+    /// It is good if nothing was decided since that makes it void, and those from before it go.
+    pub(super) fn learn(
+        &mut self,
+        windows: &Windows,
+        certificate: CertificateRecord,
+        issued_s: u64,
+        session: Option<Session>,
+    ) -> Result<Done, Rejection> {
+        if self.certificates.values().any(|known| is_same(&known.serial, &certificate.serial)) {
+            return Ok(Done::NOTHING);
+        }
+        if !windows.admit(issued_s, self.presence.void_s) {
+            let session = session.ok_or_else(|| Rejection::BadCertificate(self.name.clone()))?;
+            return Ok(Done { effects: vec![Effect::Close(session)], ..Done::NOTHING });
+        }
+        let mut ops = Vec::new();
+        self.forget_if(&mut ops, |_| true);
+        let learnt = Effect::Learnt(self.name.clone(), certificate.serial.clone());
+        let mut effects = self.certify(certificate, ops, Some(issued_s));
+        effects.push(learnt);
+        Ok(Done { answer: Answer::Nothing, effects })
+    }
+
+    /// From now on certificates up to a second are void unless they are in the rows.
+    pub(super) fn bar(&mut self, until_s: Option<u64>, ops: &mut Vec<Op>) {
+        if let Some(until_s) = until_s.filter(|until_s| *until_s > self.presence.void_s) {
+            self.presence.void_s = until_s;
+            ops.push(rows::put(rows::presence(&self.name), &self.presence));
+        }
     }
 
     /// The node has used a certificate: the one that it got it for goes.
@@ -122,8 +160,9 @@ impl Node {
     }
 
     /// Shuts the node out, and gives back the tokens that it could have joined with.
-    pub(super) fn revoke(&mut self) -> (Done, Vec<TokenHash>) {
+    pub(super) fn revoke(&mut self, bar: Option<u64>) -> (Done, Vec<TokenHash>) {
         let mut ops = Vec::new();
+        self.bar(bar, &mut ops);
         self.forget_if(&mut ops, |_| true);
         let tokens: Vec<TokenHash> = std::mem::take(&mut self.tokens).into_keys().collect();
         let forget = |hash: &TokenHash| Op::Delete { key: rows::token(&self.name, *hash) };
@@ -141,8 +180,14 @@ impl Node {
         }
     }
 
+    /// How it is let in.
+    pub fn admitted(&self) -> Admission {
+        let serials = self.serials().map(str::to_owned).collect();
+        Admission { serials, void_s: Some(self.presence.void_s) }
+    }
+
     fn admission(&self) -> Effect {
-        Effect::Admit(self.name.clone(), self.serials().map(str::to_owned).collect())
+        Effect::Admit(self.name.clone(), self.admitted())
     }
 }
 
@@ -156,6 +201,7 @@ mod tests {
     use super::super::tests::{at, command, domain, put_node};
     use super::super::{Action, Domain, Limits, Session};
     use super::*;
+    use crate::identity::Window;
 
     fn record(serial: &str) -> CertificateRecord {
         CertificateRecord { serial: serial.to_owned(), not_after_s: 5000, replaces: None }
@@ -215,8 +261,79 @@ mod tests {
         domain.handle(command("site-1", Action::Connected(Session(7))), at(0)).unwrap();
         let done = domain.handle(command("site-1", Action::Revoke), at(0)).unwrap();
         assert!(done.effects.contains(&Effect::Close(Session(7))));
-        assert!(done.effects.contains(&Effect::Admit("site-1".parse().unwrap(), vec![])));
+        let nothing = Admission { serials: vec![], void_s: Some(0) };
+        assert!(done.effects.contains(&Effect::Admit("site-1".parse().unwrap(), nothing)));
         assert_eq!(serials(&domain), [""; 0]);
         assert!(!renew(&mut domain, "0a", "0b", 0));
+    }
+
+    #[test]
+    fn a_certificate_that_ran_out_a_while_ago_still_buys_a_new_one_where_that_is_allowed() {
+        let mut domain = joined();
+        domain.config.expired_grace = Duration::from_secs(100);
+        assert!(!renew(&mut domain, "0a", "0b", 5_100_000));
+        assert!(renew(&mut domain, "0a", "0b", 5_099_000));
+        domain.handle(command("site-1", Action::Revoke), at(0)).unwrap();
+        assert!(!renew(&mut domain, "0a", "0c", 5_000_000));
+    }
+
+    /// The same after a backup was put back: it was made at 100 s, and put back at 200 s.
+    fn restored() -> Domain {
+        let mut domain = joined();
+        let mut windows = Windows::default();
+        windows.add(Window { from_s: 100, until_s: 200 });
+        domain.open_windows(windows);
+        domain
+    }
+
+    fn learn(domain: &mut Domain, serial: &str, issued_s: u64) -> Result<Vec<Effect>, Rejection> {
+        let certificate = record(serial);
+        let action = Action::Learn { certificate, issued_s, session: None };
+        domain.handle(command("site-1", action), at(0)).map(|done| done.effects)
+    }
+
+    #[test]
+    fn a_certificate_that_a_backup_lacks_is_learnt_once_and_those_before_it_go() {
+        let mut domain = restored();
+        let effects = learn(&mut domain, "0b", 150).unwrap();
+        assert!(effects.contains(&Effect::Learnt("site-1".parse().unwrap(), "0b".to_owned())));
+        let admission = Admission { serials: vec!["0b".to_owned()], void_s: Some(150) };
+        assert!(effects.contains(&Effect::Admit("site-1".parse().unwrap(), admission)));
+        assert_eq!(serials(&domain), ["0b"]);
+        assert_eq!(learn(&mut domain, "b", 150), Ok(vec![]), "it is known by now");
+        assert!(learn(&mut domain, "0c", 149).is_err(), "it was replaced before");
+        assert!(learn(&mut domain, "0d", 151).is_ok() && serials(&domain) == ["0d"]);
+        assert!(learn(&mut restored(), "0b", 99).is_err(), "the backup would know it");
+        assert!(learn(&mut restored(), "0b", 201).is_err());
+        assert!(learn(&mut joined(), "0b", 150).is_err(), "nothing was put back");
+    }
+
+    #[test]
+    fn what_is_decided_after_a_restore_makes_void_what_was_given_before_it() {
+        let revoke = command("site-1", Action::Revoke);
+        let mut domain = restored();
+        learn(&mut domain, "0b", 150).unwrap();
+        domain.handle(revoke.clone(), at(0)).unwrap();
+        assert!(learn(&mut domain, "0b", 150).is_err(), "also where the clock went back");
+        let delete = command("site-1", Action::DeleteNode);
+        let mut domain = restored();
+        domain.handle(delete, at(300_000)).unwrap();
+        assert!(learn(&mut domain, "0b", 150).is_err());
+        domain.handle(put_node("site-1"), at(300_000)).unwrap();
+        assert!(learn(&mut domain, "0b", 150).is_err(), "it is another node of that name");
+        let mut domain = restored();
+        assert!(renew(&mut domain, "0a", "0e", 300_000));
+        assert!(learn(&mut domain, "0b", 150).is_err(), "it has got a newer one");
+    }
+
+    #[test]
+    fn a_session_whose_certificate_was_made_void_meanwhile_ends() {
+        let mut domain = restored();
+        domain.handle(command("site-1", Action::Revoke), at(0)).unwrap();
+        let session = Some(Session(7));
+        let action = Action::Learn { certificate: record("0b"), issued_s: 150, session };
+        let done = domain.handle(command("site-1", action), at(0)).unwrap();
+        assert_eq!(done.effects, [Effect::Close(Session(7))]);
+        assert_eq!(serials(&domain), [""; 0]);
     }
 }

@@ -166,6 +166,7 @@ fn changed(done: &Done) -> Vec<ShadowView> {
         Effect::Persist(_)
         | Effect::Send(..)
         | Effect::Admit(..)
+        | Effect::Learnt(..)
         | Effect::Close(_)
         | Effect::Notify(_) => None,
     };

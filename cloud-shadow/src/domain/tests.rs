@@ -256,7 +256,11 @@ impl Site {
 fn sent(effect: Effect) -> Option<(Topic, Vec<u8>)> {
     match effect {
         Effect::Send(topic, payload) => Some((topic, payload)),
-        Effect::Persist(_) | Effect::Admit(..) | Effect::Close(_) | Effect::Notify(_) => None,
+        Effect::Persist(_)
+        | Effect::Admit(..)
+        | Effect::Learnt(..)
+        | Effect::Close(_)
+        | Effect::Notify(_) => None,
     }
 }
 

@@ -18,8 +18,9 @@ use super::server::Peer;
 use super::{Api, ApiError, Operation};
 use crate::access::{self, Action, Asker, Decision, Grant, Scope};
 use crate::core::Deed;
-use crate::domain::Author;
+use crate::domain::{Action as Act, Author, Command};
 use crate::gate::{Gate, Principal};
+use crate::identity::{Recognized, Unlisted};
 
 /// Who may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,9 +141,15 @@ async fn admit(
                 Ok(shown) => shown,
                 Err(error) => return Err(count(api, stranger.as_ref()).err().unwrap_or(error)),
             };
-            let asker = Asker::Node(shown.node.clone());
+            let Recognized { node, serial, unlisted } = shown;
+            let asker = Asker::Node(node.clone());
             count(api, Some(&asker))?;
-            request.extensions_mut().insert(shown);
+            if let Some(Unlisted { certificate, issued_s }) = unlisted {
+                let action = Act::Learn { certificate, issued_s, session: None };
+                let by = Author::node(&node);
+                api.core.execute(Command { node: node.clone(), action, by }).await?;
+            }
+            request.extensions_mut().insert(NodeCaller { node, serial });
             return Ok(Some(asker));
         }
         Some(Permit::Open | Permit::OpenHere(_)) => {
@@ -192,7 +199,8 @@ pub(crate) fn counted(body: Body, gate: Gate, asker: Asker) -> Body {
     }))
 }
 
-/// The node that calls, by a certificate that is good now, and the serial number of that.
+/// The node that calls, by a certificate that is good now or was until not long ago, and the serial
+/// number of that.
 #[derive(Debug, Clone)]
 pub(super) struct NodeCaller {
     pub(super) node: NodeName,
@@ -207,17 +215,16 @@ impl<S: Send + Sync> FromRequestParts<S> for NodeCaller {
     }
 }
 
-fn node_of(api: &Api, request: &Request) -> Result<NodeCaller, ApiError> {
+fn node_of(api: &Api, request: &Request) -> Result<Recognized, ApiError> {
     let peer = request.extensions().get::<Peer>();
-    let shown = peer.and_then(|peer| peer.certificate.as_deref());
+    let shown = peer.and_then(|peer| peer.certificate.as_deref().or(peer.late.as_deref()));
     let known = shown.and_then(|shown| api.roll.recognize(shown));
-    let (node, serial) = known.ok_or_else(|| {
+    known.ok_or_else(|| {
         ApiError::unauthorized(
             "this needs HTTPS to the cloud itself and the certificate of a node that is neither \
              revoked nor out of date; join again with a new token",
         )
-    })?;
-    Ok(NodeCaller { node, serial })
+    })
 }
 
 /// Whether somebody may do something, where no single node or token is concerned.

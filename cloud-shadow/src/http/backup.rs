@@ -13,6 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Api, ApiError};
 use crate::backup::Writer;
+use crate::clock;
 use crate::domain::Rejection;
 use crate::store::Store;
 
@@ -47,6 +48,7 @@ pub(super) async fn read(State(api): State<Api>) -> Result<Response, ApiError> {
 
 fn copy(store: &dyn Store, pipe: Pipe) -> io::Result<()> {
     let mut writer = Writer::new(pipe)?;
+    writer.taken(clock::unix_ms())?;
     let mut broken = Ok(());
     let exported = store.export(&mut |key, value| {
         broken = writer.row(key, value);

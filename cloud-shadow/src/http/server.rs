@@ -21,7 +21,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::late;
 use super::patience::Patient;
+use crate::clock;
 use crate::metrics::ApiMetrics;
 use crate::quiet::Quiet;
 
@@ -62,6 +64,8 @@ pub(crate) struct Peer {
     pub(super) is_tls: bool,
     /// The certificate of the cloud's authority that it showed.
     pub(crate) certificate: Option<Arc<CertificateSubject>>,
+    /// The same, if it has run out: good for one that has not, and for nothing else.
+    pub(crate) late: Option<Arc<CertificateSubject>>,
 }
 
 /// Hands requests to the router, with what is known of who sends them.
@@ -159,7 +163,8 @@ async fn welcome(stream: TcpStream, addr: SocketAddr, serving: Serving) {
     let stream = Patient::new(stream, config.write_timeout, metrics.traffic());
     let router = TowerToHyperService::new(router);
     let Some(tls) = tls else {
-        let service = Service { router, peer: Peer { addr, is_tls: false, certificate: None } };
+        let peer = Peer { addr, is_tls: false, certificate: None, late: None };
+        let service = Service { router, peer };
         return converse(stream, service, config, stop).await;
     };
     let shaking = tokio::time::timeout(config.head_timeout, tls.accept(stream));
@@ -173,7 +178,11 @@ async fn welcome(stream: TcpStream, addr: SocketAddr, serving: Serving) {
     };
     let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
     let subject = leaf.and_then(|leaf| CertificateSubject::from_der(leaf).ok());
-    let peer = Peer { addr, is_tls: true, certificate: subject.map(Arc::new) };
+    let subject = subject.map(Arc::new);
+    let is_late = |shown: &Arc<CertificateSubject>| late::is_late(&shown.der, clock::since_1970());
+    let late = subject.clone().filter(is_late);
+    let certificate = subject.filter(|shown| !is_late(shown));
+    let peer = Peer { addr, is_tls: true, certificate, late };
     converse(stream, Service { router, peer }, config, stop).await;
 }
 

@@ -14,6 +14,7 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_util::sync::CancellationToken;
 
+use super::late::Late;
 use crate::config::TlsFiles;
 use crate::identity::{Identity, SERVER_NAME, not_after};
 
@@ -94,8 +95,13 @@ impl ResolvesServerCert for Shown {
     }
 }
 
-/// The TLS side of the listener.
-pub fn config(identity: &Identity, shown: Arc<Shown>) -> Result<Arc<ServerConfig>, HttpsError> {
+/// The TLS side of the listener. A client may show a certificate that has run out for no longer than
+/// `grace`.
+pub fn config(
+    identity: &Identity,
+    shown: Arc<Shown>,
+    grace: Duration,
+) -> Result<Arc<ServerConfig>, HttpsError> {
     let ca = identity.authority.certificate_pem();
     let bad = |source| HttpsError::Pem { what: "ca.pem".into(), source };
     let mut roots = RootCertStore::empty();
@@ -110,7 +116,7 @@ pub fn config(identity: &Identity, shown: Arc<Shown>) -> Result<Arc<ServerConfig
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(wrong)?
-        .with_client_cert_verifier(clients)
+        .with_client_cert_verifier(Arc::new(Late::new(clients, grace)))
         .with_cert_resolver(shown);
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     config.ticketer = ring::Ticketer::new().map_err(wrong)?;

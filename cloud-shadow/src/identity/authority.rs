@@ -15,10 +15,11 @@ use rustls_pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
+use super::window::head_start;
+
 /// The name in the broker's certificate that sites check, whatever address they dial.
 pub const SERVER_NAME: &str = "gnomon-cloud";
 
-const DAY: Duration = Duration::from_hours(24);
 const THING_CERTIFICATE: Duration = Duration::from_hours(90 * 24);
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
@@ -145,8 +146,7 @@ impl Authority {
         let request = CertificateSigningRequestParams::from_pem(request_pem)
             .map_err(AuthorityError::Request)?;
         let mut params = parameters(name, now + life);
-        // Up to a day of grace, for two clouds whose clocks differ.
-        params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(DAY.min(life / 10));
+        params.not_before = date_time_ymd(1970, 1, 1) + now.saturating_sub(head_start(life));
         params.distinguished_name.push(DnType::OrganizationalUnitName, unit);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -184,6 +184,13 @@ impl Authority {
         let leaf = params.signed_by(&key, &self.issuer).map_err(AuthorityError::Sign)?;
         Ok(ServerCertificate { chain_pem: leaf.pem(), key_pem: key.serialize_pem() })
     }
+}
+
+/// The first and the last second of a certificate's validity, since 1970; `None`: it is none.
+pub(super) fn validity(der: &[u8]) -> Option<(u64, u64)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let (first, last) = (certificate.validity().not_before, certificate.validity().not_after);
+    Some((u64::try_from(first.timestamp()).ok()?, u64::try_from(last.timestamp()).ok()?))
 }
 
 /// When a certificate runs out, in seconds since 1970; `None`: it is none.

@@ -17,9 +17,12 @@ mod open;
 mod overlay;
 mod recovery;
 mod resolve;
+mod salvage;
 #[cfg(test)]
 mod tests;
 mod writer;
+
+pub use self::salvage::Salvaged;
 
 use self::file::Watch;
 use self::flush::Flushing;

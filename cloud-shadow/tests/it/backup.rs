@@ -13,13 +13,13 @@ use crate::bench::{Cloud, ageless, refused};
 use crate::enrolment::join;
 use crate::site::{Machines, NODE, Order, SHADOW, is_in_sync};
 
-fn gnomon(args: &[&str], data: &Path) -> Output {
+pub(crate) fn gnomon(args: &[&str], data: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gnomon-cloud"));
     command.args(args).arg("--data").arg(data).env_remove("RUST_LOG").output().unwrap()
 }
 
 /// What a command says that succeeds.
-fn said(output: &Output) -> Value {
+pub(crate) fn said(output: &Output) -> Value {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{error}");
     serde_json::from_slice(&output.stdout).unwrap()
@@ -31,7 +31,7 @@ fn complaint(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-async fn backup(data: &Path, file: &Path) -> Output {
+pub(crate) async fn backup(data: &Path, file: &Path) -> Output {
     let (data, file) = (data.to_owned(), file.to_str().unwrap().to_owned());
     let run = move || gnomon(&["backup", &file], &data);
     tokio::task::spawn_blocking(run).await.unwrap()

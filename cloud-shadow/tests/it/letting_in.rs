@@ -87,12 +87,12 @@ async fn the_queue_has_an_end_and_who_is_denied_stays_out() {
     closed.stop().await;
 }
 
-async fn renew(api: &Api, key: &KeyPair) -> Response {
+pub(crate) async fn renew(api: &Api, key: &KeyPair) -> Response {
     let body = json!({ "csr_pem": request(key) });
     api.open(Method::POST, "/v1/renew").json(&body).send().await.unwrap()
 }
 
-async fn renewed(cloud: &Cloud, present: &Joined) -> Joined {
+pub(crate) async fn renewed(cloud: &Cloud, present: &Joined) -> Joined {
     let key = KeyPair::generate().unwrap();
     let response = renew(&cloud.secure(Some(present)), &key).await;
     assert_eq!(response.status(), StatusCode::CREATED);
@@ -103,7 +103,7 @@ async fn renewed(cloud: &Cloud, present: &Joined) -> Joined {
 }
 
 /// Connects, and waits until the cloud sees the node.
-async fn visit(cloud: &Cloud, joined: &Joined) {
+pub(crate) async fn visit(cloud: &Cloud, joined: &Joined) {
     let site = Machines::new("site-1").connect(cloud.mqtt(), joined);
     cloud.api.eventually("/v1/nodes/site-1", |node| node["online"] == true).await;
     site.leave().await;

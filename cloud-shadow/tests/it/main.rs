@@ -31,6 +31,8 @@ mod races;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod restored;
+#[cfg(test)]
 mod rogue;
 #[cfg(test)]
 mod setup;

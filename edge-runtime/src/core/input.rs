@@ -36,6 +36,8 @@ pub enum Input {
     Woken,
     /// The cloud can be reached.
     LinkUp,
+    /// Another machine with this node's identity has taken the link.
+    TakenOver,
     /// It cannot, or still cannot.
     LinkDown {
         /// Why, for people.

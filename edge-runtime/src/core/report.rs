@@ -58,6 +58,9 @@ impl Core {
         if let (Some(settings), Some(report)) = (self.settings_report(), report.as_object_mut()) {
             report.insert("settings".to_owned(), settings);
         }
+        if let (Some(identity), Some(report)) = (self.identity_report(now), report.as_object_mut()) {
+            report.insert("identity".to_owned(), identity);
+        }
         let Some(machines) = &mut self.machines else { return };
         let held = machines.up.get(&ShadowKey::Node).map(|held| held.document.to_value());
         let member = |name: &str| held.as_ref().and_then(|held| held.get(name));

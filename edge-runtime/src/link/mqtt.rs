@@ -33,6 +33,8 @@ use session::{End, Session};
 const EVENTS: usize = 8;
 /// A connection that lived this long was a good one: the next wait is short again.
 const GOOD_LIFE: Duration = Duration::from_secs(10);
+/// A connection that lived this long has no rival any more.
+const PEACE: Duration = Duration::from_hours(1);
 const GOODBYE: Duration = Duration::from_secs(2);
 
 /// How to reach the cloud.
@@ -188,6 +190,14 @@ impl Driver {
             }
             if was_up && (started.elapsed() >= GOOD_LIFE || end.is_planned) {
                 self.retry.reset();
+            }
+            if started.elapsed() >= PEACE {
+                self.retry.forget_rivals();
+            }
+            if end.met == Met::Rival
+                && self.events.send(Told::Event(LinkEvent::TakenOver)).await.is_err()
+            {
+                return;
             }
             let told = Told::Event(LinkEvent::Down { reason: end.reason.clone() });
             if self.stopping.load(Ordering::Relaxed) || self.events.send(told).await.is_err() {

@@ -18,6 +18,8 @@ const UNSERVED: Duration = Duration::from_secs(10);
 /// So many such answers in a row (some eight minutes) are no restart any more.
 const RESTARTS: u32 = 100;
 const LONGEST: Duration = Duration::from_mins(1);
+/// Two machines that take the link from each other would else use it up with handshakes.
+const LONGEST_RIVAL: Duration = Duration::from_mins(5);
 
 /// What an attempt to connect met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub enum Met {
     NoService,
     /// The other end answered and refused, or let us in and soon broke off.
     Refusal,
+    /// Another machine with the same identity took the link from us.
+    Rival,
 }
 
 /// Waits that grow from one failure to the next.
@@ -39,6 +43,8 @@ pub struct Retry {
     unanswered: Backoff,
     /// After those that it was: apart, so that endpoints of both kinds in turn are not hammered.
     refused: Backoff,
+    /// After those that a rival ended: apart, since the links between them are good.
+    rivals: Backoff,
     /// How many attempts in a row met no service.
     unserved: u32,
 }
@@ -46,10 +52,12 @@ pub struct Retry {
 impl Retry {
     /// Waits after a link that was good.
     pub fn new(mut rng: StdRng) -> Self {
+        let third = StdRng::seed_from_u64(rng.clone().random::<u64>().rotate_left(1));
         let other = StdRng::seed_from_u64(rng.random());
         Self {
             unanswered: Backoff::new(FIRST, LONGEST, rng),
             refused: Backoff::new(FIRST, LONGEST, other),
+            rivals: Backoff::new(FIRST, LONGEST_RIVAL, third),
             unserved: 0,
         }
     }
@@ -64,10 +72,16 @@ impl Retry {
             }
             Met::NoService => self.unanswered.next_delay(),
             Met::Refusal => self.refused.next_delay(),
+            Met::Rival => self.rivals.next_delay(),
         }
     }
 
-    /// The link was good: the next failure is the first.
+    /// Nobody has taken the link from us for long.
+    pub const fn forget_rivals(&mut self) {
+        self.rivals.reset();
+    }
+
+    /// The link was good: the next failure is the first. It is good between rivals, too.
     pub const fn reset(&mut self) {
         self.unanswered.reset();
         self.refused.reset();
@@ -81,7 +95,8 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Met; 4] = [Met::NoNetwork, Met::Silence, Met::NoService, Met::Refusal];
+    const ALL: [Met; 5] =
+        [Met::NoNetwork, Met::Silence, Met::NoService, Met::Refusal, Met::Rival];
 
     fn retry(seed: u64) -> Retry {
         Retry::new(StdRng::seed_from_u64(seed))
@@ -91,13 +106,14 @@ mod tests {
         #[test]
         fn a_wait_is_never_beyond_the_cap_of_what_was_met(
             seed: u64,
-            met in prop::collection::vec(0..4_usize, 0..200),
+            met in prop::collection::vec(0..5_usize, 0..200),
         ) {
             let mut retry = retry(seed);
             for at in met {
                 let cap = match ALL[at] {
                     Met::NoNetwork | Met::Silence => UNHEARD,
                     Met::NoService | Met::Refusal => LONGEST,
+                    Met::Rival => LONGEST_RIVAL,
                 };
                 prop_assert!(retry.next_delay(ALL[at]) <= cap);
             }
@@ -138,6 +154,22 @@ mod tests {
         assert!((9..=10).contains(&longest(Met::NoService, 50)));
         assert!((55..=60).contains(&longest(Met::NoService, 150)));
         assert!((55..=60).contains(&longest(Met::Refusal, 10)));
+    }
+
+    #[test]
+    fn two_rivals_take_the_link_from_each_other_a_few_times_an_hour_at_most() {
+        for seed in 0..100 {
+            let mut retry = retry(seed);
+            let (mut passed, mut times) = (Duration::ZERO, 0);
+            while passed < Duration::from_hours(1) {
+                retry.reset();
+                passed += retry.next_delay(Met::Rival);
+                times += 1;
+            }
+            assert!(times < 60, "{times}");
+            retry.forget_rivals();
+            assert!(retry.next_delay(Met::Rival) <= FIRST);
+        }
     }
 
     #[test]

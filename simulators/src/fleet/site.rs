@@ -234,6 +234,7 @@ impl Site {
                 self.inputs.push_back(Input::LinkUp);
                 self.tell(What::Up).await;
             }
+            LinkEvent::TakenOver => self.inputs.push_back(Input::TakenOver),
             LinkEvent::Down { reason } => {
                 self.tell(What::Down(reason.clone())).await;
                 self.inputs.push_back(Input::LinkDown { reason });

@@ -176,7 +176,11 @@ impl Decided {
         let Ok(done) = &self.result else { return Vec::new() };
         let own = done.effects.iter().filter_map(|effect| match effect {
             Effect::Persist(ops) => Some(ops.clone()),
-            Effect::Send(..) | Effect::Close(_) | Effect::Admit(..) | Effect::Notify(_) => None,
+            Effect::Send(..)
+            | Effect::Close(_)
+            | Effect::Admit(..)
+            | Effect::Learnt(..)
+            | Effect::Notify(_) => None,
         });
         own.flatten().collect()
     }
@@ -207,7 +211,7 @@ fn deed(effect: Effect) -> Option<Deed> {
     match effect {
         Effect::Send(topic, bytes) => Some(Deed::Send(topic, bytes)),
         Effect::Close(session) => Some(Deed::Close(session.0)),
-        Effect::Persist(_) | Effect::Admit(..) | Effect::Notify(_) => None,
+        Effect::Persist(_) | Effect::Admit(..) | Effect::Learnt(..) | Effect::Notify(_) => None,
     }
 }
 

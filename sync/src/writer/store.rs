@@ -48,6 +48,7 @@ impl Writer {
         writer.floor = stream.floor;
         writer.purged = stream.purged;
         writer.position = stream.head;
+        writer.sent = stream.head;
         let gone = halves.iter().filter(|(_, half)| half.document.is_none());
         writer.tombstones = gone.map(|(_, half)| half.seq).collect();
         writer.by_seq = halves.iter().map(|(key, half)| (half.seq, key.clone())).collect();
@@ -64,6 +65,7 @@ impl Writer {
             halves: BTreeMap::new(),
             by_seq: BTreeMap::new(),
             tombstones: BTreeSet::default(),
+            sent: Seq::ZERO,
             position: Seq::ZERO,
             wanted: BTreeSet::default(),
             flights: Flights::default(),

@@ -379,3 +379,18 @@ fn after_a_restart_only_what_changed_meanwhile_goes_in_full() {
     let sent = drain(&mut writer);
     assert!(sent[0].contains("app/web =1"), "no base for a reader so far behind: {sent:?}");
 }
+
+#[test]
+fn a_reader_that_stands_where_this_writer_never_sent_anything_meets_a_new_history() {
+    let mut writer = connected();
+    put(&mut writer, "node", json!({"a": 1}));
+    ack(&mut writer, 1);
+    drain(&mut writer);
+    writer.link_down();
+    put(&mut writer, "node", json!({"a": 2}));
+    let before = writer.epoch();
+    writer.link_up(START);
+    hello(&mut writer, 7, 2);
+    assert_eq!(drain(&mut writer), ["manifest 0 of 1 node"], "another one has told it of 2");
+    assert_ne!(writer.epoch(), before);
+}

@@ -66,7 +66,6 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
             | Event::Started { .. }
             | Event::Broke { .. }
             | Event::AgentEnded { .. }
-            | Event::LetInAgain { .. }
             | Event::Mended { .. }
             | Event::Restored { .. }
             | Event::Unrest { .. } => {}

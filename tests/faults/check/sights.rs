@@ -76,7 +76,6 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
             | Event::Started { .. }
             | Event::Broke { .. }
             | Event::AgentEnded { .. }
-            | Event::LetInAgain { .. }
             | Event::Mended { .. }
             | Event::Unrest { .. } => {}
         }

@@ -85,7 +85,6 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
             | Event::Wrote { .. }
             | Event::Given { .. }
             | Event::Seen { .. }
-            | Event::LetInAgain { .. }
             | Event::Mended { .. }
             | Event::Forgot { .. }
             | Event::Unrest { .. } => {}

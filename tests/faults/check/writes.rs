@@ -42,7 +42,6 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
             | Event::Started { .. }
             | Event::Broke { .. }
             | Event::AgentEnded { .. }
-            | Event::LetInAgain { .. }
             | Event::Mended { .. }
             | Event::Forgot { .. }
             | Event::Unrest { .. } => {}

@@ -62,11 +62,6 @@ pub(super) fn strike(site: &mut Site, cloud: &Door, strike: &Strike<'_>) {
             site.release();
             strike.lasts();
             drop(twin);
-            // What both have told cannot be told apart, so the one that is left begins afresh.
-            hold(site, strike);
-            forgets(site, strike);
-            let _gone = fs::remove_dir_all(site.store());
-            site.release();
         }
         other => panic!("{other} is none of a site's"),
     }

@@ -22,15 +22,16 @@ services:
 "#;
 
 /// A cloud that `gnomon-cloud init` has set up.
-struct Cloud {
+pub(crate) struct Cloud {
     made: Value,
     ready: Value,
-    _program: Program,
+    program: Program,
+    log: PathBuf,
 }
 
 impl Cloud {
     /// With these values in its configuration file.
-    fn start(folder: &Path, values: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(folder: &Path, values: &[(&str, &str)]) -> Self {
         let dir = folder.join("cloud").to_string_lossy().into_owned();
         let any = "127.0.0.1:0";
         let args = ["init", &dir, "--http", any, "--https", any, "--mqtt", any];
@@ -38,15 +39,27 @@ impl Cloud {
         assert!(made.status.success(), "{}", text(&made));
         let made: Value = serde_json::from_slice(&made.stdout).unwrap();
         let config = made["config"].as_str().unwrap().to_owned();
-        let mut toml = std::fs::read_to_string(&config).unwrap();
-        for (name, value) in values {
-            let line = toml.lines().find(|line| line.starts_with(&format!("{name} = "))).unwrap();
-            toml = toml.replacen(&line.to_owned(), &format!("{name} = {value}"), 1);
-        }
-        std::fs::write(&config, toml).unwrap();
+        set(&config, values);
         let log = folder.join("cloud.log");
         let (program, ready) = Program::start("gnomon-cloud", &["--config".into(), config], &log);
-        Self { made, ready, _program: program }
+        Self { made, ready, program, log }
+    }
+
+    /// Its data folder.
+    pub(crate) fn data(&self) -> String {
+        self.log.with_extension("").to_string_lossy().into_owned()
+    }
+
+    /// Stops it, does something to its data folder, and starts it again where it was.
+    pub(crate) fn restart(self, between: impl FnOnce(&str)) -> Self {
+        let Self { made, ready, program, log } = self;
+        assert_eq!(program.stop(), Some(0));
+        let config = made["config"].as_str().unwrap().to_owned();
+        let at = ["http", "https", "mqtt"].map(|name| (name, ready[name].to_string()));
+        set(&config, &at.each_ref().map(|(name, at)| (*name, at.as_str())));
+        between(&log.with_extension("").to_string_lossy());
+        let (program, ready) = Program::start("gnomon-cloud", &["--config".into(), config], &log);
+        Self { made, ready, program, log }
     }
 
     fn url(&self) -> String {
@@ -64,27 +77,37 @@ impl Cloud {
     }
 
     /// What a command prints, which must succeed.
-    fn said(&self, args: &[&str]) -> String {
+    pub(crate) fn said(&self, args: &[&str]) -> String {
         let output = self.gnomon(args);
         assert!(output.status.success(), "gnomon {args:?}: {}", text(&output));
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     }
 
-    fn json(&self, args: &[&str]) -> Value {
+    pub(crate) fn json(&self, args: &[&str]) -> Value {
         serde_json::from_str(&self.said(&[args, &["-o", "json"]].concat())).unwrap()
     }
 }
 
-fn text(output: &Output) -> String {
+/// Puts values into a configuration file.
+fn set(config: &str, values: &[(&str, &str)]) {
+    let mut toml = std::fs::read_to_string(config).unwrap();
+    for (name, value) in values {
+        let line = toml.lines().find(|line| line.starts_with(&format!("{name} = "))).unwrap();
+        toml = toml.replacen(&line.to_owned(), &format!("{name} = {value}"), 1);
+    }
+    std::fs::write(config, toml).unwrap();
+}
+
+pub(crate) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-fn join(cloud: &Cloud, data: &Path, args: &[&str]) -> Output {
+pub(crate) fn join(cloud: &Cloud, data: &Path, args: &[&str]) -> Output {
     let (url, data) = (cloud.url(), data.to_string_lossy().into_owned());
     run("gnomon-edge", &[&["join", &url, "--data", &data], args].concat(), &[])
 }
 
-fn is_online(cloud: &Cloud, node: &str) {
+pub(crate) fn is_online(cloud: &Cloud, node: &str) {
     eventually(&format!("{node} to be online"), PATIENCE, || {
         let nodes = cloud.json(&["get", "nodes"]);
         let nodes = nodes.as_array().unwrap().clone();
@@ -93,7 +116,7 @@ fn is_online(cloud: &Cloud, node: &str) {
     });
 }
 
-fn certificate(data: &Path) -> String {
+pub(crate) fn certificate(data: &Path) -> String {
     std::fs::read_to_string(data.join("cert.pem")).unwrap()
 }
 

@@ -18,5 +18,6 @@ mod k3s;
 mod package;
 mod powercut;
 mod refusals;
+mod restored;
 mod service;
 mod update;

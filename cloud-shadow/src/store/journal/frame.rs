@@ -140,6 +140,17 @@ pub(super) fn has_frame(bytes: &[u8], head: &Head, from: u64) -> bool {
     })
 }
 
+/// The whole frame with the highest number that begins at `from` or behind it: that number, and where
+/// the frame ends.
+pub(super) fn last(bytes: &[u8], head: &Head, from: usize) -> Option<(u64, usize)> {
+    let places = (from.next_multiple_of(ALIGN)..bytes.len()).step_by(ALIGN);
+    let frames = places.filter_map(|at| {
+        let (number, payload) = frame(bytes.get(at..)?, head)?;
+        Some((number, at + FRAME_HEAD + payload.len()))
+    });
+    frames.max()
+}
+
 /// The frame that the bytes begin with: its number and what it holds.
 fn frame<'a>(bytes: &'a [u8], head: &Head) -> Option<(u64, &'a [u8])> {
     let rest = bytes.strip_prefix(&FRAME)?;

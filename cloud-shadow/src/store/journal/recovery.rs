@@ -72,6 +72,11 @@ impl Replay {
         Self { mark, next: mark.flushed + 1, first: 0, end: None }
     }
 
+    /// The commit that is wanted next.
+    pub(super) const fn next(&self) -> u64 {
+        self.next
+    }
+
     /// A file comes.
     pub(super) fn file(&mut self, head: &Head) -> Result<(), Mismatch> {
         if head.id != self.mark.id {

@@ -12,6 +12,7 @@ use crate::store::contract;
 mod crashes;
 mod laws;
 mod moved;
+mod salvage;
 
 /// So small that everything is full all the time.
 const TINY: Bounds = Bounds {

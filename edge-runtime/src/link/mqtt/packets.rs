@@ -63,13 +63,24 @@ pub(super) enum Seen {
 /// The connection ended.
 pub(super) struct Lost {
     pub(super) reason: String,
+    pub(super) why: Why,
+}
+
+/// Whose doing it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Why {
+    /// The connection broke, or nobody answered.
+    Broken,
     /// The broker understood us and does not want us.
-    pub(super) is_refusal: bool,
+    Refused,
+    /// Another client has our name and proves to be us. It is not us: a client ends before the next
+    /// one begins.
+    TakenOver,
 }
 
 impl Lost {
     fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_refusal: false }
+        Self { reason: reason.into(), why: Why::Broken }
     }
 }
 
@@ -134,5 +145,5 @@ fn refused_subscription(codes: &impl std::fmt::Debug) -> Lost {
         "the broker refuses the subscription to this node's messages: {codes:?}; does the \
          certificate name this node?"
     );
-    Lost { reason, is_refusal: true }
+    Lost { reason, why: Why::Refused }
 }

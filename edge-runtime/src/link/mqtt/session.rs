@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::gate::Gate;
-use super::packets::{self, Client, Hello, Lost, Packets, Seen};
+use super::packets::{self, Client, Hello, Lost, Packets, Seen, Why};
 use super::{Address, Meter, MqttSettings, Told};
 use crate::link::LinkEvent;
 use crate::link::course::{Reached, Version};
@@ -85,14 +85,17 @@ impl Session {
         let guard = super::AbortOnDrop(carrying.abort_handle());
         let mut reached = Reached::NoMqtt;
         let ending = self.talk(client, &mut packets, &mut reached, is_resumed).await;
-        if ending.lost.is_refusal && reached == Reached::NoMqtt {
+        if ending.lost.why != Why::Broken && reached == Reached::NoMqtt {
             reached = Reached::Refusal;
         }
         let mut end = self.end(reached, ending.lost.reason);
         end.is_planned = ending.is_planned;
+        if ending.lost.why == Why::TakenOver {
+            end.met = Met::Rival;
+        }
         drop(packets);
         let last_words = last_words(&mut carrying).await;
-        if let Some(reason) = last_words.filter(|_| !ending.lost.is_refusal && !end.is_planned) {
+        if let Some(reason) = last_words.filter(|_| ending.lost.why == Why::Broken && !end.is_planned) {
             end.reason = reason;
         }
         drop(guard);
@@ -111,7 +114,7 @@ impl Session {
             Ok(Err(lost)) => return lost.into(),
             Err(_) => {
                 let reason = "the broker accepted the connection and did not answer".to_owned();
-                return Lost { reason, is_refusal: false }.into();
+                return Lost { reason, why: Why::Broken }.into();
             }
         }
         *reached = Reached::Up;
@@ -145,7 +148,7 @@ impl Session {
                     asked = Instant::now();
                     client
                         .subscribe(Topic::all_to(&self.settings.node))
-                        .map_err(|reason| Lost { reason, is_refusal: false })?;
+                        .map_err(|reason| Lost { reason, why: Why::Broken })?;
                 }
                 Seen::Subscribed => {
                     self.meter.answered_in(asked.elapsed());
@@ -166,14 +169,14 @@ impl Session {
         loop {
             let event = match packets.next().await {
                 Err(lost) => {
-                    if silence.is_broken(self.keep_alive.interval()) && !lost.is_refusal {
+                    if silence.is_broken(self.keep_alive.interval()) && lost.why == Why::Broken {
                         self.keep_alive.lost_silently();
                     }
                     return lost.into();
                 }
                 Ok(Seen::Goodbye) => {
                     let reason = "said goodbye".to_owned();
-                    return Lost { reason, is_refusal: true }.into();
+                    return Lost { reason, why: Why::Refused }.into();
                 }
                 Ok(Seen::Pinged) => {
                     silence.asked();
@@ -185,7 +188,7 @@ impl Session {
                     if self.keep_alive.answered(length) {
                         let lost = Lost {
                             reason: "connecting anew with a longer keep-alive".to_owned(),
-                            is_refusal: false,
+                            why: Why::Broken,
                         };
                         return Ending { lost, is_planned: true };
                     }
@@ -251,7 +254,7 @@ impl Silence {
 }
 
 fn stopping() -> Lost {
-    Lost { reason: "the agent is stopping".to_owned(), is_refusal: true }
+    Lost { reason: "the agent is stopping".to_owned(), why: Why::Refused }
 }
 
 /// Lets the wire end; says why it did if it failed.

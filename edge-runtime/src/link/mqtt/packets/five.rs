@@ -3,11 +3,12 @@
 use rumqttc::Outgoing;
 use rumqttc::Transport;
 use rumqttc::v5::mqttbytes::v5::{
-    ConnectProperties, ConnectReturnCode, Packet, PubAckReason, SubscribeReasonCode,
+    ConnectProperties, ConnectReturnCode, DisconnectReasonCode, Packet, PubAckReason,
+    SubscribeReasonCode,
 };
 use rumqttc::v5::{AsyncClient, ConnectionError, Event, EventLoop, MqttOptions, StateError};
 
-use super::{CONNECT_SECONDS, Hello, IN_FLIGHT, Lost, PACKET_BYTES, QUEUE, Seen};
+use super::{CONNECT_SECONDS, Hello, IN_FLIGHT, Lost, PACKET_BYTES, QUEUE, Seen, Why};
 
 pub(super) fn open(hello: &Hello<'_>) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(hello.client_id, hello.gate, 1);
@@ -51,7 +52,7 @@ pub(super) fn read(event: Result<Event, ConnectionError>) -> Result<Seen, Lost> 
         && !matches!(receipt.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers)
     {
         let reason = format!("the broker refuses a message of this node: {:?}", receipt.reason);
-        return Err(Lost { reason, is_refusal: true });
+        return Err(Lost { reason, why: Why::Refused });
     }
     Ok(Seen::Other)
 }
@@ -60,14 +61,15 @@ fn explain(error: &ConnectionError) -> Lost {
     if let ConnectionError::ConnectionRefused(code) = error {
         let is_refusal = *code != ConnectReturnCode::UnsupportedProtocolVersion;
         let reason = format!("the broker refuses the connection: {code:?}");
-        return Lost { reason, is_refusal };
+        return Lost { reason, why: if is_refusal { Why::Refused } else { Why::Broken } };
     }
     if let ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string }) =
         error
     {
         let text = reason_string.as_deref().unwrap_or("no reason given");
         let reason = format!("the broker ended the connection: {reason_code:?} ({text})");
-        return Lost { reason, is_refusal: true };
+        let is_takeover = *reason_code == DisconnectReasonCode::SessionTakenOver;
+        return Lost { reason, why: if is_takeover { Why::TakenOver } else { Why::Refused } };
     }
     if let ConnectionError::MqttState(StateError::AwaitPingResp) = error {
         return Lost::new("the broker went silent");

@@ -5,7 +5,7 @@ use rumqttc::{
     Packet, StateError, SubscribeReasonCode, Transport,
 };
 
-use super::{CONNECT_SECONDS, Hello, IN_FLIGHT, Lost, PACKET_BYTES, QUEUE, Seen};
+use super::{CONNECT_SECONDS, Hello, IN_FLIGHT, Lost, PACKET_BYTES, QUEUE, Seen, Why};
 
 pub(super) fn open(hello: &Hello<'_>) -> (AsyncClient, EventLoop) {
     let mut options = MqttOptions::new(hello.client_id, hello.gate, 1);
@@ -50,7 +50,7 @@ fn explain(error: &ConnectionError) -> Lost {
     if let ConnectionError::ConnectionRefused(code) = error {
         let is_refusal = *code != ConnectReturnCode::RefusedProtocolVersion;
         let reason = format!("the broker refuses the connection: {code:?}");
-        return Lost { reason, is_refusal };
+        return Lost { reason, why: if is_refusal { Why::Refused } else { Why::Broken } };
     }
     if let ConnectionError::MqttState(StateError::AwaitPingResp) = error {
         return Lost::new("the broker went silent");
