@@ -51,6 +51,8 @@ pub struct Renewal {
 /// A node whose clock is wrong sees its certificate end too early; so a look at the date is never
 /// farther off than this, and neither is a correction of the clock.
 const LONGEST: Duration = Duration::from_hours(1);
+/// The longest wait of a node whose certificate has run out.
+const WITHOUT_LINK: Duration = Duration::from_mins(15);
 
 impl Renewal {
     /// A certificate in PEM, as it was found; `None` if it cannot be read.
@@ -108,6 +110,12 @@ impl Renewal {
     /// It could not be renewed; it is tried again after this time.
     pub fn failed(&mut self, now: Moment, wait: Duration) {
         self.earliest = now + wait;
+    }
+
+    /// How long to wait before the next try, of a wait like that: once the certificate has run out there
+    /// is no link before there is a new one.
+    pub fn pause(&self, wait: Duration, date_s: u64) -> Duration {
+        if date_s > self.validity.ends_s { wait.min(WITHOUT_LINK) } else { wait }
     }
 
     /// The first and the longest wait between two tries: short beside what is left of its life.

@@ -101,7 +101,7 @@ impl Renewer {
                     tracing::info!(ends_s, "the node's certificate was renewed");
                 }
                 Err(error) => {
-                    let wait = backoff.next_delay();
+                    let wait = renewal.pause(backoff.next_delay(), self.clock.now_s());
                     renewal.failed(now(), wait);
                     self.complain(&renewal, &error, wait, &mut last_reason);
                 }

@@ -90,3 +90,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn once_it_has_run_out_it_is_asked_for_more_often() {
+    let (renewal, hours) = (ninety_days(0), Duration::from_hours(5));
+    assert_eq!(renewal.pause(hours, 1089 * DAY), hours);
+    assert_eq!(renewal.pause(hours, 1091 * DAY), Duration::from_mins(15));
+    assert_eq!(renewal.pause(Duration::from_secs(3), 1091 * DAY), Duration::from_secs(3));
+}
