@@ -30,7 +30,7 @@ mod nodes;
 mod openapi;
 mod path;
 mod patience;
-mod pending;
+pub(crate) mod pending;
 mod precondition;
 mod query;
 mod renew;

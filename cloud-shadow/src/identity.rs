@@ -16,10 +16,10 @@ mod token;
 mod window;
 
 use authority::ServerCertificate;
-pub(crate) use authority::not_after;
+pub(crate) use authority::{not_after, record_of};
 pub use authority::{Authority, AuthorityError, NodeCertificate, SERVER_NAME};
 pub use files::FileError;
-pub use roll::{Recognized, Roll, Unlisted};
+pub use roll::{Recognized, Roll, Stranger, Unlisted};
 pub use token::{AdminToken, Secret, TokenHash, TokenKey, short_id, token_id};
 pub use window::{Window, Windows};
 

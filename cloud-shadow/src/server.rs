@@ -166,12 +166,15 @@ impl Server {
             enrolment: config.enrolment,
             stop: stop.clone(),
         };
-        let (router, config) = (http::router(api.into()), config.http_limits);
+        let api = http::Api::from(api);
+        let arrivals = tokio::spawn(http::pending::take_in(api.clone()));
+        let (router, config) = (http::router(api), config.http_limits);
         let serving =
             Serving { tls: None, router, config, metrics: metrics.api, stop: stop.clone() };
         let watching = tokio::spawn(health.clone().watch(stop.clone()));
         let mut listeners = listen(listener, https, serving);
         listeners.push(("the look at the cloud's health", watching));
+        listeners.push(("the intake of nodes that the backup does not know", arrivals));
         Ok(Self {
             http_addr,
             https_addr: https_at,

@@ -21,6 +21,10 @@ pub struct Waiting {
     pub since_ms: u64,
     /// What was decided.
     pub state: WaitingState,
+    /// The certificate that it has already, in PEM: it joined after the backup was made that was put
+    /// back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
 }
 
 /// What was decided about a node that waits.
@@ -46,6 +50,8 @@ pub struct Knock {
     pub key: String,
     /// Where it knocks from.
     pub peer: String,
+    /// The certificate that it has already, in PEM.
+    pub certificate: Option<String>,
 }
 
 /// How long a node may wait, and a decision holds.
@@ -74,9 +80,10 @@ impl Book {
         if self.waiting(now_ms).count() >= most {
             return Err(BookRefusal::Full { what: "nodes that wait to be let in", limit: most });
         }
-        let Knock { node, key, peer } = knock;
+        let Knock { node, key, peer, certificate } = knock;
         let state = WaitingState::Undecided;
-        let waiting = Waiting { id: id.to_owned(), node, key, peer, since_ms: now_ms, state };
+        let (id, since_ms) = (id.to_owned(), now_ms);
+        let waiting = Waiting { id, node, key, peer, since_ms, state, certificate };
         edits.push(Edit::Waiting(waiting.clone()));
         Ok((waiting, edits))
     }
@@ -110,7 +117,8 @@ mod tests {
 
     fn knock(book: &mut Book, id: &str, now_ms: u64) -> Result<WaitingState, BookRefusal> {
         let node = "site-1".parse().unwrap();
-        let knock = Knock { node, key: "k".to_owned(), peer: "10.0.0.1".to_owned() };
+        let (key, peer) = ("k".to_owned(), "10.0.0.1".to_owned());
+        let knock = Knock { node, key, peer, certificate: None };
         let (waiting, edits) = book.knock(id, knock, 2, now_ms)?;
         for edit in edits {
             book.apply(edit);

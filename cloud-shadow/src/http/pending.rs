@@ -20,7 +20,7 @@ use crate::access::{Book, Edit, Home, Knock, Waiting, WaitingState};
 use crate::clock;
 use crate::core::Deed;
 use crate::domain::{Action, Author, Command, Rejection};
-use crate::identity::Authority;
+use crate::identity::{Authority, Stranger, record_of};
 use crate::rows::CertificateRecord;
 
 /// How long a node that waits should pause before it asks again.
@@ -103,7 +103,12 @@ pub(super) async fn approve(
     let Approve { tenant, pool, labels } = body::request(&headers, content, body::REQUEST).await?;
     crate::domain::check_labels(&labels)?;
     let home = Home { tenant: tenant.unwrap_or_else(Home::usual_tenant), pool, labels };
-    decide(&api, by, id, WaitingState::Approved(home), "node.approve").await
+    let state = WaitingState::Approved(home.clone());
+    let waiting = decide(&api, by, id, state, "node.approve").await?;
+    if let Some(pem) = waiting.certificate.clone() {
+        let_in(&api, waiting, home, pem).await?;
+    }
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Does not let a node in that waits.
@@ -115,7 +120,8 @@ pub(super) async fn deny(
     Caller(by): Caller,
     IdPath(id): IdPath,
 ) -> Result<StatusCode, ApiError> {
-    decide(&api, by, id, WaitingState::Denied, "node.deny").await
+    decide(&api, by, id, WaitingState::Denied, "node.deny").await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn decide(
@@ -124,14 +130,13 @@ async fn decide(
     id: String,
     state: WaitingState,
     what: &'static str,
-) -> Result<StatusCode, ApiError> {
+) -> Result<Waiting, ApiError> {
     let plan = |book: &Book, now_ms| {
         let (waiting, edit) = book.decide(&id, state, now_ms)?;
         let target = format!("{}/{}", waiting.node, waiting.id);
-        Ok(((), vec![edit], Some(Deed::done(by, what, target))))
+        Ok((waiting, vec![edit], Some(Deed::done(by, what, target))))
     };
-    api.gate.change(plan).await?;
-    Ok(StatusCode::NO_CONTENT)
+    Ok(api.gate.change(plan).await?)
 }
 
 /// A node without a token wants to be let in, and is told how it stands.
@@ -148,7 +153,7 @@ pub(super) async fn knock(
     let key = Authority::key_of(csr_pem)?;
     let id = crate::identity::short_id(&format!("{node}/{key}"));
     let peer = peer.addr.ip().to_string();
-    let knock = Knock { node: node.clone(), key, peer };
+    let knock = Knock { node: node.clone(), key, peer, certificate: None };
     let is_known = is_there(api, &node).await?;
     let most = api.enrolment.pending;
     let plan = |book: &Book, now_ms| {
@@ -200,23 +205,71 @@ async fn admit(
     home: Home,
     csr_pem: &str,
 ) -> Result<Response, ApiError> {
-    let node = waiting.node;
+    let node = waiting.node.clone();
     let signed = enroll::sign(api, &node, csr_pem)?;
-    let (certificate, pem) = (CertificateRecord::from(&signed), signed.pem.clone());
+    join(api, waiting, home, CertificateRecord::from(&signed), signed.pem.clone()).await?;
+    tracing::info!(%node, serial = signed.serial, "a node that an operator let in has joined");
+    let answer = EnrolledJson::new(api, node, signed.pem);
+    Ok((StatusCode::CREATED, Json(answer)).into_response())
+}
+
+/// Lets an approved node in that has a certificate already.
+async fn let_in(api: &Api, waiting: Waiting, home: Home, pem: String) -> Result<(), ApiError> {
+    let (node, certificate) = (waiting.node.clone(), record_of(&pem));
+    let certificate = certificate.ok_or_else(ApiError::internal)?;
+    join(api, waiting, home, certificate, pem).await?;
+    tracing::info!(%node, "a node that the backup did not know is let in again");
+    Ok(())
+}
+
+/// Takes in the nodes that were made after the backup, and that wait for an operator until `stop`.
+pub(crate) async fn take_in(api: Api) {
+    while let Some(stranger) = api.stop.run_until_cancelled(api.roll.stranger()).await {
+        if !api.enrolment.approve_unknown {
+            continue;
+        }
+        let node = stranger.node.clone();
+        if let Err(error) = meet(&api, stranger).await {
+            tracing::debug!(%node, %error, "a node that the backup does not know cannot wait");
+        }
+    }
+}
+
+async fn meet(api: &Api, Stranger { node, key, pem }: Stranger) -> Result<(), ApiError> {
+    let id = crate::identity::short_id(&format!("{node}/{key}"));
+    let (peer, most) = ("its certificate".to_owned(), api.enrolment.pending);
+    let knock = Knock { node, key, peer, certificate: Some(pem.clone()) };
+    let plan = |book: &Book, now_ms| {
+        let (waiting, edits) = book.knock(&id, knock, most, now_ms)?;
+        Ok((waiting, edits, None))
+    };
+    let waiting = api.gate.change(plan).await?;
+    match waiting.state.clone() {
+        WaitingState::Approved(home) => let_in(api, waiting, home, pem).await,
+        WaitingState::Undecided | WaitingState::Denied | WaitingState::Joined(_) => Ok(()),
+    }
+}
+
+async fn join(
+    api: &Api,
+    waiting: Waiting,
+    home: Home,
+    certificate: CertificateRecord,
+    pem: String,
+) -> Result<(), ApiError> {
+    let node = waiting.node;
     let plan = |book: &Book, now_ms| {
         let (_, edit) = book.decide(&waiting.id, WaitingState::Joined(pem), now_ms)?;
         Ok(((), vec![edit]))
     };
-    let (core, name) = (api.core.clone(), node.clone());
+    let (core, name) = (api.core.clone(), node);
     let act = |(), also| async move {
         let action = Action::Join { home, certificate, also };
         let by = Author::node(&name);
         core.execute(Command { node: name, action, by }).await
     };
     api.gate.change_with(plan, act).await?;
-    tracing::info!(%node, serial = signed.serial, "a node that an operator let in has joined");
-    let answer = EnrolledJson::new(api, node, signed.pem);
-    Ok((StatusCode::CREATED, Json(answer)).into_response())
+    Ok(())
 }
 
 impl From<&Waiting> for PendingNodeJson {

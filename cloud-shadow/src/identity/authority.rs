@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use gnomon_schemas::hex;
 use gnomon_schemas::id::{DeviceName, NodeName};
 use rcgen::{
@@ -16,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use super::window::head_start;
+use crate::rows::CertificateRecord;
 
 /// The name in the broker's certificate that sites check, whatever address they dial.
 pub const SERVER_NAME: &str = "gnomon-cloud";
@@ -184,6 +187,26 @@ impl Authority {
         let leaf = params.signed_by(&key, &self.issuer).map_err(AuthorityError::Sign)?;
         Ok(ServerCertificate { chain_pem: leaf.pem(), key_pem: key.serialize_pem() })
     }
+}
+
+/// What is to be written down of a certificate in PEM; `None`: it is none.
+pub(crate) fn record_of(pem: &str) -> Option<CertificateRecord> {
+    let der = CertificateDer::from_pem_slice(pem.as_bytes()).ok()?;
+    let (_, certificate) = X509Certificate::from_der(&der).ok()?;
+    let serial = hex::of(certificate.raw_serial());
+    let serial = format!("{:0>32}", serial.trim_start_matches('0'));
+    let not_after_s = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    Some(CertificateRecord { serial, not_after_s, replaces: None })
+}
+
+/// A certificate in PEM, and the SHA-256 of its key in hexadecimal.
+pub(super) fn pem_and_key(der: &[u8]) -> Option<(String, String)> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let text = BASE64_STANDARD.encode(der);
+    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|it| str::from_utf8(it).ok()).collect();
+    let body = lines.join("\n");
+    let pem = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+    Some((pem, sha256(certificate.public_key().raw)))
 }
 
 /// The first and the last second of a certificate's validity, since 1970; `None`: it is none.

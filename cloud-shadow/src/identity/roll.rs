@@ -12,8 +12,9 @@ use gnomon_broker::{
 };
 use gnomon_schemas::hex;
 use gnomon_schemas::id::NodeName;
+use tokio::sync::Notify;
 
-use super::authority::validity;
+use super::authority::{pem_and_key, validity};
 use super::window::{self, Windows};
 use crate::domain::Admission;
 use crate::quiet::Quiet;
@@ -29,8 +30,31 @@ pub struct Roll {
     /// What nodes were let in with that the store does not know yet.
     unlisted: Arc<Mutex<BTreeMap<NodeName, Unlisted>>>,
     windows: Arc<Windows>,
-    complaints: Arc<Mutex<Quiet>>,
+    strangers: Arc<Strangers>,
 }
+
+/// Nodes that the backup does not know, and that have knocked.
+#[derive(Debug, Default)]
+struct Strangers {
+    waiting: Mutex<BTreeMap<NodeName, Stranger>>,
+    came: Notify,
+    quiet: Mutex<Quiet>,
+}
+
+/// A node with a certificate of the own authority that was made after the backup was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    /// What its certificate calls it.
+    pub node: NodeName,
+    /// The SHA-256 of its key, in hexadecimal.
+    pub key: String,
+    /// Its certificate, in PEM.
+    pub pem: String,
+}
+
+/// The most that are remembered until somebody asks.
+const STRANGERS: usize = 100;
+
 
 #[derive(Debug)]
 struct Entry {
@@ -92,7 +116,7 @@ impl Roll {
         };
         let unlisted = self.unlisted_of(shown, &serial, void_s.unwrap_or_default())?;
         if void_s.is_none() {
-            self.complain(&node);
+            self.stays_out(&node, shown);
             return None;
         }
         Some(Recognized { node, serial, unlisted: Some(unlisted) })
@@ -139,10 +163,25 @@ impl Roll {
         }
     }
 
-    /// A node that has joined after the backup was made.
-    fn complain(&self, node: &NodeName) {
-        if let Some(unsaid) = lock(&self.complaints).speak() {
+    /// The next node that was made after the backup, and knocks.
+    pub async fn stranger(&self) -> Stranger {
+        loop {
+            if let Some((_, stranger)) = lock(&self.strangers.waiting).pop_first() {
+                return stranger;
+            }
+            self.strangers.came.notified().await;
+        }
+    }
+
+    fn stays_out(&self, node: &NodeName, shown: &CertificateSubject) {
+        if let Some(unsaid) = lock(&self.strangers.quiet).speak() {
             tracing::warn!(%node, unsaid, "a node that the backup does not know stays out");
+        }
+        let Some((pem, key)) = pem_and_key(&shown.der) else { return };
+        let mut waiting = lock(&self.strangers.waiting);
+        if waiting.len() < STRANGERS {
+            waiting.insert(node.clone(), Stranger { node: node.clone(), key, pem });
+            self.strangers.came.notify_one();
         }
     }
 }

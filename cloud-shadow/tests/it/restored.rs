@@ -108,6 +108,27 @@ async fn a_restore_that_refuses_later_certificates_lets_nobody_in_with_them() {
     cloud.stop().await;
 }
 
+#[tokio::test]
+async fn a_node_that_was_made_after_the_backup_waits_for_an_operator_where_that_is_allowed() {
+    let files = TempDir::new().unwrap();
+    let Before { dir, backup, late, .. } = before(&files).await;
+    said(&gnomon(&["restore", backup.to_str().unwrap(), "--replace"], dir.path()));
+    let open = |config: &mut gnomon_cloud::config::Config| config.enrolment.approve_unknown = true;
+    let cloud = Cloud::in_dir(dir, open).await;
+    Machines::new("late-1").connect(cloud.mqtt(), &late).ended().await;
+    let pending = cloud.api.eventually("/v1/pending", |it| !it["pending"][0].is_null()).await;
+    assert_eq!(pending["pending"][0]["node"], "late-1");
+    let path = format!("/v1/pending/{}/approve", pending["pending"][0]["id"].as_str().unwrap());
+    let home = serde_json::json!({ "tenant": "acme" });
+    let approved = cloud.api.request(Method::POST, &path).json(&home).send().await.unwrap();
+    assert_eq!(approved.status(), StatusCode::NO_CONTENT);
+    let site = Machines::new("late-1").connect(cloud.mqtt(), &late);
+    let node = cloud.api.eventually("/v1/nodes/late-1", |node| node["online"] == true).await;
+    assert_eq!(node["tenant"], "acme");
+    site.leave().await;
+    cloud.stop().await;
+}
+
 async fn short_lived(dir: TempDir, grace: Duration) -> Cloud {
     let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
     let tune = |config: &mut gnomon_cloud::config::Config| {
