@@ -96,7 +96,8 @@ fn explain(report: &RestoreReport, admit_later: bool) -> String {
              and says so at WARN.\n\
              gnomon audit --action node.learn   lists the nodes that it has learnt one of\n\
              gnomon node revoke NODE            shuts a node out again\n\
-             Nodes that were made in that time stay out: make them again, and let them join.",
+             Nodes that were made in that time wait in `gnomon node pending`, where \
+             enrolment.approve_unknown is set; else make them again, and let them join.",
             date(window.from_s),
             date(window.until_s)
         ),

@@ -230,7 +230,7 @@ pub(crate) async fn take_in(api: Api) {
         }
         let node = stranger.node.clone();
         if let Err(error) = meet(&api, stranger).await {
-            tracing::debug!(%node, %error, "a node that the backup does not know cannot wait");
+            tracing::debug!(%node, ?error, "a node that the backup does not know cannot wait");
         }
     }
 }

@@ -6,6 +6,7 @@ mod clearing;
 mod laws;
 mod orders;
 mod pulling;
+mod rival;
 mod rollback;
 mod schedules;
 mod world;

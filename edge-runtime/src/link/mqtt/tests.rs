@@ -262,3 +262,18 @@ async fn a_broker_that_is_not_there_is_tried_again() {
     let second = down_reason(&mut link).await;
     assert!(first != second && second.contains("refused"), "{first}, then {second}");
 }
+
+#[tokio::test]
+async fn a_link_that_another_machine_takes_says_so_and_comes_again() {
+    let cloud = Cloud::start("gnomon-cloud", &[NODE_PUBLISHES]).await;
+    let identity = cloud.authority.identity("site-1", "site-1");
+    let mut first = cloud.link(&identity);
+    assert_eq!(next(&mut first).await, LinkEvent::Up);
+    let mut second = cloud.link(&identity);
+    assert_eq!(next(&mut second).await, LinkEvent::Up);
+    assert_eq!(next(&mut first).await, LinkEvent::TakenOver);
+    let reason = down_reason(&mut first).await;
+    assert!(reason.contains("TakenOver"), "{reason}");
+    assert_eq!(next(&mut first).await, LinkEvent::Up, "it does not give in");
+    assert_eq!(next(&mut second).await, LinkEvent::TakenOver);
+}
