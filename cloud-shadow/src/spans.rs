@@ -91,6 +91,7 @@ const fn name(action: &Action) -> &'static str {
         Action::Join { .. } => "join",
         Action::Renew { .. } => "renew",
         Action::Shown { .. } => "shown",
+        Action::Learn { .. } => "learn",
         Action::Revoke => "revoke",
         Action::Write(_) => "write",
         Action::Tag { .. } => "tag",

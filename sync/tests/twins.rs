@@ -15,7 +15,7 @@ use gnomon_schemas::wire::Message;
 use gnomon_sync::{Held, Moment, Output, Reader, ReaderConfig, Writer, WriterConfig};
 use proptest::prelude::*;
 use rand::rngs::StdRng;
-use rand::{RngExt as _, SeedableRng as _};
+use rand::{RngExt, SeedableRng as _};
 use serde_json::json;
 
 type Disk = BTreeMap<Vec<u8>, Vec<u8>>;

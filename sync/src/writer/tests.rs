@@ -367,7 +367,8 @@ fn after_a_restart_only_what_changed_meanwhile_goes_in_full() {
     put(&mut writer, "node", json!({"a": 1, "t": long}));
     put(&mut writer, "app/web", json!({"b": 1, "t": long}));
     writer.link_up(START);
-    hello(&mut writer, 7, 2);
+    hello(&mut writer, 7, 0);
+    ack(&mut writer, 2);
     put(&mut writer, "node", json!({"a": 2, "t": long}));
     let disk = save(&mut writer);
     let rng = StdRng::seed_from_u64(2);
