@@ -37,8 +37,8 @@ mod write;
 
 pub use acks::{Ack, acks};
 pub use command::{
-    Action, Admission, Answer, Author, Change, Command, Created, Done, Effect, Notice, Now, Precondition,
-    Session, ShadowChange, Write,
+    Action, Admission, Answer, Author, Change, Command, Created, Done, Effect, Notice, Now,
+    Precondition, Session, ShadowChange, Write,
 };
 pub use history::{Entry, HistoryLimits, Revision, unfold};
 pub use labels::check as check_labels;

@@ -16,8 +16,8 @@ mod token;
 mod window;
 
 use authority::ServerCertificate;
-pub(crate) use authority::{not_after, record_of};
 pub use authority::{Authority, AuthorityError, NodeCertificate, SERVER_NAME};
+pub(crate) use authority::{not_after, record_of};
 pub use files::FileError;
 pub use roll::{Recognized, Roll, Stranger, Unlisted};
 pub use token::{AdminToken, Secret, TokenHash, TokenKey, short_id, token_id};

@@ -117,7 +117,8 @@ mod tests {
         std::fs::create_dir(&data).unwrap();
         Identity::open(&data, &[], std::time::Duration::from_secs(1_800_000_000)).unwrap();
         let store = JournaledStore::open(&data.join(STORE)).unwrap();
-        let entry = "[{\"n\":1,\"t\":7000,\"b\":\"admin\",\"a\":\"node.put\",\"o\":\"s\",\"r\":\"done\"}]";
+        let entry =
+            "[{\"n\":1,\"t\":7000,\"b\":\"admin\",\"a\":\"node.put\",\"o\":\"s\",\"r\":\"done\"}]";
         let put = |key: &[u8], value: &str| Op::Put { key: key.to_vec(), value: value.into() };
         store.commit(&[put(b"audit/fffffffffffffffe", entry), put(b"k", "v")]).unwrap();
         drop(store);

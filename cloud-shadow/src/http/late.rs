@@ -27,7 +27,8 @@ impl Late {
 
 /// Whether a certificate has run out.
 pub(super) fn is_late(certificate: &[u8], now: Duration) -> bool {
-    !not_after(certificate).is_some_and(|end| u64::try_from(end).is_ok_and(|end| end >= now.as_secs()))
+    !not_after(certificate)
+        .is_some_and(|end| u64::try_from(end).is_ok_and(|end| end >= now.as_secs()))
 }
 
 impl ClientCertVerifier for Late {
@@ -139,7 +140,9 @@ mod tests {
         };
         assert!(at(0) && at(999) && at(1001) && at(1500));
         assert!(!at(1501) && !at(1_000_000));
-        assert!(!is_late(&leaf, MADE + LIFE) && is_late(&leaf, MADE + LIFE + Duration::from_secs(1)));
+        assert!(
+            !is_late(&leaf, MADE + LIFE) && is_late(&leaf, MADE + LIFE + Duration::from_secs(1))
+        );
         assert!(is_late(b"no certificate", MADE));
     }
 

@@ -203,7 +203,8 @@ pub(crate) fn record_of(pem: &str) -> Option<CertificateRecord> {
 pub(super) fn pem_and_key(der: &[u8]) -> Option<(String, String)> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let text = BASE64_STANDARD.encode(der);
-    let lines: Vec<&str> = text.as_bytes().chunks(64).filter_map(|it| str::from_utf8(it).ok()).collect();
+    let lines: Vec<&str> =
+        text.as_bytes().chunks(64).filter_map(|it| str::from_utf8(it).ok()).collect();
     let body = lines.join("\n");
     let pem = format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
     Some((pem, sha256(certificate.public_key().raw)))

@@ -55,7 +55,6 @@ pub struct Stranger {
 /// The most that are remembered until somebody asks.
 const STRANGERS: usize = 100;
 
-
 #[derive(Debug)]
 struct Entry {
     serials: BTreeSet<String>,

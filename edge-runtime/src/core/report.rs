@@ -58,7 +58,8 @@ impl Core {
         if let (Some(settings), Some(report)) = (self.settings_report(), report.as_object_mut()) {
             report.insert("settings".to_owned(), settings);
         }
-        if let (Some(identity), Some(report)) = (self.identity_report(now), report.as_object_mut()) {
+        if let (Some(identity), Some(report)) = (self.identity_report(now), report.as_object_mut())
+        {
             report.insert("identity".to_owned(), identity);
         }
         let Some(machines) = &mut self.machines else { return };

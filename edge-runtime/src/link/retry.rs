@@ -95,8 +95,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Met; 5] =
-        [Met::NoNetwork, Met::Silence, Met::NoService, Met::Refusal, Met::Rival];
+    const ALL: [Met; 5] = [Met::NoNetwork, Met::Silence, Met::NoService, Met::Refusal, Met::Rival];
 
     fn retry(seed: u64) -> Retry {
         Retry::new(StdRng::seed_from_u64(seed))

@@ -242,10 +242,7 @@ impl Maker {
                 Effect::Send(topic, payload) => {
                     said.push((topic.stream(), Message::decode(topic.kind, &payload)?));
                 }
-                Effect::Close(_)
-                | Effect::Admit(..)
-                | Effect::Learnt(..)
-                | Effect::Notify(_) => {}
+                Effect::Close(_) | Effect::Admit(..) | Effect::Learnt(..) | Effect::Notify(_) => {}
             }
         }
         Ok(said)

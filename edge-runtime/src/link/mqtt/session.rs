@@ -95,7 +95,9 @@ impl Session {
         }
         drop(packets);
         let last_words = last_words(&mut carrying).await;
-        if let Some(reason) = last_words.filter(|_| ending.lost.why == Why::Broken && !end.is_planned) {
+        if let Some(reason) =
+            last_words.filter(|_| ending.lost.why == Why::Broken && !end.is_planned)
+        {
             end.reason = reason;
         }
         drop(guard);
