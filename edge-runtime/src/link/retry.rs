@@ -52,8 +52,9 @@ pub struct Retry {
 impl Retry {
     /// Waits after a link that was good.
     pub fn new(mut rng: StdRng) -> Self {
-        let third = StdRng::seed_from_u64(rng.clone().random::<u64>().rotate_left(1));
-        let other = StdRng::seed_from_u64(rng.random());
+        let seed: u64 = rng.random();
+        let other = StdRng::seed_from_u64(seed);
+        let third = StdRng::seed_from_u64(seed.rotate_left(1));
         Self {
             unanswered: Backoff::new(FIRST, LONGEST, rng),
             refused: Backoff::new(FIRST, LONGEST, other),
