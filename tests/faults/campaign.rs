@@ -11,7 +11,6 @@ use anyhow::{Context as _, Result};
 
 use crate::RunArgs;
 use crate::check::{Violation, check};
-use crate::fault::Fault;
 use crate::history::{APP, Entry, Event, Outcome};
 use crate::machine;
 use crate::nemesis;
@@ -20,7 +19,6 @@ use crate::peace::{self, Peace};
 use crate::report::{Run, Struck};
 use crate::schedule::{Burst, Schedule};
 use crate::stage::cloud::TERMS;
-use crate::stage::site::Site;
 use crate::stage::{IS_BOX, NODES, Stage, logs};
 use crate::watcher;
 

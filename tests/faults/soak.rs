@@ -148,7 +148,7 @@ fn work(
     });
     let fleet = fleet.end()?;
     let bound = || Duration::from_mins(1).mul_f64(machine::factor());
-    let differences = match peace::come(stage, bound, |_| ()) {
+    let differences = match peace::come(stage, bound) {
         Peace::Equal { ends, .. } => {
             recorder.record(Event::Peace { burst: 0, ends });
             Vec::new()

@@ -30,9 +30,9 @@ impl Writer {
         {
             let after = self.flights.airborne().next_back().map_or(self.position, |last| last.seq);
             let Some((seq, load)) = self.load(after) else { return };
+            self.sent = self.sent.max(seq);
             self.counters.batches += 1;
             self.counters.changes += load.entries.len() as u64;
-            self.sent = self.sent.max(seq);
             self.flights.launch(seq, load.bytes, load.cargo);
             let batch = Batch { epoch: self.epoch, after, seq, changes: load.entries };
             self.outputs.push_back(Output::Send(Message::Batch(batch)));
@@ -60,9 +60,9 @@ impl Writer {
     pub(super) fn send_manifest(&mut self, now: Moment, answers: Epoch) {
         self.halves.values_mut().for_each(|half| half.base = None);
         self.contact = Contact::Manifest(answers);
-        self.sent = self.head;
         self.counters.manifests += 1;
         let parts = self.manifest_parts();
+        self.sent = self.head;
         let count = u32::try_from(parts.len()).expect("a manifest has fewer parts than shadows");
         let mut bytes = 0;
         for (part, entries) in (0..).zip(parts) {
