@@ -310,7 +310,8 @@ impl Fault {
         self.facts().name
     }
 
-    /// Whether what a site desires after it may be of before.
+    /// Whether what a site knows of what is desired may be of before: what does not run then is
+    /// started as it was desired before.
     pub(crate) const fn may_go_back(self) -> bool {
         matches!(self, Self::StoreFlipped | Self::StoreTorn)
     }

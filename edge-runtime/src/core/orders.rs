@@ -102,6 +102,11 @@ impl Core {
         self.slots_of(app, None)?;
         let running = self.desired.apps.get(app).cloned();
         let running = running.ok_or_else(|| invalid("there is no such app"))?;
+        if self.desired.is_doubted(app) {
+            let message = "the store has lost its last commits and does not know what runs; that \
+                           stays in any case until the cloud has said what is desired";
+            return Err(Refusal::new(RefusalCode::Unavailable, message));
+        }
         if self.ledger.get(app).hold.is_some() {
             return Err(conflict(format!("`{app}` is held already; `release {app}` ends it")));
         }
@@ -185,6 +190,7 @@ impl Core {
         let base = self.cloud.get(app).map(|cloud| cloud.version);
         let local = DesiredApp::new(base.unwrap_or(Version::ZERO), Arc::new(spec));
         self.ledger.decide(app, Decision::Local(Some(Local { base, app: local })));
+        self.spoken.say(app);
         Ok(match base {
             Some(version) => format!(
                 "`{app}` runs what was applied here, over version {version}, until the cloud's \

@@ -51,9 +51,12 @@ impl Core {
     }
 
     pub(super) fn on_found(&mut self, now: Moment, image: &str, is_here: bool) {
-        let apps = self.pulls.found(image, is_here);
         if is_here {
+            let apps = self.pulls.found(image);
             self.pulled(now, image, &apps, &Ok(()));
+        } else if self.pulls.missed(image) {
+            self.attempts.looked_in_vain(image);
+            self.watching.want(now, "an image is not here");
         }
         self.fetch();
     }

@@ -3,6 +3,7 @@
 
 mod budgets;
 mod clearing;
+mod doubt;
 mod laws;
 mod orders;
 mod pulling;

@@ -13,6 +13,7 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use super::model::{Health, Instance, InstanceState, Observed, Slot, Step};
+use super::planner::plan_by;
 use super::world::{Site, app};
 use super::{Desired, Plan, plan};
 
@@ -31,6 +32,10 @@ enum Event {
     Double(Index),
     AgentRestart,
     PowerCut,
+    /// The store goes back to another wish for an app.
+    GoBack(u8, Value),
+    /// The cloud says what is desired; in the tests, what the store says.
+    Word,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -54,6 +59,8 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<Index>().prop_map(Event::Double),
         1 => Just(Event::AgentRestart),
         1 => Just(Event::PowerCut),
+        1 => (0..3_u8, spec()).prop_map(|(app, spec)| Event::GoBack(app, spec)),
+        1 => Just(Event::Word),
     ]
 }
 
@@ -113,6 +120,9 @@ proptest! {
             happen(&mut site, event, version);
         }
         site.faults.clear();
+        let plan = site.converge();
+        check(&site, &plan);
+        site.desired.doubt(BTreeSet::new());
         let plan = site.converge();
         check(&site, &plan);
         for name in site.desired.apps.keys() {
@@ -175,6 +185,18 @@ fn happen(site: &mut Site, event: Event, version: u64) {
             }
             site.attempts = super::Attempts::default();
         }
+        Event::GoBack(number, spec) => {
+            let document = Document::from_value(spec).unwrap();
+            site.desired.insert(name(number), Version(version), &document);
+            let doubted = (0..3_u8).map(name);
+            let doubted = doubted.filter(|it| site.desired.is_doubted(it) || *it == name(number));
+            let doubted = doubted.collect();
+            site.desired.doubt(doubted);
+            site.attempts = super::Attempts::default();
+        }
+        Event::Word => {
+            site.desired.doubt(BTreeSet::new());
+        }
     }
 }
 
@@ -191,6 +213,7 @@ fn checked_round(site: &mut Site) {
 /// Every law that one plan must keep.
 fn check(site: &Site, plan: &Plan) {
     assert_eq!(*plan, site.plan(), "the same inputs give the same plan");
+    what_is_settled_is_told_as_the_whole_plan_would_tell_it(site, plan);
     check_time(site, plan);
     let observed = site.world.observe();
     check_slots(plan);
@@ -217,6 +240,12 @@ fn check(site: &Site, plan: &Plan) {
         let is_known = site.desired.apps.contains_key(name) || observed.apps().any(|it| it == name);
         assert!(is_known, "{name} is reported and is not there: {status:?}");
     }
+}
+
+fn what_is_settled_is_told_as_the_whole_plan_would_tell_it(site: &Site, plan: &Plan) {
+    let (observed, memory) = (site.world.observe(), (&site.attempts, &site.capabilities));
+    let whole = plan_by(&site.desired, &observed, memory, site.now, |_, _, _, _| None);
+    assert_eq!(*plan, whole);
 }
 
 /// Nothing but the moment of waking changes a plan while nothing happens.
@@ -270,6 +299,11 @@ fn check_step(site: &Site, observed: &Observed, step: &Step) {
             let is_current = is_wanted(slot) && Some(it.service_digest) == wanted;
             assert!(!(is_current && !is_double && is_well(it, None)), "{step} harms what is well");
             let is_sick = it.state == InstanceState::Running(Health::Unhealthy);
+            if site.desired.is_doubted(&slot.app) && spec.is_some() {
+                let is_stuck = it.state == InstanceState::Stuck;
+                assert!(is_sick || is_stuck, "{step} although it may be the newest");
+                return;
+            }
             if spec.is_some() && !is_current && !(is_wanted(slot) && is_sick) {
                 check_images(site, observed, step);
             }

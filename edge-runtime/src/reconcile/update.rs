@@ -1,5 +1,7 @@
 //! Rules for a copy whose only instances are outdated. Until every image of the new revision is
-//! here, the old instances are kept alive by the new spec's policy. Then they are replaced one
+//! here, the old instances are kept alive by the new spec's policy; while nobody has looked yet,
+//! what has ended is left so: an agent that was ended in the middle of an update would start an old
+//! instance only to stop it. Then they are replaced one
 //! at a time, in start order: old one stopped, removed, new one made, started, healthy; then the
 //! next. Services that wait in a back-off do not hold up others, unless those depend on them; but
 //! the copies of one service go on only while its new ones are well, so a bad revision stops at
@@ -8,6 +10,7 @@
 //! Kubernetes objects is changed in place: to remove them first would take with them what they hold.
 //! Tests: `an_update_goes_copy_by_copy_in_start_order`, `a_bad_revision_stops_at_its_first_copy`,
 //! `an_old_instance_is_kept_alive_while_images_are_fetched`,
+//! `an_interrupted_update_goes_on_after_a_restart_of_the_agent`,
 //! `a_failing_service_does_not_hold_up_the_update_of_others`,
 //! `a_service_that_starts_first_is_never_without_an_instance`,
 //! `an_app_of_manifests_is_changed_in_place`.
@@ -97,13 +100,13 @@ pub(super) fn overlap(
 pub(super) fn has_not_begun(app: &App<'_>) -> bool {
     let outdated = |copy: &Copy<'_>| copy.current.is_none() && !copy.others.is_empty();
     let mut copies = app.services.values().flat_map(|service| &service.copies);
-    !app.images.are_complete() && (!app.surplus.is_empty() || copies.any(outdated))
+    !app.is_doubted && !app.images.are_complete() && (!app.surplus.is_empty() || copies.any(outdated))
 }
 
 /// The one copy, if any, whose old instance may be stopped now.
 pub(super) fn turn<'a>(app: &'a App<'_>) -> Option<&'a Slot> {
     let mut copies = app.in_start_order().flat_map(|it| it.copies.iter().map(move |c| (it, c)));
-    if !app.images.are_complete() || copies.any(|(service, copy)| is_moving(app, service, copy)) {
+    if !app.may_replace() || copies.any(|(service, copy)| is_moving(app, service, copy)) {
         return None;
     }
     let copies = app.in_start_order().flat_map(|it| it.copies.iter().map(move |c| (it, c)));
@@ -123,6 +126,7 @@ fn keep_alive(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>) -> Verdict 
         Verdict::new(Standing::Moving, ServiceState::Pending).because(WAITS_FOR_IMAGES)
     });
     match copy.others.first() {
+        Some(_) if app.images.are_unknown() => wait,
         Some(old) if !matches!(old.state, InstanceState::Created | InstanceState::Stuck) => {
             wait.with(keep::judge(app, service, &copy.slot, old))
         }

@@ -27,6 +27,8 @@ pub(super) struct App<'a> {
     pub(super) surplus: Vec<&'a Instance>,
     /// Why a service may not start yet; see [`order::unmet`].
     pub(super) unmet: BTreeMap<&'a ServiceName, String>,
+    /// Whether this revision may be older than what runs; see [`super::doubt`].
+    pub(super) is_doubted: bool,
 }
 
 /// One service and its wanted copies.
@@ -56,7 +58,7 @@ impl<'a> App<'a> {
         facts: &'a Facts,
         instances: &[&'a Instance],
         memory: Memory<'a>,
-        runs_images: bool,
+        (runs_images, is_doubted): (bool, bool),
     ) -> Self {
         let mut by_slot: BTreeMap<&Slot, Vec<&Instance>> = BTreeMap::new();
         for instance in instances {
@@ -74,12 +76,21 @@ impl<'a> App<'a> {
                 Service { name: service, spec: service_spec, digest: *digest, copies };
             services.insert(service, service_view);
         }
-        let surplus = by_slot.into_values().flatten().collect();
-        let images = Images::missing(name, &services, memory, runs_images);
+        let surplus: Vec<_> = by_slot.into_values().flatten().collect();
+        let may_make = !is_doubted || !surplus.iter().any(|it| it.state.is_running());
+        let needed = services.values().filter(|service| service.needs_image(is_doubted));
+        let needed = needed.filter_map(|it| it.spec.image.as_deref());
+        let needed = needed.filter(|_| runs_images && may_make);
+        let images = Images::missing(name, needed, memory);
         let unmet = BTreeMap::new();
-        let mut app = Self { spec, facts, memory, images, services, surplus, unmet };
+        let mut app = Self { spec, facts, memory, images, services, surplus, unmet, is_doubted };
         app.unmet = order::unmet(&app);
         app
+    }
+
+    /// Whether what is outdated or surplus may give way to this revision.
+    pub(super) fn may_replace(&self) -> bool {
+        self.images.are_complete() && !self.is_doubted
     }
 
     /// The services, each after those that it depends on.
@@ -91,6 +102,14 @@ impl<'a> App<'a> {
 impl Service<'_> {
     pub(super) fn grace(&self) -> Duration {
         grace(self.spec)
+    }
+
+    /// Whether a copy must be made. Of a revision in doubt only those of which nothing is there.
+    fn needs_image(&self, is_doubted: bool) -> bool {
+        let lacks = |copy: &Copy<'_>| {
+            copy.current.is_none() && (copy.others.is_empty() || !is_doubted)
+        };
+        self.copies.iter().any(lacks)
     }
 }
 
