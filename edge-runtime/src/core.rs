@@ -42,6 +42,7 @@ mod revisions;
 mod schedules;
 mod told;
 mod watching;
+mod windows;
 mod work;
 
 #[cfg(test)]
@@ -107,6 +108,7 @@ pub struct Core {
     /// What follows from both: what the planner is given.
     desired: Desired,
     trials: Trials,
+    opened: windows::Opened,
     /// Whether `desired` is all that should run. It is not before the cloud was first heard, nor
     /// while parts of it are on their way or in doubt: then what is not in it is left alone.
     settled: bool,
@@ -163,6 +165,7 @@ impl Core {
             ledger: Ledger::default(),
             desired: Desired::default(),
             trials: Trials::default(),
+            opened: windows::Opened::default(),
             settled: false,
             spoken: doubt::Spoken::default(),
             attempts: Attempts::default(),

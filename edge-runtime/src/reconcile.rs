@@ -45,7 +45,8 @@
 //! 8. An app is planned as if there were no other, but for what they share.
 //! 9. Of an app in doubt nothing that runs is stopped, but for its health, and nothing is removed but
 //!    what is stuck.
-//! 10. Nothing starts before what it depends on, nothing is given up before its images are here.
+//! 10. Outside of its window of updates an app gives up nothing but doubles.
+//! 11. Nothing starts before what it depends on, nothing is given up before its images are here.
 
 mod attempts;
 mod backoff;

@@ -127,6 +127,13 @@ impl Core {
     fn release(&mut self, now: Moment, app: &AppName) -> Result<String, Refusal> {
         let record = self.ledger.get(app);
         let (held, bad) = (record.hold.is_some(), record.bad.is_some());
+        let revision = self.desired.apps.get(app).and_then(DesiredApp::revision);
+        let waits = revision.filter(|_| !held && !bad && self.desired.is_postponed(app));
+        if let Some(revision) = waits {
+            self.opened.open(app, revision);
+            self.watching.want(now, "somebody wants an update now");
+            return Ok(format!("`{app}` is updated now, whatever its window of updates is"));
+        }
         if !held && !bad {
             return Err(conflict(format!("`{app}` is neither held nor rolled back")));
         }

@@ -29,6 +29,7 @@ impl Core {
         self.attempts.retain(&self.desired, &observed);
         let seen = if self.settled { observed } else { self.without_unknown_apps(observed) };
         self.keep_schedules(now, wall_s, &seen);
+        self.keep_windows();
         let capabilities = &self.config.capabilities;
         let Plan { mut steps, report, wake_at } =
             plan(&self.desired, &seen, &self.attempts, capabilities, now);
@@ -36,6 +37,7 @@ impl Core {
         if let Some((at, why)) = wake_at {
             self.watching.want(at.max(now + SHORTEST_PAUSE), why);
         }
+        self.note_changes(&steps);
         let given_up = self.judge(now, &seen, &report);
         steps.extend(self.restart_steps(&seen, &steps));
         self.begin(steps.into_iter().filter(|it| !given_up.contains(it.app())).collect());

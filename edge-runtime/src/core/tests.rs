@@ -9,6 +9,7 @@ mod orders;
 mod pulling;
 mod rollback;
 mod schedules;
+mod windows;
 mod world;
 
 use std::time::Duration;

@@ -46,9 +46,9 @@ pub(super) fn blocked(app: &App<'_>, service: &Service<'_>, slot: &Slot) -> Opti
         return Some(wait);
     }
     if !app.memory.has_lived(slot) && update::has_not_begun(app) {
-        return Some(pending(update::WAITS_FOR_IMAGES.to_owned()));
+        return Some(pending(app.waits_for()));
     }
-    if app.images.are_complete()
+    if app.may_replace()
         && let Some(old) = retire::still_running(app)
     {
         return Some(pending(format!("waits for the surplus {old} to stop")));

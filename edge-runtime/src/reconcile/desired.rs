@@ -23,6 +23,8 @@ pub struct Desired {
     next_turn: u64,
     /// The apps whose desired state may be older than what runs of them.
     doubted: BTreeSet<AppName>,
+    /// The apps that may not be changed at this time of the day.
+    postponed: BTreeSet<AppName>,
 }
 
 /// One app that should run; made by [`Desired::insert`].
@@ -68,6 +70,16 @@ impl Desired {
             self.next_turn = self.next_turn.saturating_add(1);
         }
         self.apps.insert(app, wanted);
+    }
+
+    /// Says which apps may not be changed at this time of the day.
+    pub fn postpone(&mut self, apps: BTreeSet<AppName>) {
+        self.postponed = apps;
+    }
+
+    /// Whether an app may not be changed at this time of the day.
+    pub fn is_postponed(&self, app: &AppName) -> bool {
+        self.postponed.contains(app)
     }
 
     /// The images of all apps, some more than once.

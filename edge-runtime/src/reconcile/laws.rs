@@ -34,6 +34,8 @@ enum Event {
     PowerCut,
     /// The store goes back to another wish for an app.
     GoBack(u8, Value),
+    /// It is not the time of updates, or it is.
+    Postpone(bool),
     /// The cloud says what is desired; in the tests, what the store says.
     Word,
 }
@@ -61,6 +63,7 @@ fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::PowerCut),
         1 => (0..3_u8, spec()).prop_map(|(app, spec)| Event::GoBack(app, spec)),
         1 => Just(Event::Word),
+        1 => any::<bool>().prop_map(Event::Postpone),
     ]
 }
 
@@ -123,6 +126,7 @@ proptest! {
         let plan = site.converge();
         check(&site, &plan);
         site.desired.doubt(BTreeSet::new());
+        site.desired.postpone(BTreeSet::new());
         let plan = site.converge();
         check(&site, &plan);
         for name in site.desired.apps.keys() {
@@ -193,6 +197,10 @@ fn happen(site: &mut Site, event: Event, version: u64) {
             let doubted = doubted.collect();
             site.desired.doubt(doubted);
             site.attempts = super::Attempts::default();
+        }
+        Event::Postpone(is_late) => {
+            let apps = (0..3_u8).filter(|_| is_late).map(name);
+            site.desired.postpone(apps.collect());
         }
         Event::Word => {
             site.desired.doubt(BTreeSet::new());
@@ -303,6 +311,9 @@ fn check_step(site: &Site, observed: &Observed, step: &Step) {
                 let is_stuck = it.state == InstanceState::Stuck;
                 assert!(is_sick || is_stuck, "{step} although it may be the newest");
                 return;
+            }
+            if site.desired.is_postponed(&slot.app) && spec.is_some() && !is_current && !is_double {
+                assert!(is_wanted(slot) && is_sick, "{step} at another time than that of updates");
             }
             if spec.is_some() && !is_current && !(is_wanted(slot) && is_sick) {
                 check_images(site, observed, step);

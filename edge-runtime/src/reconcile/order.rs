@@ -39,7 +39,7 @@ fn effective<'a>(app: &App<'a>, copy: &Copy<'a>) -> Option<&'a Instance> {
     if app.is_doubted {
         return doubt::stays(copy);
     }
-    let old = || copy.others.first().copied().filter(|_| !app.images.are_complete());
+    let old = || copy.others.first().copied().filter(|_| !app.may_replace());
     copy.current.or_else(old)
 }
 

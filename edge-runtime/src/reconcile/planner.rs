@@ -15,7 +15,7 @@ use super::model::{Instance, Observed, Slot};
 use super::plan::{AppPlan, Plan};
 use super::share::Shares;
 use super::verdict::{Standing, Verdict};
-use super::view::{App, Copy, Service};
+use super::view::{App, Copy, Place, Service};
 use super::{create, doubt, keep, preflight, report, retire, settled, update};
 use crate::orchestrator::Capabilities;
 
@@ -85,8 +85,12 @@ impl Site<'_> {
         if let Some(status) = (self.shortcut)(wanted, spec, instances, self.memory) {
             return AppPlan::new(Vec::new(), Some(status));
         }
-        let view = (self.capabilities.images, self.desired.is_doubted(name));
-        plan_app(&App::new(name, spec, wanted.facts(), instances, self.memory, view), wanted)
+        let place = Place {
+            runs_images: self.capabilities.images,
+            is_doubted: self.desired.is_doubted(name),
+            is_postponed: self.desired.is_postponed(name),
+        };
+        plan_app(&App::new(name, spec, wanted.facts(), instances, self.memory, place), wanted)
     }
 }
 

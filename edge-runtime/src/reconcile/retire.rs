@@ -50,11 +50,12 @@ pub(super) fn surplus(app: &App<'_>) -> Vec<Verdict> {
         Vec::new()
     } else {
         let wait = Verdict::new(Standing::Moving, ServiceState::Pending);
-        vec![wait.because(if app.is_doubted {
-            doubt::WAITS_FOR_THE_CLOUD
-        } else {
-            "surplus instances wait for the images of the revision"
-        })]
+        let why = match (app.is_doubted, app.images.are_complete()) {
+            (true, _) => doubt::WAITS_FOR_THE_CLOUD.to_owned(),
+            (false, true) => app.waits_for(),
+            (false, false) => "surplus instances wait for the images of the revision".to_owned(),
+        };
+        vec![wait.because(why)]
     }
 }
 

@@ -29,6 +29,16 @@ pub(super) struct App<'a> {
     pub(super) unmet: BTreeMap<&'a ServiceName, String>,
     /// Whether this revision may be older than what runs; see [`super::doubt`].
     pub(super) is_doubted: bool,
+    /// Whether it may not take over at this time of the day.
+    is_postponed: bool,
+}
+
+/// What is said of an app from outside of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) runs_images: bool,
+    pub(super) is_doubted: bool,
+    pub(super) is_postponed: bool,
 }
 
 /// One service and its wanted copies.
@@ -58,7 +68,7 @@ impl<'a> App<'a> {
         facts: &'a Facts,
         instances: &[&'a Instance],
         memory: Memory<'a>,
-        (runs_images, is_doubted): (bool, bool),
+        Place { runs_images, is_doubted, is_postponed }: Place,
     ) -> Self {
         let mut by_slot: BTreeMap<&Slot, Vec<&Instance>> = BTreeMap::new();
         for instance in instances {
@@ -83,14 +93,32 @@ impl<'a> App<'a> {
         let needed = needed.filter(|_| runs_images && may_make);
         let images = Images::missing(name, needed, memory);
         let unmet = BTreeMap::new();
-        let mut app = Self { spec, facts, memory, images, services, surplus, unmet, is_doubted };
+        let mut app = Self {
+            spec,
+            facts,
+            memory,
+            images,
+            services,
+            surplus,
+            unmet,
+            is_doubted,
+            is_postponed,
+        };
         app.unmet = order::unmet(&app);
         app
     }
 
     /// Whether what is outdated or surplus may give way to this revision.
     pub(super) fn may_replace(&self) -> bool {
-        self.images.are_complete() && !self.is_doubted
+        self.images.are_complete() && !self.is_doubted && !self.is_postponed
+    }
+
+    /// What outdated and surplus instances wait for, besides what is told with the images.
+    pub(super) fn waits_for(&self) -> String {
+        match self.spec.trial.update_window.filter(|_| self.is_postponed) {
+            Some(window) => format!("waits for its window of updates, {window} UTC"),
+            None => "waits for the other images of the revision".to_owned(),
+        }
     }
 
     /// The services, each after those that it depends on.

@@ -1,11 +1,16 @@
 //! From one revision to the next.
 
+use std::collections::BTreeSet;
+
+use gnomon_schemas::document::Document;
+use gnomon_schemas::version::Version;
 use insta::assert_snapshot;
+use serde_json::{Value, json};
 
 use super::{SHOP, SHOP_2};
 use crate::reconcile::Attempts;
 use crate::reconcile::model::{InstanceId, InstanceState};
-use crate::reconcile::world::Site;
+use crate::reconcile::world::{Site, app};
 
 #[test]
 fn images_are_fetched_before_anything_is_stopped() {
@@ -386,4 +391,32 @@ fn a_new_instance_that_fails_beside_the_old_one_waits_longer_each_time_and_gives
     site.want("shop", 3, &services(1));
     site.converge();
     assert_eq!(site.instance("shop/web.0").id, old, "the way back stops nothing");
+}
+
+#[test]
+fn outside_of_its_window_an_update_waits_with_its_images_here() {
+    let mut site = Site::new();
+    site.want("shop", 1, SHOP);
+    site.converge();
+    let mut document = json!({ "services": serde_json::from_str::<Value>(SHOP_2).unwrap() });
+    document["services"]["new"] = json!({ "image": "new:1", "restart": "always" });
+    document["trial"] = json!({ "update_window": "02:00-04:00" });
+    let document = Document::from_value(document).unwrap();
+    site.desired.insert(app("shop"), Version(2), &document);
+    site.desired.postpone(BTreeSet::from([app("shop")]));
+    assert_snapshot!(site.trace(), @"pull db:2 for shop, pull new:1 for shop, pull web:2 for shop");
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    shop v2 is pending: db: waits for its window of updates, 02:00-04:00 UTC
+      db pending 1/1 healthy: waits for its window of updates, 02:00-04:00 UTC
+      new pending 0/1: waits for its window of updates, 02:00-04:00 UTC
+      web pending 1/1: waits for its window of updates, 02:00-04:00 UTC
+    ");
+    site.vanish("shop/web.0");
+    assert_snapshot!(site.trace(), @"
+    create shop/web.0
+    start shop/web.0 (i3)
+    ");
+    site.desired.postpone(BTreeSet::new());
+    assert!(site.trace().starts_with("stop shop/db.0 (i1)"));
 }
