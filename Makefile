@@ -61,7 +61,7 @@ faults: build ## break everything that can break: make faults MINUTES=20 SEED=7 
 	--seed $(or $(SEED),$$(date +%s)) --out target/faults $(if $(ONLY),--only $(ONLY)) $(if $(BURST),--burst $(BURST)) || kept=$$?; \
 	$(if $(BURST),,$(CARGO) run --locked --quiet --package gnomon-tests --example faults -- table target/faults --into docs/reliability.md;) exit $$kept
 
-parity: ## the orchestrators' suite on another engine: make parity ENGINE=docker26|podman
+parity: setup ## the orchestrators' suite on another engine: make parity ENGINE=docker26|podman
 	@sh tests/docker/parity.sh $(or $(ENGINE),docker26)
 
 deb: ## the Debian package of the site agent, in target/deb

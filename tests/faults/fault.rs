@@ -260,7 +260,7 @@ pub(crate) const ALL: &[Facts] = {
             (F::StoreFlipped, "store-flipped"),
             (Site, Nothing),
             ((0, 500), BOUND),
-            "flipped bytes: found; what is left counts until the cloud has healed it; apps go on",
+            "flipped bytes: found; what runs stays as it is until the cloud has healed it",
         ),
         facts(
             (F::StoreTorn, "store-torn"),

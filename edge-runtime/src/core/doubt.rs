@@ -43,10 +43,10 @@ impl Spoken {
 
     /// What was decided of these apps is durable.
     pub(super) fn decided(&mut self, apps: &BTreeSet<AppName>) {
-        let (durable, pending) =
-            std::mem::take(&mut self.pending).into_iter().partition(|app| apps.contains(app));
+        let said = std::mem::take(&mut self.pending).into_iter();
+        let (durable, pending): (BTreeSet<_>, BTreeSet<_>) = said.partition(|app| apps.contains(app));
         self.pending = pending;
-        self.durable.extend::<BTreeSet<_>>(durable);
+        self.durable.extend(durable);
     }
 
     /// The store was read anew.

@@ -148,7 +148,7 @@ fn a_power_cut_at_any_moment_of_the_way_out_of_doubt_replaces_nothing() {
 fn an_agent_that_is_killed_in_the_middle_of_an_update_does_not_start_the_old_instance_again() {
     for power in 1..80 {
         let mut world = running_site();
-        let [(old, _)] = &world.instances("web")[..] else { panic!("one instance") };
+        let old = &world.instances("web")[0].0;
         let again = format!("step start web/main.0 ({old})");
         world.put("web", "web:2");
         world.power = Some(power);
