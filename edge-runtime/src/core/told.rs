@@ -71,7 +71,7 @@ impl Core {
 
     /// What is reported of the settings; nothing while there are none.
     pub(super) fn settings_report(&self) -> Option<Value> {
-        let Told { version, settings, refused } = &self.told_settings;
+        let Told { version, is_sure: _, settings, refused } = &self.told_settings;
         let registries: Vec<_> = settings.registries.keys().collect();
         let mut report = json!({ "desired_version": (*version)?, "registries": registries });
         if let (true, Some(report)) =

@@ -37,8 +37,9 @@ fn what_runs_stays_until_the_cloud_has_spoken() {
 #[test]
 fn what_has_ended_is_started_again_as_it_was_and_what_is_sick_is_restarted() {
     let mut site = behind();
-    site.befall("shop/db.0", InstanceState::Exited { code: 255 });
-    site.befall("shop/web.0", InstanceState::Exited { code: 255 });
+    for slot in ["shop/db.0", "shop/web.0"] {
+        site.instance(slot).state = InstanceState::Exited { code: 255 };
+    }
     assert_snapshot!(site.trace(), @"
     start shop/db.0 (i1)
     start shop/web.0 (i2)

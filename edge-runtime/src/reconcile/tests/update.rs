@@ -168,7 +168,7 @@ fn an_old_instance_is_kept_alive_while_images_are_fetched() {
       db pulling 1/1 healthy: pulling db:2
       web pulling 0/1 exit 1: pulling web:2
     ");
-    ["db:2", "web:2"].map(|image| site.attempts.looked_in_vain(image));
+    ["db:2", "web:2"].iter().for_each(|image| site.attempts.looked_in_vain(image));
     assert_snapshot!(site.plan(), @"
     pull db:2 for shop
     pull web:2 for shop
@@ -418,5 +418,5 @@ fn outside_of_its_window_an_update_waits_with_its_images_here() {
     start shop/web.0 (i3)
     ");
     site.desired.postpone(BTreeSet::new());
-    assert!(site.trace().starts_with("stop shop/db.0 (i1)"));
+    assert!(site.trace().contains("stop shop/db.0 (i1)"));
 }

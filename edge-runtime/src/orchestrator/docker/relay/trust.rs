@@ -17,6 +17,9 @@ pub(super) enum TrustError {
         #[source]
         source: io::Error,
     },
+    /// There is no certificate in it.
+    #[error("{} holds no certificate in PEM", path.display())]
+    Empty { path: PathBuf },
     /// It is no certificate, or no key.
     #[error("{} is no certificate, or the key beside it is none", path.display())]
     Form {
@@ -47,7 +50,11 @@ impl Trust {
             match path.extension().and_then(|it| it.to_str()) {
                 Some("crt") => {
                     let bundle = Certificate::from_pem_bundle(&read(&path)?);
-                    trust.authorities.extend(bundle.map_err(|source| form(&path, source))?);
+                    let bundle = bundle.map_err(|source| form(&path, source))?;
+                    if bundle.is_empty() {
+                        return Err(TrustError::Empty { path });
+                    }
+                    trust.authorities.extend(bundle);
                 }
                 Some("cert") => {
                     let pem = [read(&path)?, b"\n".to_vec(), read(&path.with_extension("key"))?];
