@@ -44,7 +44,8 @@ impl Spoken {
     /// What was decided of these apps is durable.
     pub(super) fn decided(&mut self, apps: &BTreeSet<AppName>) {
         let said = std::mem::take(&mut self.pending).into_iter();
-        let (durable, pending): (BTreeSet<_>, BTreeSet<_>) = said.partition(|app| apps.contains(app));
+        let (durable, pending): (BTreeSet<_>, BTreeSet<_>) =
+            said.partition(|app| apps.contains(app));
         self.pending = pending;
         self.durable.extend(durable);
     }

@@ -55,7 +55,8 @@ impl Core {
 
     /// The change that these steps begin is brought to its end.
     pub(super) fn note_changes(&mut self, steps: &[Step]) {
-        let changes = steps.iter().filter(|it| matches!(it, Step::Stop { .. } | Step::Remove { .. }));
+        let changes =
+            steps.iter().filter(|it| matches!(it, Step::Stop { .. } | Step::Remove { .. }));
         for app in changes.map(Step::app) {
             let revision = self.desired.apps.get(app).and_then(DesiredApp::revision);
             if let Some(revision) = revision.filter(|_| !self.desired.is_postponed(app)) {

@@ -171,7 +171,9 @@ impl Attempts {
 
     pub(super) fn has_looked_for(&self, app: &AppName, image: &str) -> bool {
         let pull = || Key::Pull(app.clone(), image.to_owned());
-        self.absent.contains(image) || self.has_pulled(app, image) || self.failure(&pull()).is_some()
+        self.absent.contains(image)
+            || self.has_pulled(app, image)
+            || self.failure(&pull()).is_some()
     }
 
     pub(super) fn failure(&self, key: &Key) -> Option<&Failure> {

@@ -26,7 +26,10 @@ enum Event {
     Round,
     Settle,
     Pass(u64),
-    Fail { transient: bool, steps: usize },
+    Fail {
+        transient: bool,
+        steps: usize,
+    },
     Befall(Index, InstanceState),
     Vanish(Index),
     Double(Index),

@@ -20,8 +20,7 @@ use super::{create, doubt, keep, preflight, report, retire, settled, update};
 use crate::orchestrator::Capabilities;
 
 /// Tells what to report of an app that needs no plan.
-pub(super) type Shortcut =
-    fn(&DesiredApp, &AppSpec, &[&Instance], Memory<'_>) -> Option<AppStatus>;
+pub(super) type Shortcut = fn(&DesiredApp, &AppSpec, &[&Instance], Memory<'_>) -> Option<AppStatus>;
 
 /// Decides what to do now and what to report; the same inputs always give the same plan.
 pub fn plan(
@@ -69,12 +68,7 @@ struct Site<'a> {
 }
 
 impl Site<'_> {
-    fn plan_wanted(
-        &self,
-        name: &AppName,
-        wanted: &DesiredApp,
-        instances: &[&Instance],
-    ) -> AppPlan {
+    fn plan_wanted(&self, name: &AppName, wanted: &DesiredApp, instances: &[&Instance]) -> AppPlan {
         let spec = match preflight::check(wanted, self.capabilities, self.shares.refusal(name)) {
             Ok(spec) => spec,
             Err(why) => {
@@ -110,9 +104,8 @@ fn apps<'a>(
         apps.push((app, Some(wanted), own));
     }
     apps.extend(here.map(|(other, own)| (other, None, own)));
-    let is_bare = |app: &&AppName| {
-        !desired.apps.contains_key(*app) && instances.of_app(app).is_empty()
-    };
+    let is_bare =
+        |app: &&AppName| !desired.apps.contains_key(*app) && instances.of_app(app).is_empty();
     let bare: BTreeSet<_> = observed.app_resources.iter().filter(is_bare).collect();
     if !bare.is_empty() {
         apps.extend(bare.into_iter().map(|app| (app, None, &[][..])));

@@ -45,12 +45,7 @@ impl<'a> Shares<'a> {
         shares
     }
 
-    fn spare_ports(
-        &mut self,
-        desired: &'a Desired,
-        instances: &Instances<'_>,
-        foreign: &[Port],
-    ) {
+    fn spare_ports(&mut self, desired: &'a Desired, instances: &Instances<'_>, foreign: &[Port]) {
         for (app, wanted) in &desired.apps {
             let is_made = |service: &ServiceName| {
                 let (digest, mut own) = (wanted.digest(service), instances.of_app(app).iter());

@@ -134,9 +134,8 @@ impl Service<'_> {
 
     /// Whether a copy must be made. Of a revision in doubt only those of which nothing is there.
     fn needs_image(&self, is_doubted: bool) -> bool {
-        let lacks = |copy: &Copy<'_>| {
-            copy.current.is_none() && (copy.others.is_empty() || !is_doubted)
-        };
+        let lacks =
+            |copy: &Copy<'_>| copy.current.is_none() && (copy.others.is_empty() || !is_doubted);
         self.copies.iter().any(lacks)
     }
 }

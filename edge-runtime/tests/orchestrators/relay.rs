@@ -181,10 +181,8 @@ async fn a_registry_with_tokens_and_an_authority_of_its_own_is_pulled_from() {
     let (bench, open, tokens) = (Bench::docker(), Registry::start().await, Tokens::start().await);
     let secure = open.with_tokens(&tokens).await;
     let image = format!("{}/{}", secure.address, open.push_noise(300));
-    let credentials = |password: &str| Credentials {
-        username: USER.into(),
-        password: SecretText::new(password),
-    };
+    let credentials =
+        |password: &str| Credentials { username: USER.into(), password: SecretText::new(password) };
     let told = |password: &str| NodeSettings {
         registries: [(registry(&image), credentials(password))].into(),
         ..settings(Some(2000), true)

@@ -44,7 +44,10 @@ fn after_the_store_went_back_what_runs_stays_until_the_cloud_has_spoken() {
     world.input(Input::Woken);
     world.pass(MINUTE * 30);
     let status = world.status();
-    assert!(!status.desired_complete, "it is known that something is missing, also after a restart");
+    assert!(
+        !status.desired_complete,
+        "it is known that something is missing, also after a restart"
+    );
     let reason = status.apps[0].status.as_ref().unwrap().reason.clone().unwrap();
     assert!(reason.contains("until the cloud says"), "{reason}");
     assert_word_is_heard(&mut world);

@@ -69,7 +69,10 @@ fn what_is_wanted_now_does_not_wait_for_its_window() {
         } else {
             let services = json!({ "main": { "image": "web:2", "restart": "always" } });
             let trial = json!({ "update_window": "02:00-04:00" });
-            Request::Apply { app: app("web"), spec: json!({ "services": services, "trial": trial }) }
+            Request::Apply {
+                app: app("web"),
+                spec: json!({ "services": services, "trial": trial }),
+            }
         };
         world.input(Input::Asked(Ticket(1), request));
         assert!(matches!(world.answers.pop(), Some(Response::Done(_))), "{order}");
