@@ -194,15 +194,7 @@ fn happen(site: &mut Site, event: Event, version: u64) {
             }
             site.attempts = super::Attempts::default();
         }
-        Event::GoBack(number, spec) => {
-            let document = Document::from_value(spec).unwrap();
-            site.desired.insert(name(number), Version(version), &document);
-            let doubted = (0..3_u8).map(name);
-            let doubted = doubted.filter(|it| site.desired.is_doubted(it) || *it == name(number));
-            let doubted = doubted.collect();
-            site.desired.doubt(doubted);
-            site.attempts = super::Attempts::default();
-        }
+        Event::GoBack(number, spec) => go_back(site, &name(number), spec, version),
         Event::Postpone(is_late) => {
             let apps = (0..3_u8).filter(|_| is_late).map(name);
             site.desired.postpone(apps.collect());
@@ -211,6 +203,16 @@ fn happen(site: &mut Site, event: Event, version: u64) {
             site.desired.doubt(BTreeSet::new());
         }
     }
+}
+
+/// The store says another wish for an app, and the agent forgets what it knew.
+fn go_back(site: &mut Site, name: &AppName, spec: Value, version: u64) {
+    let document = Document::from_value(spec).unwrap();
+    site.desired.insert(name.clone(), Version(version), &document);
+    let all = (0..3_u8).map(|number| app(&format!("app-{number}")));
+    let doubted = all.filter(|it| site.desired.is_doubted(it) || it == name).collect();
+    site.desired.doubt(doubted);
+    site.attempts = super::Attempts::default();
 }
 
 fn checked_round(site: &mut Site) {

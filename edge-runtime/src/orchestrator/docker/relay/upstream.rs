@@ -279,9 +279,13 @@ impl Upstream {
         let token = read.and_then(|read| read.token.or(read.access_token));
         let passes = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT];
         let is_final = status.is_client_error() && !passes.contains(&status);
-        token.ok_or_else(|| match is_final {
-            true => UpstreamError::Denied { registry: registry(), status },
-            false => UpstreamError::Busy { registry: registry(), status },
+        token.ok_or_else(|| {
+            let registry = registry();
+            if is_final {
+                UpstreamError::Denied { registry, status }
+            } else {
+                UpstreamError::Busy { registry, status }
+            }
         })
     }
 
