@@ -168,7 +168,9 @@ fn an_old_instance_is_kept_alive_while_images_are_fetched() {
       db pulling 1/1 healthy: pulling db:2
       web pulling 0/1 exit 1: pulling web:2
     ");
-    ["db:2", "web:2"].iter().for_each(|image| site.attempts.looked_in_vain(image));
+    for image in ["db:2", "web:2"] {
+        site.attempts.looked_in_vain(image);
+    }
     assert_snapshot!(site.plan(), @"
     pull db:2 for shop
     pull web:2 for shop

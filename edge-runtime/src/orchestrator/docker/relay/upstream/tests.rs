@@ -106,8 +106,8 @@ fn loopback() -> Manner {
     Manner { cidrs: vec!["127.0.0.0/8".to_owned()], ..Manner::default() }
 }
 
-fn site() -> Option<Credentials> {
-    Some(Credentials { username: "robot$site".into(), password: SecretText::new("word") })
+fn site() -> Credentials {
+    Credentials { username: "robot$site".into(), password: SecretText::new("word") }
 }
 
 async fn connect(
@@ -148,7 +148,7 @@ async fn a_token_is_fetched_with_the_credentials_and_again_when_it_has_expired()
         let is_good = asked.says("authorization") == "Bearer good" && *uses % 2 == 0;
         if is_good { fine("{}") } else { asks_for_token(&realm) }
     });
-    let upstream = connect(&loopback(), &registry.to_string(), site()).await.unwrap();
+    let upstream = connect(&loopback(), &registry.to_string(), Some(site())).await.unwrap();
     for _ in 0..3 {
         assert_eq!(upstream.manifest("1", &[]).await.unwrap().status(), StatusCode::OK);
     }
@@ -190,7 +190,7 @@ async fn a_token_that_is_refused_is_for_a_person_and_one_that_is_late_is_not() {
         let (tokens, _) = plain(move |_| (status, String::new(), "{}"));
         let realm = format!("http://{tokens}/token");
         let (registry, _) = plain(move |_| asks_for_token(&realm));
-        let error = connect(&loopback(), &registry.to_string(), site()).await.unwrap_err();
+        let error = connect(&loopback(), &registry.to_string(), Some(site())).await.unwrap_err();
         assert_eq!(matches!(error, UpstreamError::Denied { .. }), is_final, "{status}: {error}");
         assert_eq!(matches!(error, UpstreamError::Busy { .. }), !is_final, "{status}: {error}");
         assert!(!error.to_string().contains("word"), "{error}");
@@ -227,7 +227,7 @@ async fn a_secure_registry_that_sends_for_a_token_in_the_clear_gets_no_password(
     std::fs::create_dir(dir.path().join(&registry)).unwrap();
     std::fs::write(dir.path().join(&registry).join("ca.crt"), pem).unwrap();
     let manner = Manner { certs: dir.path().to_owned(), ..Manner::default() };
-    let error = connect(&manner, &registry, site()).await.unwrap_err();
+    let error = connect(&manner, &registry, Some(site())).await.unwrap_err();
     assert!(matches!(error, UpstreamError::Challenge(_)), "{error}");
     assert!(given.lock().unwrap().is_empty());
 }
