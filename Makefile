@@ -66,7 +66,7 @@ soak: build ## an hour in which nothing may grow: make soak MINUTES=60 SITES=100
 	@$(CARGO) run --locked --quiet --package gnomon-tests --example faults -- soak --minutes $(or $(MINUTES),60) \
 	--sites $(or $(SITES),1000) --seed $(or $(SEED),$$(date +%s)) --into docs/reliability.md
 
-parity: ## the orchestrators' suite on another engine: make parity ENGINE=docker26|podman
+parity: setup ## the orchestrators' suite on another engine: make parity ENGINE=docker26|podman
 	@sh tests/docker/parity.sh $(or $(ENGINE),docker26)
 
 deb: ## the Debian package of the site agent, in target/deb

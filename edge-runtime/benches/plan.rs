@@ -1,4 +1,5 @@
-//! How long one plan takes on a site where nothing is to do. Prints one line of JSON; part of
+//! How long one plan takes on a site of a hundred apps: where nothing is to do, and where every app
+//! is between two states, so that no shortcut fits. Prints one line of JSON; part of
 //! `make bench BENCH=edge`.
 
 #![expect(clippy::print_stdout, reason = "a benchmark talks")]
@@ -24,8 +25,10 @@ const APPS: u32 = 100;
 const TIME: Duration = Duration::from_secs(3);
 
 fn main() {
-    let (desired, observed) = site();
-    let attempts = Attempts::default();
+    let (desired, calm) = site();
+    let mut busy = calm.clone();
+    let rising = busy.instances.values_mut().filter(|it| it.slot.service.as_str() == "web");
+    rising.for_each(|it| it.state = InstanceState::Running(Health::Starting));
     let now = Moment::from_millis(1);
     let capabilities = Capabilities {
         kind: Kind::Docker,
@@ -39,18 +42,31 @@ fn main() {
         bind_prefixes: Vec::new(),
         device_prefixes: Vec::new(),
     };
-    let once = || plan(black_box(&desired), black_box(&observed), &attempts, &capabilities, now);
-    assert!(once().steps.is_empty(), "nothing is to do");
+    let time = |observed: &Observed| {
+        let mut attempts = Attempts::default();
+        attempts.observed(observed, now);
+        let (desired, observed) = (black_box(&desired), black_box(observed));
+        let once = || plan(desired, observed, &attempts, &capabilities, now);
+        assert!(once().steps.is_empty(), "nothing is to do");
+        percentiles(|| drop(black_box(once())))
+    };
+    let ([p50, p99], [busy_p50, busy_p99]) = (time(&calm), time(&busy));
+    println!(
+        "{{\"apps\":{APPS},\"p50_ns\":{p50},\"p99_ns\":{p99},\"busy_p50_ns\":{busy_p50},\
+         \"busy_p99_ns\":{busy_p99}}}"
+    );
+}
+
+fn percentiles(once: impl Fn()) -> [u128; 2] {
     let mut times = Vec::new();
     let end = Instant::now() + TIME;
     while Instant::now() < end {
         let began = Instant::now();
-        black_box(once());
+        once();
         times.push(began.elapsed());
     }
     times.sort_unstable();
-    let at = |part: usize| times.get(times.len() * part / 100).unwrap().as_nanos();
-    println!("{{\"apps\":{APPS},\"p50_ns\":{},\"p99_ns\":{}}}", at(50), at(99));
+    [50, 99].map(|part| times.get(times.len() * part / 100).unwrap().as_nanos())
 }
 
 /// Apps of two services, one with a port, everything as desired.

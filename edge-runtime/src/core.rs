@@ -24,6 +24,7 @@ use crate::store::Contents;
 mod allowance;
 mod ask;
 mod budget;
+mod doubt;
 mod gate;
 mod images;
 mod input;
@@ -42,6 +43,7 @@ mod rival;
 mod schedules;
 mod told;
 mod watching;
+mod windows;
 mod work;
 
 #[cfg(test)]
@@ -107,9 +109,11 @@ pub struct Core {
     /// What follows from both: what the planner is given.
     desired: Desired,
     trials: Trials,
+    opened: windows::Opened,
     /// Whether `desired` is all that should run. It is not before the cloud was first heard, nor
-    /// while parts of it are on their way: then what is not in it is left alone.
+    /// while parts of it are on their way or in doubt: then what is not in it is left alone.
     settled: bool,
+    spoken: doubt::Spoken,
     attempts: Attempts,
     watching: Watching,
     work: Work,
@@ -164,7 +168,9 @@ impl Core {
             ledger: Ledger::default(),
             desired: Desired::default(),
             trials: Trials::default(),
+            opened: windows::Opened::default(),
             settled: false,
+            spoken: doubt::Spoken::default(),
             attempts: Attempts::default(),
             work: Work::default(),
             pulls: Pulls::default(),
@@ -308,6 +314,7 @@ impl Core {
             Self::open_link(&mut machines, now, self.muted);
         }
         self.settled = false;
+        self.spoken.forget();
         self.machines = Some(machines);
         let decided: Vec<_> = self.ledger.apps().cloned().collect();
         for app in &decided {
@@ -351,6 +358,8 @@ impl Core {
             self.choose(app);
             self.watching.want(now, "something was decided here");
         }
+        self.spoken.decided(&apps);
+        self.review_doubt(now);
         let answers = answers.into_iter().map(|(ticket, answer)| Effect::Answer(ticket, answer));
         self.effects.extend(answers);
     }
@@ -409,7 +418,8 @@ impl Core {
     fn settle(&mut self, now: Moment) {
         let Some(machines) = &self.machines else { return };
         let reader = &machines.down;
-        if reader.epoch() == Epoch::NONE {
+        let is_in_doubt = reader.is_in_doubt();
+        if reader.epoch() == Epoch::NONE && !is_in_doubt {
             return;
         }
         let mut held = BTreeMap::new();
@@ -419,13 +429,15 @@ impl Core {
                 held.insert(app.clone(), (half.version, half.document.unpack()));
             }
         }
-        self.settled = !reader.is_incomplete();
+        self.settled = !reader.is_incomplete() && !is_in_doubt;
         if node.is_some() || self.settled {
             self.take_settings(now, node.as_ref().map(|(version, it)| (*version, it)));
         }
         let mut changed = self.settled;
         for (app, (version, document)) in &held {
-            if self.cloud.get(app).is_none_or(|known| known.version != *version) {
+            // What is in memory was durable once: it is newer than what is in doubt.
+            let is_news = |known: &DesiredApp| known.version != *version && !is_in_doubt;
+            if self.cloud.get(app).is_none_or(is_news) {
                 self.cloud.insert(app.clone(), DesiredApp::read(*version, document));
                 self.drop_local(app);
                 self.choose(app);
@@ -441,6 +453,7 @@ impl Core {
             }
             self.tidy_ledger();
         }
+        self.review_doubt(now);
         if changed {
             self.watching.want(now, "desired state is known");
         }

@@ -45,7 +45,8 @@ pub enum Request {
         /// The app.
         app: AppName,
     },
-    /// End a hold, and try a revision again that was rolled back.
+    /// End a hold, try a revision again that was rolled back, begin an update that waits for its
+    /// window.
     Release {
         /// The app.
         app: AppName,

@@ -13,6 +13,7 @@
 //! | file | rule |
 //! | --- | --- |
 //! | `planner` | Apps are planned one by one, copies by the one rule that fits their instances. |
+//! | `settled` | An app of which everything is as desired needs no plan. |
 //! | `preflight` | What cannot run here is refused, and what runs of it is left as it is. |
 //! | `share` | A port of the node belongs to one app; so many apps and no more run on a node. |
 //! | `images` | Images first: nothing is stopped before all that replaces it is here. |
@@ -21,6 +22,7 @@
 //! | `keep` | A wanted instance is started, restarted, replaced when stuck, or left alone. |
 //! | `restart` | The restart policy decides whether an end is final. |
 //! | `update` | Old instances are replaced one at a time, and no further than the new ones are well. |
+//! | `doubt` | After the store went back, nothing that runs is given up before the cloud's word. |
 //! | `retire` | What is not wanted is stopped, then removed. |
 //! | `trial` | A revision that is as desired for its settle time is good; one that fails is bad. |
 //! | `backoff` | How long each kind of trying again waits. |
@@ -41,14 +43,19 @@
 //!    starts first, and then of two revisions.
 //! 7. The same inputs give the same plan, and time changes it only at the moment it names.
 //! 8. An app is planned as if there were no other, but for what they share.
-//! 9. Nothing starts before what it depends on, nothing is given up before its images are here.
+//! 9. Of an app in doubt nothing that runs is stopped, but for its health, and nothing is removed but
+//!    what is stuck.
+//! 10. Outside of its window of updates an app gives up nothing but doubles.
+//! 11. Nothing starts before what it depends on, nothing is given up before its images are here.
 
 mod attempts;
 mod backoff;
 mod create;
 mod desired;
 mod display;
+mod doubt;
 mod images;
+mod instances;
 mod keep;
 mod memory;
 pub mod model;
@@ -59,6 +66,7 @@ mod preflight;
 mod report;
 mod restart;
 mod retire;
+mod settled;
 mod share;
 mod text;
 mod trial;

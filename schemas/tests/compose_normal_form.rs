@@ -319,6 +319,7 @@ fn the_trial_of_a_revision_is_part_of_the_app_and_its_default_is_left_out() {
         ("{}", Value::Null),
         ("{settle: 30s, rollback: on}", Value::Null),
         ("{settle: 1m30s, rollback: 'off'}", json!({"settle_ms": 90_000, "rollback": false})),
+        ("{update_window: '22:30-04:00'}", json!({"update_window": "22:30-04:00"})),
         ("{settle: '0'}", json!({"settle_ms": 0})),
     ] {
         let text = format!("services: {{a: {{image: i}}}}\nx-gnomon: {text}\nx-other: 1");

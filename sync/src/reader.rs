@@ -104,6 +104,17 @@ impl Reader {
         self.collection = None;
     }
 
+    /// What this reader holds may be older than what it once held: its store went back. It gives up
+    /// its position, so that the writer says by a manifest what exists; until then, and after a
+    /// restart too, what is held is in doubt.
+    pub fn give_up_position(&mut self) {
+        self.epoch = Epoch::NONE;
+        self.seq = Seq::ZERO;
+        self.collection = None;
+        let missing = std::mem::take(&mut self.missing);
+        self.persist(missing.keys().map(store::found_row).collect());
+    }
+
     /// Takes a message of the writer. Others are ignored.
     pub fn receive(&mut self, _now: Moment, message: &Message) {
         match message {
@@ -141,6 +152,16 @@ impl Reader {
     /// Whether documents that a manifest named are still to come.
     pub fn is_incomplete(&self) -> bool {
         !self.missing.is_empty()
+    }
+
+    /// Whether all that is held is in doubt, since the position was given up.
+    pub fn is_in_doubt(&self) -> bool {
+        self.epoch == Epoch::NONE && !self.halves.is_empty()
+    }
+
+    /// Whether what is held of a half is known not to be the newest, or not known to be.
+    pub fn doubts(&self, key: &ShadowKey) -> bool {
+        self.is_in_doubt() || self.missing.contains_key(key)
     }
 
     /// What was received so far.

@@ -13,7 +13,8 @@
 set -eu
 
 system=/var/run/docker.sock
-patience=60
+# A daemon takes its time on a busy machine.
+patience=300
 
 usage() {
     echo "usage: $0 start DIR [PID] | stop DIR | env DIR" >&2
@@ -103,7 +104,7 @@ stop() {
             kill "$pid"
             waited=0
             while is_ours "$pid"; do
-                if [ "$waited" -ge $((patience * 10)) ]; then
+                if [ "$waited" -ge 600 ]; then
                     kill -9 "$pid"
                 fi
                 sleep 0.1

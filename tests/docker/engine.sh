@@ -24,8 +24,9 @@ quietly() {
 unpack_docker26() {
     [ -x "$dir/root/usr/sbin/dockerd" ] && return
     mkdir -p "$dir/apt/lists/partial" "$dir/apt/cache/archives/partial" "$dir/packages" "$dir/root"
-    source=$(apt-get indextargets --format '$(REPO_URI)' | head -n 1)
-    [ -n "$source" ] || fail "apt knows no package source; run: apt-get update"
+    source=$(apt-get indextargets --format '$(ORIGIN) $(REPO_URI)' |
+        awk '$1 == "Debian" && $2 ~ /\/debian\/?$/ { print $2; exit }')
+    [ -n "$source" ] || fail "apt knows no source of Debian's packages; run: apt-get update"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $source trixie main" \
         >"$dir/apt/sources.list"
     : >"$dir/apt/status"

@@ -260,7 +260,7 @@ pub(crate) const ALL: &[Facts] = {
             (F::StoreFlipped, "store-flipped"),
             (Site, Nothing),
             ((0, 500), BOUND),
-            "flipped bytes: found; what is left counts until the cloud has healed it; apps go on",
+            "flipped bytes: found; what runs stays as it is until the cloud has healed it",
         ),
         facts(
             (F::StoreTorn, "store-torn"),
@@ -310,7 +310,8 @@ impl Fault {
         self.facts().name
     }
 
-    /// Whether what a site desires after it may be of before.
+    /// Whether what a site knows of what is desired may be of before: what does not run then is
+    /// started as it was desired before.
     pub(crate) const fn may_go_back(self) -> bool {
         matches!(self, Self::StoreFlipped | Self::StoreTorn)
     }

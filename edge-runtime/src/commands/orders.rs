@@ -18,7 +18,8 @@ pub(crate) struct HoldArgs {
     app: AppName,
 }
 
-/// Ends a hold; tries a revision again that was rolled back.
+/// Ends a hold; tries a revision again that was rolled back; begins an update that waits for its
+/// window.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ReleaseArgs {
     #[command(flatten)]

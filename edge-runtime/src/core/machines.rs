@@ -37,8 +37,9 @@ pub(super) enum After {
 
 impl Machines {
     /// The machines as the store describes them. A stream that is absent or cannot be read starts
-    /// afresh: the reader asks for everything, the writer begins a new history; so does a writer
-    /// whose store went back, or it would promise other things under the same positions.
+    /// afresh: the reader asks for everything, the writer begins a new history. So does a writer
+    /// whose store went back, or it would promise other things under the same positions; and the
+    /// reader asks what exists, since what it holds may be older than what runs.
     pub(super) fn restore(contents: Contents, rng: &mut StdRng) -> Self {
         let Contents { entries, went_back } = contents;
         let (mut down_rows, mut up_rows) = (Vec::new(), Vec::new());
@@ -69,10 +70,12 @@ impl Machines {
         let mut up = up.unwrap_or_else(|| {
             Writer::new(Epoch(rng.random_range(1..=u128::MAX)), config, fork(rng))
         });
+        let mut down = down.unwrap_or_else(|| Reader::new(ReaderConfig::default()));
         if went_back {
             up.begin_epoch();
+            down.give_up_position();
         }
-        Self { down: down.unwrap_or_else(|| Reader::new(ReaderConfig::default())), up, rubble }
+        Self { down, up, rubble }
     }
 
     pub(super) fn link_down(&mut self) {

@@ -102,6 +102,11 @@ impl Core {
         self.slots_of(app, None)?;
         let running = self.desired.apps.get(app).cloned();
         let running = running.ok_or_else(|| invalid("there is no such app"))?;
+        if self.desired.is_doubted(app) {
+            let message = "the store has lost its last commits and does not know what runs; that \
+                           stays in any case until the cloud has said what is desired";
+            return Err(Refusal::new(RefusalCode::Unavailable, message));
+        }
         if self.ledger.get(app).hold.is_some() {
             return Err(conflict(format!("`{app}` is held already; `release {app}` ends it")));
         }
@@ -122,6 +127,13 @@ impl Core {
     fn release(&mut self, now: Moment, app: &AppName) -> Result<String, Refusal> {
         let record = self.ledger.get(app);
         let (held, bad) = (record.hold.is_some(), record.bad.is_some());
+        let revision = self.desired.apps.get(app).and_then(DesiredApp::revision);
+        let waits = revision.filter(|_| !held && !bad && self.desired.is_postponed(app));
+        if let Some(revision) = waits {
+            self.opened.open(app, revision);
+            self.watching.want(now, "somebody wants an update now");
+            return Ok(format!("`{app}` is updated now, whatever its window of updates is"));
+        }
         if !held && !bad {
             return Err(conflict(format!("`{app}` is neither held nor rolled back")));
         }
@@ -185,6 +197,7 @@ impl Core {
         let base = self.cloud.get(app).map(|cloud| cloud.version);
         let local = DesiredApp::new(base.unwrap_or(Version::ZERO), Arc::new(spec));
         self.ledger.decide(app, Decision::Local(Some(Local { base, app: local })));
+        self.spoken.say(app);
         Ok(match base {
             Some(version) => format!(
                 "`{app}` runs what was applied here, over version {version}, until the cloud's \

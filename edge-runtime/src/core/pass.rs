@@ -29,6 +29,7 @@ impl Core {
         self.attempts.retain(&self.desired, &observed);
         let seen = if self.settled { observed } else { self.without_unknown_apps(observed) };
         self.keep_schedules(now, wall_s, &seen);
+        self.keep_windows();
         let capabilities = &self.config.capabilities;
         let Plan { mut steps, report, wake_at } =
             plan(&self.desired, &seen, &self.attempts, capabilities, now);
@@ -36,6 +37,7 @@ impl Core {
         if let Some((at, why)) = wake_at {
             self.watching.want(at.max(now + SHORTEST_PAUSE), why);
         }
+        self.note_changes(&steps);
         let given_up = self.judge(now, &seen, &report);
         steps.extend(self.restart_steps(&seen, &steps));
         self.begin(steps.into_iter().filter(|it| !given_up.contains(it.app())).collect());
@@ -51,9 +53,12 @@ impl Core {
     }
 
     pub(super) fn on_found(&mut self, now: Moment, image: &str, is_here: bool) {
-        let apps = self.pulls.found(image, is_here);
         if is_here {
+            let apps = self.pulls.found(image);
             self.pulled(now, image, &apps, &Ok(()));
+        } else if self.pulls.missed(image) {
+            self.attempts.looked_in_vain(image);
+            self.watching.want(now, "an image is not here");
         }
         self.fetch();
     }

@@ -67,16 +67,18 @@ impl Pulls {
         effects
     }
 
-    /// The orchestrator said whether an image is here; gives back who needs it if it is.
-    pub(super) fn found(&mut self, image: &str, is_here: bool) -> BTreeSet<AppName> {
-        if is_here {
-            return self.leave(Phase::Looking, image);
-        }
-        if let Some(pull) = self.wanted.get_mut(image).filter(|it| it.phase == Phase::Looking) {
-            pull.phase = Phase::Waiting;
-            self.queue.push_back(image.to_owned());
-        }
-        BTreeSet::new()
+    /// The orchestrator said that an image is here; gives back who needs it.
+    pub(super) fn found(&mut self, image: &str) -> BTreeSet<AppName> {
+        self.leave(Phase::Looking, image)
+    }
+
+    /// It said that an image is not here; gives back whether somebody waited to hear that.
+    pub(super) fn missed(&mut self, image: &str) -> bool {
+        let pull = self.wanted.get_mut(image).filter(|it| it.phase == Phase::Looking);
+        let Some(pull) = pull else { return false };
+        pull.phase = Phase::Waiting;
+        self.queue.push_back(image.to_owned());
+        true
     }
 
     /// An image was fetched, or could not be; gives back who needs it.
@@ -208,7 +210,7 @@ mod tests {
         let mut pulls = Pulls::default();
         assert_eq!(pulls.want(needs([("x", &["a"])])), [find("x")]);
         assert_eq!(pulls.want(needs([("x", &["a", "b"])])), []);
-        assert_eq!(pulls.found("x", false), apps(&[]));
+        assert!(pulls.missed("x") && !pulls.missed("x"));
         assert_eq!(pulls.next(true), Some(fetch("a", "x")));
         assert_eq!(pulls.want(needs([("x", &["a", "b"])])), []);
         assert_eq!(pulls.next(true), None);
@@ -222,7 +224,7 @@ mod tests {
         let mut pulls = Pulls::default();
         pulls.want(needs([("x", &["a"]), ("y", &["a"]), ("z", &["b"])]));
         for image in ["z", "y", "x"] {
-            pulls.found(image, false);
+            pulls.missed(image);
         }
         assert_eq!(pulls.next(true), Some(fetch("b", "z")));
         assert_eq!(pulls.next(true), Some(fetch("a", "y")));
@@ -236,10 +238,10 @@ mod tests {
     fn an_image_that_is_here_does_not_wait_for_downloads() {
         let mut pulls = Pulls::default();
         pulls.want(needs([("x", &["a"]), ("y", &["a"]), ("z", &["b"])]));
-        pulls.found("x", false);
-        pulls.found("y", false);
+        pulls.missed("x");
+        pulls.missed("y");
         assert!(pulls.next(true).is_some() && pulls.next(true).is_some());
-        assert_eq!(pulls.found("z", true), apps(&["b"]));
+        assert_eq!(pulls.found("z"), apps(&["b"]));
     }
 
     #[test]
@@ -247,7 +249,7 @@ mod tests {
         let mut pulls = Pulls::default();
         pulls.want(needs([("x", &["a"]), ("y", &["a"]), ("z", &["a"])]));
         for image in ["x", "y", "z"] {
-            pulls.found(image, false);
+            pulls.missed(image);
         }
         assert!(pulls.next(true).is_some() && pulls.next(true).is_some());
         let x = "x".to_owned();
@@ -255,7 +257,7 @@ mod tests {
         assert_eq!(pulls.next(true), None, "z is given up too");
         assert_eq!(pulls.want(needs([("x", &["b"]), ("y", &["a"])])), [find("x")]);
         assert_eq!(pulls.ended("x"), apps(&[]));
-        pulls.found("x", false);
+        pulls.missed("x");
         assert_eq!(pulls.next(true), Some(fetch("b", "x")));
     }
 
@@ -263,8 +265,8 @@ mod tests {
     fn outside_of_its_time_a_pull_waits_unless_somebody_wants_it_now() {
         let mut pulls = Pulls::default();
         pulls.want(needs([("x", &["a"]), ("y", &["b"])]));
-        pulls.found("x", false);
-        pulls.found("y", false);
+        pulls.missed("x");
+        pulls.missed("y");
         assert_eq!(pulls.next(false), None);
         pulls.hurry(app("b"));
         assert_eq!(pulls.next(false), Some(fetch("b", "y")));
@@ -272,7 +274,7 @@ mod tests {
         assert_eq!(pulls.next(true), Some(fetch("a", "x")));
         pulls.ended("y");
         pulls.want(needs([("z", &["b"])]));
-        pulls.found("z", false);
+        pulls.missed("z");
         assert_eq!(pulls.next(false), None, "one hurry is for what is wanted at that time");
     }
 }

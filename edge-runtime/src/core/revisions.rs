@@ -99,7 +99,7 @@ impl Core {
         for (app, status) in report {
             let Some(wanted) = self.desired.apps.get(app) else { continue };
             let record = self.ledger.get(app);
-            if record.good_revision() == wanted.revision() {
+            if record.good_revision() == wanted.revision() || self.desired.is_doubted(app) {
                 self.trials.end(app);
                 continue;
             }

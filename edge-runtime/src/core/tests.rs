@@ -3,12 +3,14 @@
 
 mod budgets;
 mod clearing;
+mod doubt;
 mod laws;
 mod orders;
 mod pulling;
 mod rival;
 mod rollback;
 mod schedules;
+mod windows;
 mod world;
 
 use std::time::Duration;

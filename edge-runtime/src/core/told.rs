@@ -2,6 +2,7 @@
 //! that cannot be read are reported, and none is used in their place.
 
 use gnomon_schemas::document::Packed;
+use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::node::{NodeSettings, PullSettings, Window};
 use gnomon_schemas::version::Version;
 use gnomon_sync::Moment;
@@ -14,6 +15,8 @@ use crate::orchestrator::Kind;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Told {
     version: Option<Version>,
+    /// Whether it is the cloud's last word, as far as is known.
+    is_sure: bool,
     settings: NodeSettings,
     refused: Option<String>,
 }
@@ -29,14 +32,22 @@ impl Core {
     /// Takes the desired half of the node's shadow, or that there is none.
     pub(super) fn take_settings(&mut self, now: Moment, desired: Option<(Version, &Packed)>) {
         let version = desired.map(|(version, _)| version);
-        if version == self.told_settings.version {
+        let reader = self.machines.as_ref().map(|machines| &machines.down);
+        let is_sure = reader.is_some_and(|reader| !reader.doubts(&ShadowKey::Node));
+        let (known, was_sure) = (self.told_settings.version, self.told_settings.is_sure);
+        if version == known && was_sure == is_sure {
             return;
         }
-        tracing::info!(?version, "what is desired of the node itself changed");
+        if version != known {
+            tracing::info!(?version, "what is desired of the node itself changed");
+        }
         let document = desired.map(|(_, document)| document.to_value()).unwrap_or_default();
         let read = desired.map(|_| NodeSettings::from_document(&document));
         let agent = document.get("agent").cloned().unwrap_or_default();
-        self.effects.push_back(Effect::AgentDesired(agent));
+        if is_sure {
+            // An order in doubt would bring back an older program.
+            self.effects.push_back(Effect::AgentDesired(agent));
+        }
         let (settings, refused) = match read.transpose() {
             Ok(settings) => {
                 let settings = settings.unwrap_or_default();
@@ -54,13 +65,13 @@ impl Core {
             self.attempts.ask_to_pull_again(now);
             self.watching.want(now, "the settings of this node changed");
         }
-        self.told_settings = Told { version, settings, refused };
+        self.told_settings = Told { version, is_sure, settings, refused };
         self.report_node(now);
     }
 
     /// What is reported of the settings; nothing while there are none.
     pub(super) fn settings_report(&self) -> Option<Value> {
-        let Told { version, settings, refused } = &self.told_settings;
+        let Told { version, is_sure: _, settings, refused } = &self.told_settings;
         let registries: Vec<_> = settings.registries.keys().collect();
         let mut report = json!({ "desired_version": (*version)?, "registries": registries });
         if let (true, Some(report)) =

@@ -55,6 +55,8 @@ pub struct Settings {
     pub bind_prefixes: Vec<PathBuf>,
     /// Devices of the node, or directories of them, that a service may use.
     pub device_prefixes: Vec<PathBuf>,
+    /// Where the daemon finds certificates of registries; read for pulls through the agent.
+    pub certs_dir: PathBuf,
     /// How many bytes of images may lie below `files_dir` while they are being fetched.
     pub pull_cache_bytes: u64,
     /// How many bytes the log of a container may have before it is rotated.
@@ -72,6 +74,7 @@ impl Settings {
             secrets_dir: PathBuf::from("/run/gnomon").join(node.as_str()),
             bind_prefixes: Vec::new(),
             device_prefixes: Vec::new(),
+            certs_dir: "/etc/docker/certs.d".into(),
             pull_cache_bytes: 2 << 30,
             log_bytes: 10 * 1024 * 1024,
             log_files: 3,

@@ -30,6 +30,8 @@ pub(super) use life::Life as SlotLife;
 pub struct Attempts {
     /// The images that were pulled for each app.
     pulled: BTreeSet<(AppName, String)>,
+    /// The images that are known not to be here.
+    absent: BTreeSet<String>,
     failures: BTreeMap<Key, Failure>,
     lives: BTreeMap<Slot, Life>,
     /// The scheduled slots whose run is due and not begun.
@@ -44,6 +46,7 @@ impl Attempts {
         self.failures.remove(&Key::of(step));
         match step {
             Step::Pull { app, image } => {
+                self.absent.remove(image);
                 self.pulled.insert((app.clone(), image.clone()));
             }
             Step::Create { slot, spec } => {
@@ -74,6 +77,11 @@ impl Attempts {
             self.failures.retain(|other, _| *other == key || !other.creates(slot));
         }
         self.failures.entry(key).or_default().again(reason, transient, now);
+    }
+
+    /// An image was looked for and is not here.
+    pub fn looked_in_vain(&mut self, image: &str) {
+        self.absent.insert(image.to_owned());
     }
 
     /// The orchestrator was asked what there is.
@@ -143,6 +151,10 @@ impl Attempts {
     pub fn retain(&mut self, desired: &Desired, observed: &Observed) {
         let left: BTreeSet<_> = desired.apps.keys().chain(observed.apps()).cloned().collect();
         self.forget(|app| !left.contains(app));
+        if !self.absent.is_empty() {
+            let images: BTreeSet<_> = desired.images().collect();
+            self.absent.retain(|image| images.contains(image.as_str()));
+        }
         self.wanted.clear();
         for Instance { slot, service_digest: digest, .. } in observed.instances.values() {
             let wanted = desired.apps.get(&slot.app).and_then(|it| it.digest(&slot.service));
@@ -155,6 +167,13 @@ impl Attempts {
 
     pub(super) fn has_pulled(&self, app: &AppName, image: &str) -> bool {
         self.pulled.contains(&(app.clone(), image.to_owned()))
+    }
+
+    pub(super) fn has_looked_for(&self, app: &AppName, image: &str) -> bool {
+        let pull = || Key::Pull(app.clone(), image.to_owned());
+        self.absent.contains(image)
+            || self.has_pulled(app, image)
+            || self.failure(&pull()).is_some()
     }
 
     pub(super) fn failure(&self, key: &Key) -> Option<&Failure> {

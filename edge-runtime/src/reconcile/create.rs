@@ -17,7 +17,7 @@ use super::keep::{RESTART_IS_DUE, in_a_row, trouble};
 use super::model::{Slot, Step};
 use super::verdict::{Standing, Verdict};
 use super::view::{App, Service};
-use super::{retire, update};
+use super::{doubt, retire, update};
 
 pub(super) fn judge(app: &App<'_>, service: &Service<'_>, slot: &Slot) -> Verdict {
     let step = Step::Create { slot: slot.clone(), spec: Arc::clone(app.spec) };
@@ -39,13 +39,16 @@ pub(super) fn has_failed(app: &App<'_>, service: &Service<'_>, slot: &Slot) -> b
 pub(super) fn blocked(app: &App<'_>, service: &Service<'_>, slot: &Slot) -> Option<Verdict> {
     let pending = |why: String| Verdict::new(Standing::Moving, ServiceState::Pending).because(why);
     let life = app.memory.life(slot, service.digest);
+    if app.is_doubted && retire::still_running(app).is_some() {
+        return Some(pending(doubt::WAITS_FOR_THE_CLOUD.to_owned()));
+    }
     if let Some(wait) = app.images.wait(service) {
         return Some(wait);
     }
     if !app.memory.has_lived(slot) && update::has_not_begun(app) {
-        return Some(pending(update::WAITS_FOR_IMAGES.to_owned()));
+        return Some(pending(app.waits_for()));
     }
-    if app.images.are_complete()
+    if app.may_replace()
         && let Some(old) = retire::still_running(app)
     {
         return Some(pending(format!("waits for the surplus {old} to stop")));

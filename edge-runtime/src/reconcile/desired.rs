@@ -21,6 +21,10 @@ pub struct Desired {
     /// The turn in which each app asked for its fixed ports of the node.
     turns: BTreeMap<AppName, u64>,
     next_turn: u64,
+    /// The apps whose desired state may be older than what runs of them.
+    doubted: BTreeSet<AppName>,
+    /// The apps that may not be changed at this time of the day.
+    postponed: BTreeSet<AppName>,
 }
 
 /// One app that should run; made by [`Desired::insert`].
@@ -68,6 +72,23 @@ impl Desired {
         self.apps.insert(app, wanted);
     }
 
+    /// Says which apps may not be changed at this time of the day.
+    pub fn postpone(&mut self, apps: BTreeSet<AppName>) {
+        self.postponed = apps;
+    }
+
+    /// Whether an app may not be changed at this time of the day.
+    pub fn is_postponed(&self, app: &AppName) -> bool {
+        self.postponed.contains(app)
+    }
+
+    /// The images of all apps, some more than once.
+    pub(super) fn images(&self) -> impl Iterator<Item = &str> {
+        let specs = self.apps.values().filter_map(|app| app.spec.as_ref().ok());
+        let services = specs.flat_map(|spec| spec.services.values());
+        services.filter_map(|service| service.image.as_deref())
+    }
+
     /// The lower, the earlier the app asked for its ports.
     pub(super) fn turn(&self, app: &AppName) -> u64 {
         self.turns.get(app).copied().unwrap_or(u64::MAX)
@@ -79,6 +100,19 @@ impl Desired {
         if let Some(DesiredApp { spec: Ok(spec), .. }) = self.apps.remove(app) {
             self.leaving.insert(app.clone(), spec);
         }
+    }
+
+    /// Says of which apps what is desired may be older than what runs of them, since the store went
+    /// back and the cloud has not spoken yet; gives back whether that changed.
+    pub fn doubt(&mut self, apps: BTreeSet<AppName>) -> bool {
+        let changed = self.doubted != apps;
+        self.doubted = apps;
+        changed
+    }
+
+    /// Whether what is desired of an app may be older than what runs of it.
+    pub fn is_doubted(&self, app: &AppName) -> bool {
+        self.doubted.contains(app)
     }
 
     /// Forgets the specs of apps that were removed and of which nothing is left.

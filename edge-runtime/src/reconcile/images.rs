@@ -1,12 +1,13 @@
 //! Rules: an image is fetched when a copy must be made from it, not before; the images of a
-//! revision that replaces another are all here before anything of the other is stopped.
+//! revision that replaces another are all here before anything of the other is stopped. Whether
+//! they are is not known before somebody has looked.
 //! Tests: `images_are_fetched_before_anything_is_stopped`,
 //! `a_running_app_needs_no_pull_after_a_restart_of_the_agent`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use gnomon_schemas::app::ServiceState;
-use gnomon_schemas::id::{AppName, ServiceName};
+use gnomon_schemas::id::AppName;
 
 use super::memory::Memory;
 use super::model::Step;
@@ -22,23 +23,23 @@ pub(super) struct Images<'a> {
 }
 
 impl<'a> Images<'a> {
+    /// Those of the needed images that are not known to be here.
     pub(super) fn missing(
         app: &'a AppName,
-        services: &BTreeMap<&'a ServiceName, Service<'a>>,
+        needed: impl Iterator<Item = &'a str>,
         memory: Memory<'a>,
-        runs_images: bool,
     ) -> Self {
-        let needed = services
-            .values()
-            .filter(|service| service.copies.iter().any(|copy| copy.current.is_none()))
-            .filter_map(|service| service.spec.image.as_deref());
-        let missing =
-            needed.filter(|image| runs_images && !memory.has_pulled(app, image)).collect();
+        let missing = needed.filter(|image| !memory.has_pulled(app, image)).collect();
         Self { app, memory, missing }
     }
 
     pub(super) fn are_complete(&self) -> bool {
         self.missing.is_empty()
+    }
+
+    /// Whether nobody has looked yet for some of them: they may be here.
+    pub(super) fn are_unknown(&self) -> bool {
+        self.missing.iter().any(|image| !self.memory.has_looked_for(self.app, image))
     }
 
     /// The pulls; their news are told with the services that need them.

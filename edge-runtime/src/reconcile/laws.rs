@@ -13,6 +13,7 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use super::model::{Health, Instance, InstanceState, Observed, Slot, Step};
+use super::planner::plan_by;
 use super::world::{Site, app};
 use super::{Desired, Plan, plan};
 
@@ -25,12 +26,21 @@ enum Event {
     Round,
     Settle,
     Pass(u64),
-    Fail { transient: bool, steps: usize },
+    Fail {
+        transient: bool,
+        steps: usize,
+    },
     Befall(Index, InstanceState),
     Vanish(Index),
     Double(Index),
     AgentRestart,
     PowerCut,
+    /// The store goes back to another wish for an app.
+    GoBack(u8, Value),
+    /// It is not the time of updates, or it is.
+    Postpone(bool),
+    /// The cloud says what is desired; in the tests, what the store says.
+    Word,
 }
 
 fn event() -> impl Strategy<Value = Event> {
@@ -54,6 +64,9 @@ fn event() -> impl Strategy<Value = Event> {
         1 => any::<Index>().prop_map(Event::Double),
         1 => Just(Event::AgentRestart),
         1 => Just(Event::PowerCut),
+        1 => (0..3_u8, spec()).prop_map(|(app, spec)| Event::GoBack(app, spec)),
+        1 => Just(Event::Word),
+        1 => any::<bool>().prop_map(Event::Postpone),
     ]
 }
 
@@ -113,6 +126,12 @@ proptest! {
             happen(&mut site, event, version);
         }
         site.faults.clear();
+        for _ in 0..20 {
+            checked_round(&mut site);
+            site.world.settle();
+        }
+        site.desired.doubt(BTreeSet::new());
+        site.desired.postpone(BTreeSet::new());
         let plan = site.converge();
         check(&site, &plan);
         for name in site.desired.apps.keys() {
@@ -175,7 +194,25 @@ fn happen(site: &mut Site, event: Event, version: u64) {
             }
             site.attempts = super::Attempts::default();
         }
+        Event::GoBack(number, spec) => go_back(site, &name(number), spec, version),
+        Event::Postpone(is_late) => {
+            let apps = (0..3_u8).filter(|_| is_late).map(name);
+            site.desired.postpone(apps.collect());
+        }
+        Event::Word => {
+            site.desired.doubt(BTreeSet::new());
+        }
     }
+}
+
+/// The store says another wish for an app, and the agent forgets what it knew.
+fn go_back(site: &mut Site, name: &AppName, spec: Value, version: u64) {
+    let document = Document::from_value(spec).unwrap();
+    site.desired.insert(name.clone(), Version(version), &document);
+    let all = (0..3_u8).map(|number| app(&format!("app-{number}")));
+    let doubted = all.filter(|it| site.desired.is_doubted(it) || it == name).collect();
+    site.desired.doubt(doubted);
+    site.attempts = super::Attempts::default();
 }
 
 fn checked_round(site: &mut Site) {
@@ -191,6 +228,7 @@ fn checked_round(site: &mut Site) {
 /// Every law that one plan must keep.
 fn check(site: &Site, plan: &Plan) {
     assert_eq!(*plan, site.plan(), "the same inputs give the same plan");
+    what_is_settled_is_told_as_the_whole_plan_would_tell_it(site, plan);
     check_time(site, plan);
     let observed = site.world.observe();
     check_slots(plan);
@@ -217,6 +255,12 @@ fn check(site: &Site, plan: &Plan) {
         let is_known = site.desired.apps.contains_key(name) || observed.apps().any(|it| it == name);
         assert!(is_known, "{name} is reported and is not there: {status:?}");
     }
+}
+
+fn what_is_settled_is_told_as_the_whole_plan_would_tell_it(site: &Site, plan: &Plan) {
+    let (observed, memory) = (site.world.observe(), (&site.attempts, &site.capabilities));
+    let whole = plan_by(&site.desired, &observed, memory, site.now, |_, _, _, _| None);
+    assert_eq!(*plan, whole);
 }
 
 /// Nothing but the moment of waking changes a plan while nothing happens.
@@ -270,6 +314,14 @@ fn check_step(site: &Site, observed: &Observed, step: &Step) {
             let is_current = is_wanted(slot) && Some(it.service_digest) == wanted;
             assert!(!(is_current && !is_double && is_well(it, None)), "{step} harms what is well");
             let is_sick = it.state == InstanceState::Running(Health::Unhealthy);
+            if site.desired.is_doubted(&slot.app) && spec.is_some() {
+                let is_stuck = it.state == InstanceState::Stuck;
+                assert!(is_sick || is_stuck, "{step} although it may be the newest");
+                return;
+            }
+            if site.desired.is_postponed(&slot.app) && spec.is_some() && !is_current && !is_double {
+                assert!(is_wanted(slot) && is_sick, "{step} at another time than that of updates");
+            }
             if spec.is_some() && !is_current && !(is_wanted(slot) && is_sick) {
                 check_images(site, observed, step);
             }

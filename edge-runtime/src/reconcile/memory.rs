@@ -36,6 +36,11 @@ impl<'a> Memory<'a> {
         self.attempts.has_pulled(app, image)
     }
 
+    /// Whether somebody has looked whether the image is here.
+    pub(super) fn has_looked_for(self, app: &AppName, image: &str) -> bool {
+        self.attempts.has_looked_for(app, image)
+    }
+
     /// Whether a run of the scheduled slot is due.
     pub(super) fn shall_run(self, slot: &Slot) -> bool {
         self.attempts.is_due(slot)

@@ -9,8 +9,8 @@ use gnomon_schemas::app::{AppSpec, Condition};
 use gnomon_schemas::id::ServiceName;
 
 use super::model::{Health, Instance, InstanceState};
-use super::restart;
 use super::view::{App, Copy, Service};
+use super::{doubt, restart};
 
 /// The services that may not start yet, and why.
 pub(super) fn unmet<'a>(app: &App<'a>) -> BTreeMap<&'a ServiceName, String> {
@@ -36,7 +36,10 @@ fn unmet_by(app: &App<'_>, service: &Service<'_>) -> Option<String> {
 /// The instance that counts: that of the wanted revision, or the old one as long as the new
 /// revision cannot begin.
 fn effective<'a>(app: &App<'a>, copy: &Copy<'a>) -> Option<&'a Instance> {
-    let old = || copy.others.first().copied().filter(|_| !app.images.are_complete());
+    if app.is_doubted {
+        return doubt::stays(copy);
+    }
+    let old = || copy.others.first().copied().filter(|_| !app.may_replace());
     copy.current.or_else(old)
 }
 

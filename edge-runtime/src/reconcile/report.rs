@@ -6,11 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use gnomon_schemas::app::{AppState, AppStatus, Revision, ServiceState, ServiceStatus};
+use gnomon_schemas::app::{
+    AppState, AppStatus, Revision, ServiceSpec, ServiceState, ServiceStatus,
+};
 use gnomon_schemas::id::ServiceName;
 use gnomon_schemas::version::Version;
 
 use super::attempts::{SlotLife, vigour};
+use super::memory::Memory;
 use super::model::{Health, Instance, InstanceState};
 use super::verdict::{Standing, Verdict};
 use super::view::{App, Service};
@@ -102,19 +105,36 @@ fn of_service(
     status.reason = worst.and_then(|verdict| verdict.why.clone());
     status.replicas = service.spec.replicas;
     describe(&mut status, &instances);
-    let lives: Vec<&SlotLife> = service
-        .copies
-        .iter()
-        .filter_map(|copy| {
-            let speaker = copy.current.or_else(|| copy.others.first().copied());
-            let digest = speaker.map_or(service.digest, |it| it.service_digest);
-            app.memory.life(&copy.slot, digest)
-        })
-        .collect();
-    status.restarts = lives.iter().fold(0, |sum, life| sum.saturating_add(life.restarts));
-    let remembered = lives.iter().find_map(|life| life.last_exit);
-    status.exit_code = status.exit_code.or_else(|| remembered.map(exit_code));
+    let lives = service.copies.iter().filter_map(|copy| {
+        let speaker = copy.current.or_else(|| copy.others.first().copied());
+        let digest = speaker.map_or(service.digest, |it| it.service_digest);
+        app.memory.life(&copy.slot, digest)
+    });
+    remember(&mut status, lives);
     (worst.map_or(Standing::Settled, |it| it.standing), status)
+}
+
+/// The status of a service whose copies are all as desired.
+pub(super) fn of_settled(
+    service: &ServiceSpec,
+    copies: &[&Instance],
+    memory: Memory<'_>,
+) -> ServiceStatus {
+    let mut status = ServiceStatus::new(ServiceState::Running);
+    status.replicas = service.replicas;
+    describe(&mut status, copies);
+    remember(&mut status, copies.iter().filter_map(|it| memory.life(&it.slot, it.service_digest)));
+    status
+}
+
+/// What is known of the copies from before.
+fn remember<'a>(status: &mut ServiceStatus, lives: impl Iterator<Item = &'a SlotLife>) {
+    let mut last_exit = None;
+    for life in lives {
+        status.restarts = status.restarts.saturating_add(life.restarts);
+        last_exit = last_exit.or(life.last_exit);
+    }
+    status.exit_code = status.exit_code.or(last_exit.map(exit_code));
 }
 
 /// What can be seen of the instances alone.

@@ -11,10 +11,10 @@ use gnomon_schemas::version::Version;
 
 use super::memory::Memory;
 use super::model::{Instance, Slot, Step};
-use super::order;
 use super::plan::AppPlan;
 use super::verdict::{Standing, Verdict};
 use super::view::{App, grace};
+use super::{doubt, order};
 
 /// An app that is not desired any more; nothing is left of it when this is empty.
 pub(super) fn leaving(
@@ -39,7 +39,7 @@ pub(super) fn leaving(
 /// The copies and services that an app has and does not want any more. They wait for the images
 /// of the revision that gives them up.
 pub(super) fn surplus(app: &App<'_>) -> Vec<Verdict> {
-    if app.images.are_complete() {
+    if app.may_replace() {
         let verdicts = all(Some(app.spec), &app.surplus, app.memory).into_iter();
         let explained = |it: Verdict| match it.why {
             Some(_) => it,
@@ -50,7 +50,12 @@ pub(super) fn surplus(app: &App<'_>) -> Vec<Verdict> {
         Vec::new()
     } else {
         let wait = Verdict::new(Standing::Moving, ServiceState::Pending);
-        vec![wait.because("surplus instances wait for the images of the revision")]
+        let why = match (app.is_doubted, app.images.are_complete()) {
+            (true, _) => doubt::WAITS_FOR_THE_CLOUD.to_owned(),
+            (false, true) => app.waits_for(),
+            (false, false) => "surplus instances wait for the images of the revision".to_owned(),
+        };
+        vec![wait.because(why)]
     }
 }
 

@@ -16,6 +16,7 @@ use gnomon_schemas::id::{AppName, ServiceName};
 use gnomon_schemas::limits::APPS_PER_NODE;
 
 use super::desired::{Desired, DesiredApp};
+use super::instances::Instances;
 use super::model::Instance;
 
 /// Which apps do not get what they ask for.
@@ -30,35 +31,30 @@ type Taken<'a> = BTreeMap<(Option<u16>, Protocol), Vec<(&'a AppName, Port)>>;
 impl<'a> Shares<'a> {
     pub(super) fn share_out(
         desired: &'a Desired,
-        instances: &BTreeMap<&AppName, Vec<&Instance>>,
+        instances: &Instances<'_>,
         foreign: &[Port],
     ) -> Self {
         let mut shares = Self::default();
         shares.count(desired, instances);
-        shares.give_ports(desired, instances);
+        if is_a_port_asked_for_twice(desired) {
+            shares.give_ports(desired, instances);
+        }
         if !foreign.is_empty() {
             shares.spare_ports(desired, instances, foreign);
         }
         shares
     }
 
-    fn spare_ports(
-        &mut self,
-        desired: &'a Desired,
-        instances: &BTreeMap<&AppName, Vec<&Instance>>,
-        foreign: &[Port],
-    ) {
+    fn spare_ports(&mut self, desired: &'a Desired, instances: &Instances<'_>, foreign: &[Port]) {
         for (app, wanted) in &desired.apps {
-            let own = instances.get(app).map_or(&[][..], Vec::as_slice);
             let is_made = |service: &ServiceName| {
-                let digest = wanted.digest(service);
-                own.iter()
-                    .any(|it| it.slot.service == *service && digest == Some(it.service_digest))
+                let (digest, mut own) = (wanted.digest(service), instances.of_app(app).iter());
+                own.any(|it| it.slot.service == *service && digest == Some(it.service_digest))
             };
-            let ports = wanted.facts().ports.iter();
-            let clash = ports.filter(|(service, _)| !is_made(service));
-            let clash =
-                clash.into_iter().find(|(_, port)| foreign.iter().any(|it| it.collides(port)));
+            let mut ports = wanted.facts().ports.iter();
+            let clash = ports.find(|(service, port)| {
+                foreign.iter().any(|it| it.collides(port)) && !is_made(service)
+            });
             let Some((service, port)) = clash else { continue };
             self.refused.entry(app).or_insert_with(|| {
                 let port = name(port);
@@ -70,12 +66,12 @@ impl<'a> Shares<'a> {
         }
     }
 
-    fn count(&mut self, desired: &'a Desired, instances: &BTreeMap<&AppName, Vec<&Instance>>) {
+    fn count(&mut self, desired: &'a Desired, instances: &Instances<'_>) {
         if desired.apps.len() <= APPS_PER_NODE {
             return;
         }
         let mut apps: Vec<_> = desired.apps.keys().collect();
-        apps.sort_by_key(|app| (!instances.contains_key(app), *app));
+        apps.sort_by_key(|app| (instances.of_app(app).is_empty(), *app));
         for app in apps.into_iter().skip(APPS_PER_NODE) {
             let all = desired.apps.len();
             let why = format!("a node runs at most {APPS_PER_NODE} apps, and {all} are desired");
@@ -83,13 +79,12 @@ impl<'a> Shares<'a> {
         }
     }
 
-    fn give_ports(&mut self, desired: &'a Desired, instances: &BTreeMap<&AppName, Vec<&Instance>>) {
+    fn give_ports(&mut self, desired: &'a Desired, instances: &Instances<'_>) {
         let asking = desired.apps.iter().filter(|(_, wanted)| !wanted.facts().ports.is_empty());
         let mut asking: Vec<_> =
             asking.filter(|(app, _)| !self.refused.contains_key(app)).collect();
         asking.sort_by_cached_key(|(app, wanted)| {
-            let own = instances.get(app).map_or(&[][..], Vec::as_slice);
-            (rank(wanted, own), desired.turn(app), *app)
+            (rank(wanted, instances.of_app(app)), desired.turn(app), *app)
         });
         let mut taken = Taken::new();
         for (app, wanted) in asking {
@@ -116,6 +111,14 @@ impl<'a> Shares<'a> {
     pub(super) fn refusal(&self, app: &AppName) -> Option<&str> {
         self.refused.get(app).map(String::as_str)
     }
+}
+
+/// Else there is nothing to give out, as nearly always.
+fn is_a_port_asked_for_twice(desired: &Desired) -> bool {
+    let ports = desired.apps.values().flat_map(|wanted| &wanted.facts().ports);
+    let mut asked: Vec<_> = ports.map(|(_, port)| key(port)).collect();
+    asked.sort_unstable();
+    asked.iter().zip(asked.iter().skip(1)).any(|(one, next)| one == next)
 }
 
 fn name(port: &Port) -> String {

@@ -1,5 +1,6 @@
 //! Snapshots of plans, one file per part of an app's life.
 
+mod doubt;
 mod failure;
 mod refusal;
 mod removal;

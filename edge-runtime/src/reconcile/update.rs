@@ -1,5 +1,7 @@
 //! Rules for a copy whose only instances are outdated. Until every image of the new revision is
-//! here, the old instances are kept alive by the new spec's policy. Then they are replaced one
+//! here, the old instances are kept alive by the new spec's policy; while nobody has looked yet,
+//! what has ended is left so: an agent that was ended in the middle of an update would start an old
+//! instance only to stop it. So it is outside of the app's window of updates, if it has one. Then they are replaced one
 //! at a time, in start order: old one stopped, removed, new one made, started, healthy; then the
 //! next. Services that wait in a back-off do not hold up others, unless those depend on them; but
 //! the copies of one service go on only while its new ones are well, so a bad revision stops at
@@ -8,6 +10,8 @@
 //! Kubernetes objects is changed in place: to remove them first would take with them what they hold.
 //! Tests: `an_update_goes_copy_by_copy_in_start_order`, `a_bad_revision_stops_at_its_first_copy`,
 //! `an_old_instance_is_kept_alive_while_images_are_fetched`,
+//! `an_interrupted_update_goes_on_after_a_restart_of_the_agent`,
+//! `outside_of_its_window_an_update_waits_with_its_images_here`,
 //! `a_failing_service_does_not_hold_up_the_update_of_others`,
 //! `a_service_that_starts_first_is_never_without_an_instance`,
 //! `an_app_of_manifests_is_changed_in_place`.
@@ -22,8 +26,6 @@ use super::verdict::{Standing, Verdict};
 use super::view::{App, Copy, Service};
 use super::{create, keep, retire};
 
-pub(super) const WAITS_FOR_IMAGES: &str = "waits for the other images of the revision";
-
 /// `turn`: the slot whose running instance may be stopped now; see [`turn`].
 pub(super) fn judge(
     app: &App<'_>,
@@ -31,7 +33,7 @@ pub(super) fn judge(
     copy: &Copy<'_>,
     turn: Option<&Slot>,
 ) -> Verdict {
-    if !app.images.are_complete() {
+    if !app.may_replace() {
         return keep_alive(app, service, copy);
     }
     if service.spec.has_manifests() {
@@ -97,13 +99,13 @@ pub(super) fn overlap(
 pub(super) fn has_not_begun(app: &App<'_>) -> bool {
     let outdated = |copy: &Copy<'_>| copy.current.is_none() && !copy.others.is_empty();
     let mut copies = app.services.values().flat_map(|service| &service.copies);
-    !app.images.are_complete() && (!app.surplus.is_empty() || copies.any(outdated))
+    !app.is_doubted && !app.may_replace() && (!app.surplus.is_empty() || copies.any(outdated))
 }
 
 /// The one copy, if any, whose old instance may be stopped now.
 pub(super) fn turn<'a>(app: &'a App<'_>) -> Option<&'a Slot> {
     let mut copies = app.in_start_order().flat_map(|it| it.copies.iter().map(move |c| (it, c)));
-    if !app.images.are_complete() || copies.any(|(service, copy)| is_moving(app, service, copy)) {
+    if !app.may_replace() || copies.any(|(service, copy)| is_moving(app, service, copy)) {
         return None;
     }
     let copies = app.in_start_order().flat_map(|it| it.copies.iter().map(move |c| (it, c)));
@@ -120,9 +122,10 @@ pub(super) fn turn<'a>(app: &'a App<'_>) -> Option<&'a Slot> {
 
 fn keep_alive(app: &App<'_>, service: &Service<'_>, copy: &Copy<'_>) -> Verdict {
     let wait = app.images.wait(service).unwrap_or_else(|| {
-        Verdict::new(Standing::Moving, ServiceState::Pending).because(WAITS_FOR_IMAGES)
+        Verdict::new(Standing::Moving, ServiceState::Pending).because(app.waits_for())
     });
     match copy.others.first() {
+        Some(_) if app.images.are_unknown() => wait,
         Some(old) if !matches!(old.state, InstanceState::Created | InstanceState::Stuck) => {
             wait.with(keep::judge(app, service, &copy.slot, old))
         }

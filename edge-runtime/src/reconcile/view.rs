@@ -27,6 +27,18 @@ pub(super) struct App<'a> {
     pub(super) surplus: Vec<&'a Instance>,
     /// Why a service may not start yet; see [`order::unmet`].
     pub(super) unmet: BTreeMap<&'a ServiceName, String>,
+    /// Whether this revision may be older than what runs; see [`super::doubt`].
+    pub(super) is_doubted: bool,
+    /// Whether it may not take over at this time of the day.
+    is_postponed: bool,
+}
+
+/// What is said of an app from outside of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) runs_images: bool,
+    pub(super) is_doubted: bool,
+    pub(super) is_postponed: bool,
 }
 
 /// One service and its wanted copies.
@@ -56,7 +68,7 @@ impl<'a> App<'a> {
         facts: &'a Facts,
         instances: &[&'a Instance],
         memory: Memory<'a>,
-        runs_images: bool,
+        Place { runs_images, is_doubted, is_postponed }: Place,
     ) -> Self {
         let mut by_slot: BTreeMap<&Slot, Vec<&Instance>> = BTreeMap::new();
         for instance in instances {
@@ -74,12 +86,39 @@ impl<'a> App<'a> {
                 Service { name: service, spec: service_spec, digest: *digest, copies };
             services.insert(service, service_view);
         }
-        let surplus = by_slot.into_values().flatten().collect();
-        let images = Images::missing(name, &services, memory, runs_images);
+        let surplus: Vec<_> = by_slot.into_values().flatten().collect();
+        let may_make = !is_doubted || !surplus.iter().any(|it| it.state.is_running());
+        let needed = services.values().filter(|service| service.needs_image(is_doubted));
+        let needed = needed.filter_map(|it| it.spec.image.as_deref());
+        let needed = needed.filter(|_| runs_images && may_make);
+        let images = Images::missing(name, needed, memory);
         let unmet = BTreeMap::new();
-        let mut app = Self { spec, facts, memory, images, services, surplus, unmet };
+        let mut app = Self {
+            spec,
+            facts,
+            memory,
+            images,
+            services,
+            surplus,
+            unmet,
+            is_doubted,
+            is_postponed,
+        };
         app.unmet = order::unmet(&app);
         app
+    }
+
+    /// Whether what is outdated or surplus may give way to this revision.
+    pub(super) fn may_replace(&self) -> bool {
+        self.images.are_complete() && !self.is_doubted && !self.is_postponed
+    }
+
+    /// What outdated and surplus instances wait for, besides what is told with the images.
+    pub(super) fn waits_for(&self) -> String {
+        match self.spec.trial.update_window.filter(|_| self.is_postponed) {
+            Some(window) => format!("waits for its window of updates, {window} UTC"),
+            None => "waits for the other images of the revision".to_owned(),
+        }
     }
 
     /// The services, each after those that it depends on.
@@ -91,6 +130,13 @@ impl<'a> App<'a> {
 impl Service<'_> {
     pub(super) fn grace(&self) -> Duration {
         grace(self.spec)
+    }
+
+    /// Whether a copy must be made. Of a revision in doubt only those of which nothing is there.
+    fn needs_image(&self, is_doubted: bool) -> bool {
+        let lacks =
+            |copy: &Copy<'_>| copy.current.is_none() && (copy.others.is_empty() || !is_doubted);
+        self.copies.iter().any(lacks)
     }
 }
 

@@ -61,6 +61,7 @@ impl Bench {
             secrets_dir: dir.path().join("secrets"),
             bind_prefixes: vec![dir.path().join("shared")],
             device_prefixes: vec!["/dev/zero".into(), dir.path().join("devices")],
+            certs_dir: dir.path().join("certs.d"),
             ..docker::Settings::new(node.clone(), files)
         };
         Self::new(Backend::Docker(settings), node, dir)

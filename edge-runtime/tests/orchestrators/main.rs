@@ -17,6 +17,7 @@ mod real;
 mod registry;
 mod relay;
 mod small;
+mod tokens;
 
 use kubernetes::drift;
 

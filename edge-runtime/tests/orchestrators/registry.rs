@@ -1,9 +1,8 @@
 //! A registry of images on loopback (Debian's `docker-registry`), which may ask for a password.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,6 +10,7 @@ use tempfile::TempDir;
 
 use crate::bench::eventually;
 use crate::daemon::{IMAGE, docker};
+use crate::tokens::{Tokens, outward};
 
 /// Who may pull from a registry that asks.
 pub(crate) const USER: &str = "site";
@@ -33,13 +33,22 @@ pub(crate) struct Server {
 impl Registry {
     pub(crate) async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let open = Server::start(&dir, false).await;
+        let open = Server::start(&dir, loopback(), "", "").await;
         Self { open, dir }
     }
 
     /// A second way in, with a password.
     pub(crate) async fn guarded(&self) -> Server {
-        Server::start(&self.dir, true).await
+        fs::write(self.dir.path().join("htpasswd"), HTPASSWD).unwrap();
+        let root = self.dir.path().display();
+        let auth = format!("auth: {{htpasswd: {{realm: r, path: {root}/htpasswd}}}}\n");
+        Server::start(&self.dir, loopback(), "", &auth).await
+    }
+
+    /// A third way in, over HTTPS, with tokens.
+    pub(crate) async fn with_tokens(&self, tokens: &Tokens) -> Server {
+        let (tls, auth) = tokens.config(&self.dir);
+        Server::start(&self.dir, outward(), &format!(", {tls}"), &auth).await
     }
 
     /// Makes an image of its own kind, pushes it, and takes it off the daemon; gives back its name
@@ -135,17 +144,17 @@ impl Registry {
     }
 }
 
+fn loopback() -> IpAddr {
+    Ipv4Addr::LOCALHOST.into()
+}
+
 impl Server {
-    async fn start(dir: &TempDir, guarded: bool) -> Self {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    async fn start(dir: &TempDir, ip: IpAddr, tls: &str, auth: &str) -> Self {
+        let address = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap();
         let root = dir.path().display();
-        let mut config = format!(
-            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\nhttp: {{addr: \"{address}\"}}\n"
+        let config = format!(
+            "version: 0.1\nlog: {{level: error, accesslog: {{disabled: true}}}}\nstorage: {{filesystem: {{rootdirectory: {root}/data}}}}\nhttp: {{addr: \"{address}\"{tls}}}\n{auth}"
         );
-        if guarded {
-            fs::write(dir.path().join("htpasswd"), HTPASSWD).unwrap();
-            writeln!(config, "auth: {{htpasswd: {{realm: r, path: {root}/htpasswd}}}}").unwrap();
-        }
         let at = dir.path().join(format!("{}.yml", address.port()));
         fs::write(&at, config).unwrap();
         let mut serve = Command::new("docker-registry");

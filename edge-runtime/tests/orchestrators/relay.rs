@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::bench::{Bench, eventually, slot};
 use crate::daemon::{IMAGE, docker};
 use crate::registry::{PASSWORD, Registry, USER};
+use crate::tokens::Tokens;
 
 /// A line to a registry. It counts what comes down, and breaks once after so many bytes.
 struct Line {
@@ -173,6 +174,35 @@ async fn an_image_by_its_digest_and_one_behind_a_password_come_through_the_agent
     assert!(bench.orchestrator.has_image(&pinned).await.unwrap());
     assert_eq!(cached(&bench), 0);
     docker(&["rmi", &pinned]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_with_tokens_and_an_authority_of_its_own_is_pulled_from() {
+    let (bench, open, tokens) = (Bench::docker(), Registry::start().await, Tokens::start().await);
+    let secure = open.with_tokens(&tokens).await;
+    let image = format!("{}/{}", secure.address, open.push_noise(300));
+    let credentials =
+        |password: &str| Credentials { username: USER.into(), password: SecretText::new(password) };
+    let told = |password: &str| NodeSettings {
+        registries: [(registry(&image), credentials(password))].into(),
+        ..settings(Some(2000), true)
+    };
+    bench.orchestrator.configure(told(PASSWORD));
+    let stranger = pull(&bench.orchestrator, &image).await.unwrap_err();
+    assert!(stranger.to_lowercase().contains("certificate"), "{stranger}");
+    tokens.trusted_below(&bench.docker_settings().certs_dir, secure.address);
+    bench.orchestrator.configure(told("another"));
+    let refused = pull(&bench.orchestrator, &image).await.unwrap_err();
+    assert!(refused.contains("registries") && !refused.contains("another"), "{refused}");
+    bench.orchestrator.configure(settings(Some(2000), true));
+    let nobody = pull(&bench.orchestrator, &image).await.unwrap_err();
+    assert!(nobody.contains("registries"), "{nobody}");
+    assert_eq!(tokens.given(), 0);
+    bench.orchestrator.configure(told(PASSWORD));
+    pull(&bench.orchestrator, &image).await.unwrap();
+    assert!(bench.orchestrator.has_image(&image).await.unwrap());
+    assert!(tokens.given() >= 1);
+    docker(&["rmi", &image]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,8 +4,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// How long a revision is on trial, and whether a bad one gives way to the last good one
-/// (`x-gnomon` of a Compose file). It changes the revision of an app and restarts nothing.
+use crate::node::Window;
+
+/// When a revision takes over, how long it is on trial, and whether a bad one gives way to the last
+/// good one (`x-gnomon` of a Compose file). It changes the revision of an app and restarts nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Trial {
@@ -16,6 +18,9 @@ pub struct Trial {
     /// Whether a revision that turns out to be bad is rolled back; it is unless said otherwise.
     #[serde(skip_serializing_if = "is_on")]
     pub rollback: bool,
+    /// The part of each day in which another revision gives way to this one; `None`: all of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub update_window: Option<Window>,
 }
 
 const DEFAULT_SETTLE_MS: u64 = 30_000;
@@ -29,7 +34,7 @@ impl Trial {
 
 impl Default for Trial {
     fn default() -> Self {
-        Self { settle_ms: DEFAULT_SETTLE_MS, rollback: true }
+        Self { settle_ms: DEFAULT_SETTLE_MS, rollback: true, update_window: None }
     }
 }
 

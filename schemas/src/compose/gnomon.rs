@@ -20,6 +20,11 @@ pub(super) fn app(item: &Item<'_>, context: &mut Context<'_>) -> Trial {
         };
         trial.rollback = context.value(&rollback, "`on` or `off`", read).unwrap_or(trial.rollback);
     }
+    if let Some(window) = fields.take("update_window") {
+        let read = |text: &str| text.parse().ok();
+        let expected = "a part of each day in UTC such as `02:00-04:00`";
+        trial.update_window = context.value(&window, expected, read);
+    }
     context.refuse_rest(fields);
     trial
 }

@@ -255,3 +255,23 @@ fn rows_of_a_stranger_are_an_error_and_no_panic() {
         assert!(Reader::restore(rows, ReaderConfig::default()).is_err(), "{key}");
     }
 }
+
+#[test]
+fn a_reader_that_gave_up_its_position_is_in_doubt_until_a_manifest_tells_what_exists() {
+    let mut reader = reader();
+    send(&mut reader, &batch(1, 2, vec![full("app/old", 1, json!({}))]));
+    reader.give_up_position();
+    assert_eq!(drain(&mut reader), ["persist 1"]);
+    assert!(reader.is_in_doubt() && reader.doubts(&ShadowKey::Node));
+    reader.link_up(NOW);
+    assert_eq!(drain(&mut reader), ["hello 0"]);
+    assert_eq!(send(&mut reader, &batch(1, 2, Vec::new())), ["hello 0"]);
+    let (equal, other) = (document(json!({"a": 1})).digest(), document(json!({"x": 1})).digest());
+    let list = [("node", 1, equal), ("app/old", 3, other)];
+    assert_eq!(
+        send(&mut reader, &manifest(Epoch::NONE, 9, &list)),
+        ["persist 3", "fetch 9 app/old"]
+    );
+    assert!(!reader.is_in_doubt() && !reader.doubts(&ShadowKey::Node));
+    assert!(reader.doubts(&"app/old".parse().unwrap()), "its document has not come");
+}

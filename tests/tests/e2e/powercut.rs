@@ -4,6 +4,7 @@
 mod checks;
 mod site_box;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use gnomon_tests::eventually::let_pass;
@@ -18,8 +19,11 @@ use site_box::SiteBox;
 /// Rounds unless said otherwise: one of each kind but one, in less than a minute.
 const ROUNDS: u32 = 3;
 
+/// Until all is as it should be after a start: the daemon's own recovery is in it.
+const RECOVERY: Duration = Duration::from_mins(3);
+
 /// What is under way when the power goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Work {
     /// Another value: every container is replaced.
     Deploy,
@@ -128,10 +132,20 @@ impl Stage {
 
     /// Waits until the site is as it should be, and looks at everything.
     fn check(&self) {
-        eventually(&format!("the site to be as wished: {}", self.site.tail()), PATIENCE, || {
-            checks::look(&self.cloud, &self.site, &self.wish)
+        eventually("the site to be as wished", RECOVERY, || {
+            let look = checks::look(&self.cloud, &self.site, &self.wish);
+            look.map_err(|why| Plain(format!("{why}\n{}", self.site.tail())))
         });
         checks::nothing_was_lost(&self.site);
+    }
+}
+
+/// A text that is shown as it is.
+struct Plain(String);
+
+impl std::fmt::Debug for Plain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -195,6 +209,7 @@ fn power_cuts_at_random_moments_lose_nothing_and_leave_nothing_behind() {
     let rounds = number("ROUNDS").and_then(|rounds| rounds.try_into().ok()).unwrap_or(ROUNDS);
     let mut rng = StdRng::seed_from_u64(seed);
     let mut stage = Stage::set();
+    let mut tally = Tally::default();
     stage.begin(Work::Deploy);
     stage.check();
     for round in 0..rounds {
@@ -210,10 +225,36 @@ fn power_cuts_at_random_moments_lose_nothing_and_leave_nothing_behind() {
         stage.site.power_on();
         let began = Instant::now();
         stage.check();
+        let took = began.elapsed();
+        tally.count(work, took);
         eprintln!(
             "round {round} of {rounds} (SEED={seed}): power cut {time:?} into {work:?}, as wished \
-             {:?} after the start",
-            began.elapsed()
+             {took:?} after the start"
         );
+    }
+    eprintln!("SEED={seed}: {tally}");
+}
+
+/// The power cuts so far, by what they cut, and the longest way back.
+#[derive(Debug, Default)]
+struct Tally {
+    cuts: BTreeMap<Work, u32>,
+    longest: Option<(Duration, Work)>,
+}
+
+impl Tally {
+    fn count(&mut self, work: Work, took: Duration) {
+        *self.cuts.entry(work).or_default() += 1;
+        self.longest = self.longest.max(Some((took, work)));
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let cuts = self.cuts.iter().map(|(work, cuts)| format!("{cuts} in {work:?}"));
+        let (all, cuts) = (self.cuts.values().sum::<u32>(), cuts.collect::<Vec<_>>().join(", "));
+        write!(f, "{all} power cuts ({cuts}), all as wished")?;
+        let Some((took, work)) = self.longest else { return Ok(()) };
+        write!(f, ", longest way back {:.1} s, of {work:?}", took.as_secs_f64())
     }
 }

@@ -11,6 +11,7 @@ mod reference;
 mod server;
 #[cfg(test)]
 mod tests;
+mod trust;
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -159,7 +160,8 @@ pub(super) async fn pull(
     let mark = Mark::of(&digest_hex(docker.settings.node.as_str().as_bytes()));
     sweep(docker, &mark).await;
     let info = docker.client(ANSWER)?.info().await;
-    let manner = Manner::of(info.map_err(|error| docker.failed("ask how it pulls", error))?);
+    let info = info.map_err(|error| docker.failed("ask how it pulls", error))?;
+    let manner = Manner::of(info, &docker.settings.certs_dir);
     let credentials = docker.credentials(&reference.registry);
     let upstream = Upstream::connect(&manner, reference.clone(), credentials).await;
     let upstream = upstream.map_err(|error| lost(image, &error))?;
@@ -241,9 +243,10 @@ fn lost(image: &str, error: &UpstreamError) -> DockerError {
     let (image, message) = (image.to_owned(), crate::chain(error));
     match error {
         UpstreamError::Denied { .. } => DockerError::ImageForbidden { image, message },
-        UpstreamError::Unreachable { .. } | UpstreamError::Challenge(_) => {
-            DockerError::Pull { image, message }
-        }
+        UpstreamError::Unreachable { .. }
+        | UpstreamError::Challenge(_)
+        | UpstreamError::Busy { .. }
+        | UpstreamError::Trust { .. } => DockerError::Pull { image, message },
     }
 }
 
@@ -292,9 +295,10 @@ impl Shared {
             self.failed(&crate::chain(&error));
             match error {
                 UpstreamError::Denied { .. } => ManifestError::Unauthorized,
-                UpstreamError::Unreachable { .. } | UpstreamError::Challenge(_) => {
-                    ManifestError::Failed
-                }
+                UpstreamError::Unreachable { .. }
+                | UpstreamError::Challenge(_)
+                | UpstreamError::Busy { .. }
+                | UpstreamError::Trust { .. } => ManifestError::Failed,
             }
         })?;
         let status = answer.status();

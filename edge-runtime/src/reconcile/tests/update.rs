@@ -1,11 +1,16 @@
 //! From one revision to the next.
 
+use std::collections::BTreeSet;
+
+use gnomon_schemas::document::Document;
+use gnomon_schemas::version::Version;
 use insta::assert_snapshot;
+use serde_json::{Value, json};
 
 use super::{SHOP, SHOP_2};
 use crate::reconcile::Attempts;
 use crate::reconcile::model::{InstanceId, InstanceState};
-use crate::reconcile::world::Site;
+use crate::reconcile::world::{Site, app};
 
 #[test]
 fn images_are_fetched_before_anything_is_stopped() {
@@ -159,6 +164,16 @@ fn an_old_instance_is_kept_alive_while_images_are_fetched() {
     assert_snapshot!(site.plan(), @"
     pull db:2 for shop
     pull web:2 for shop
+    shop v2 is pulling: db: pulling db:2
+      db pulling 1/1 healthy: pulling db:2
+      web pulling 0/1 exit 1: pulling web:2
+    ");
+    for image in ["db:2", "web:2"] {
+        site.attempts.looked_in_vain(image);
+    }
+    assert_snapshot!(site.plan(), @"
+    pull db:2 for shop
+    pull web:2 for shop
     shop v2 is degraded: web: ended with exit code 1; starting it again
       db pulling 1/1 healthy: pulling db:2
       web waiting 0/1 exit 1: ended with exit code 1; starting it again
@@ -185,8 +200,7 @@ fn an_interrupted_update_goes_on_after_a_restart_of_the_agent() {
     site.round();
     site.attempts = Attempts::default();
     assert_snapshot!(site.trace(), @"
-    start shop/db.0 (i1), pull db:2 for shop, pull web:2 for shop
-    stop shop/db.0 (i1) within 10000 ms
+    pull db:2 for shop, pull web:2 for shop
     remove shop/db.0 (i1)
     create shop/db.0
     start shop/db.0 (i3)
@@ -379,4 +393,32 @@ fn a_new_instance_that_fails_beside_the_old_one_waits_longer_each_time_and_gives
     site.want("shop", 3, &services(1));
     site.converge();
     assert_eq!(site.instance("shop/web.0").id, old, "the way back stops nothing");
+}
+
+#[test]
+fn outside_of_its_window_an_update_waits_with_its_images_here() {
+    let mut site = Site::new();
+    site.want("shop", 1, SHOP);
+    site.converge();
+    let mut document = json!({ "services": serde_json::from_str::<Value>(SHOP_2).unwrap() });
+    document["services"]["new"] = json!({ "image": "new:1", "restart": "always" });
+    document["trial"] = json!({ "update_window": "02:00-04:00" });
+    let document = Document::from_value(document).unwrap();
+    site.desired.insert(app("shop"), Version(2), &document);
+    site.desired.postpone(BTreeSet::from([app("shop")]));
+    assert_snapshot!(site.trace(), @"pull db:2 for shop, pull new:1 for shop, pull web:2 for shop");
+    assert_snapshot!(site.plan(), @"
+    nothing to do
+    shop v2 is pending: db: waits for its window of updates, 02:00-04:00 UTC
+      db pending 1/1 healthy: waits for its window of updates, 02:00-04:00 UTC
+      new pending 0/1: waits for its window of updates, 02:00-04:00 UTC
+      web pending 1/1: waits for its window of updates, 02:00-04:00 UTC
+    ");
+    site.vanish("shop/web.0");
+    assert_snapshot!(site.trace(), @"
+    create shop/web.0
+    start shop/web.0 (i3)
+    ");
+    site.desired.postpone(BTreeSet::new());
+    assert!(site.trace().contains("stop shop/db.0 (i1)"));
 }

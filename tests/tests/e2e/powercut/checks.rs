@@ -16,7 +16,7 @@ fn app(cloud: &Cloud, site: &SiteBox, name: &str) -> Value {
 
 /// Waits until the app's newest revision has shown that it is good.
 pub(super) fn is_good(cloud: &Cloud, site: &SiteBox) {
-    eventually(&format!("a good revision: {}", site.tail()), PATIENCE, || {
+    eventually("a good revision", PATIENCE, || {
         let shadow = app(cloud, site, "probe");
         let reported = &shadow["reported"]["document"];
         if reported["good"] == true && reported["state"] == "running" {

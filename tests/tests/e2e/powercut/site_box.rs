@@ -7,6 +7,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use gnomon_tests::process::{binary, run};
 use gnomon_tests::{Cloud, eventually};
@@ -14,6 +15,10 @@ use serde_json::Value;
 
 use crate::app::PATIENCE;
 use crate::docker::daemon::Docker;
+
+/// A daemon that finds what a power cut left of it takes its time on a busy machine, and that says
+/// nothing of Gnomon.
+const BOOT_PATIENCE: Duration = Duration::from_mins(5);
 
 /// Runs in the box: a fresh /run as after a boot, the cable, the daemon, the agent.
 const BOOT: &str = r#"
@@ -47,6 +52,8 @@ pub(super) struct SiteBox {
     cloud: String,
     addresses: (String, String),
     child: Option<Child>,
+    /// How often its power went.
+    cuts: u32,
 }
 
 impl SiteBox {
@@ -64,8 +71,9 @@ impl SiteBox {
             cloud: String::new(),
             addresses: (address(1), address(2)),
             child: None,
+            cuts: 0,
         };
-        let disk = site.folder.join("disk");
+        let disk = site.disk();
         File::create(&disk).unwrap().set_len(96 << 20).unwrap();
         succeeds(Command::new("mkfs.ext4").arg("-q").arg(&disk));
         site.mount();
@@ -90,8 +98,13 @@ impl SiteBox {
         self.folder.join("data/gnomon")
     }
 
+    /// The disk's file since the last power cut.
+    fn disk(&self) -> PathBuf {
+        self.folder.join(format!("disk-{}.ext4", self.cuts))
+    }
+
     fn mount(&self) {
-        let (disk, at) = (self.folder.join("disk"), self.folder.join("data"));
+        let (disk, at) = (self.disk(), self.folder.join("data"));
         succeeds(Command::new("mount").args(["-o", "loop"]).args([disk, at]));
     }
 
@@ -124,7 +137,7 @@ impl SiteBox {
         succeeds(Command::new("ip").args(add));
         succeeds(Command::new("ip").args(["addr", "add", &format!("{host}/30"), "dev", &cable]));
         succeeds(Command::new("ip").args(["link", "set", &cable, "up"]));
-        eventually(&format!("the box to work: {}", self.tail()), PATIENCE, || {
+        eventually("the box to work", BOOT_PATIENCE, || {
             let daemon = self.docker.try_run(&["version"]);
             if daemon.status.success() && !self.status().is_null() {
                 return Ok(());
@@ -142,6 +155,12 @@ impl SiteBox {
         self.end();
         succeeds(Command::new("python3").args(["-c", LOSE_POWER]).arg(self.folder.join("data")));
         self.unmount();
+        // Another box that was made meanwhile has the dead file system in its namespace, and mounted
+        // from the same file this would be the dead one again.
+        let dead = self.disk();
+        self.cuts += 1;
+        succeeds(Command::new("cp").arg("--sparse=always").args([&dead, &self.disk()]));
+        fs::remove_file(dead).unwrap();
         self.mount();
     }
 

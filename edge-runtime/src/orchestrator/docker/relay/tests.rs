@@ -15,8 +15,12 @@ fn registry(manifest: String, layer: &'static [u8]) -> (SocketAddr, Arc<Mutex<Ve
     let paths = Arc::clone(&asked);
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
+            // The first attempt is TLS.
+            let mut first = [0];
+            if stream.peek(&mut first).is_err() || first == [0x16] {
+                continue;
+            }
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            // The first attempt is TLS, which is no text.
             let Some(Ok(line)) = lines.next() else { continue };
             let Some(path) = line.split(' ').nth(1) else { continue };
             while lines.next().is_some_and(|line| line.is_ok_and(|line| !line.is_empty())) {}
@@ -58,6 +62,7 @@ async fn only_what_is_being_pulled_is_there_and_only_for_who_knows_where() {
     let manner = Manner::of(
         serde_json::from_str(r#"{"RegistryConfig": {"InsecureRegistryCIDRs": ["127.0.0.0/8"]}}"#)
             .unwrap(),
+        std::path::Path::new("/none"),
     );
     let reference = Reference::read(&format!("{address}/team/app:1")).unwrap();
     let upstream = Upstream::connect(&manner, reference.clone(), None).await.unwrap();

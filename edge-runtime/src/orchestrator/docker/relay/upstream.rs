@@ -2,6 +2,7 @@
 //! name and password, or a token that they are given for.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use serde::Deserialize;
 
 use super::challenge::Challenge;
 use super::reference::Reference;
+use super::trust::{Trust, TrustError};
 
 const CONNECT: Duration = Duration::from_secs(20);
 /// A registry that says nothing for so long is given up.
@@ -36,6 +38,16 @@ pub(super) enum UpstreamError {
     /// It does not let this node in.
     #[error("the registry {registry} gives out no token: {status}")]
     Denied { registry: String, status: StatusCode },
+    /// It would let this node in at another time.
+    #[error("the registry {registry} gives out no token for now: {status}")]
+    Busy { registry: String, status: StatusCode },
+    /// What the node has for it below `certs.d` cannot be used.
+    #[error("the certificates for the registry {registry} cannot be used")]
+    Trust {
+        registry: String,
+        #[source]
+        source: TrustError,
+    },
 }
 
 /// How the daemon would go about it.
@@ -46,6 +58,8 @@ pub(super) struct Manner {
     http_proxy: Option<String>,
     https_proxy: Option<String>,
     no_proxy: Option<String>,
+    /// Where the certificates of registries lie.
+    certs: PathBuf,
 }
 
 /// One repository of a registry.
@@ -67,8 +81,8 @@ struct Token {
 }
 
 impl Manner {
-    /// What the daemon says of itself.
-    pub(super) fn of(info: SystemInfo) -> Self {
+    /// What the daemon says of itself, and where its certificates of registries lie.
+    pub(super) fn of(info: SystemInfo, certs: &Path) -> Self {
         let registries = info.registry_config.unwrap_or_default();
         let known = registries.index_configs.unwrap_or_default();
         let mut insecure: Vec<_> = known
@@ -84,6 +98,7 @@ impl Manner {
             http_proxy: given(info.http_proxy),
             https_proxy: given(info.https_proxy),
             no_proxy: given(info.no_proxy),
+            certs: certs.to_owned(),
         }
     }
 
@@ -96,7 +111,7 @@ impl Manner {
         self.insecure.iter().any(|it| it == registry) || ip.is_some_and(is_in)
     }
 
-    fn client(&self, is_strict: bool) -> reqwest::Result<Client> {
+    fn client(&self, is_strict: bool, trust: Trust) -> reqwest::Result<Client> {
         let builder = Client::builder()
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
@@ -110,7 +125,12 @@ impl Manner {
         let proxies = proxies.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
         let with =
             |builder: reqwest::ClientBuilder, proxy: Proxy| builder.proxy(proxy.no_proxy(except()));
-        proxies.into_iter().fold(builder, with).build()
+        proxies.into_iter().fold(trust.given_to(builder), with).build()
+    }
+
+    /// The files are few and small.
+    fn trust(&self, host: &str) -> Result<Trust, TrustError> {
+        Trust::read(&self.certs, host)
     }
 }
 
@@ -145,7 +165,11 @@ impl Upstream {
         };
         let mut failed = None;
         for (base, is_strict) in ways {
-            let client = manner.client(is_strict).map_err(unreachable)?;
+            let trust = manner.trust(host).map_err(|source| UpstreamError::Trust {
+                registry: reference.registry.clone(),
+                source,
+            })?;
+            let client = manner.client(is_strict, trust).map_err(unreachable)?;
             match client.get(format!("{base}/v2/")).send().await {
                 Ok(answer) => {
                     let said = Mutex::default();
@@ -253,7 +277,16 @@ impl Upstream {
         }
         let read = serde_json::from_slice::<Token>(&text).ok().filter(|_| status.is_success());
         let token = read.and_then(|read| read.token.or(read.access_token));
-        token.ok_or_else(|| UpstreamError::Denied { registry: registry(), status })
+        let passes = [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT];
+        let is_final = status.is_client_error() && !passes.contains(&status);
+        token.ok_or_else(|| {
+            let registry = registry();
+            if is_final {
+                UpstreamError::Denied { registry, status }
+            } else {
+                UpstreamError::Busy { registry, status }
+            }
+        })
     }
 
     fn lost(&self, source: reqwest::Error) -> UpstreamError {
@@ -264,23 +297,4 @@ impl Upstream {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_registry_is_insecure_where_the_daemon_says_so() {
-        let manner = Manner {
-            insecure: vec!["old.example:5000".to_owned()],
-            cidrs: vec!["127.0.0.0/8".to_owned(), "fd00::/16".to_owned(), "rubbish".to_owned()],
-            ..Manner::default()
-        };
-        for insecure in ["old.example:5000", "127.0.0.1:5000", "localhost:1", "[fd00::1]:5000"] {
-            assert!(manner.is_insecure(insecure), "{insecure}");
-        }
-        for secure in ["old.example:5001", "128.0.0.1:5000", "docker.io", "[fd01::1]:5000"] {
-            assert!(!manner.is_insecure(secure), "{secure}");
-        }
-        assert!(contains("0.0.0.0/0", "9.9.9.9".parse().unwrap()));
-        assert!(!contains("1.2.3.4/33", "1.2.3.4".parse().unwrap()));
-    }
-}
+mod tests;
