@@ -42,6 +42,10 @@ pub use manifests::Permitted;
 const ANSWER: Duration = Duration::from_secs(15);
 /// How long a pod may take to begin or to be gone, beside its grace.
 const WORK: Duration = Duration::from_mins(1);
+/// How long what keeps a pod from beginning has to last before it is believed, if it can pass by itself:
+/// a scheduler also says that no node can run a pod whose claim it has not seen yet, a controller
+/// that a quota or an account is missing, a kubelet that a file is, and all try again at once.
+const BELIEVED: Duration = Duration::from_secs(10);
 
 /// How the k3s orchestrator of a node is set up.
 #[derive(Debug, Clone)]
