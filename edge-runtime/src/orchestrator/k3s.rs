@@ -36,6 +36,7 @@ use mirror::Mirror;
 use registries::Registries;
 
 pub use error::K3sError;
+pub(super) use objects::unfit;
 pub use manifests::Permitted;
 
 /// How long the API server may take to answer.
@@ -45,7 +46,7 @@ const WORK: Duration = Duration::from_mins(1);
 /// How long what keeps a pod from beginning has to last before it is believed, if it can pass by itself:
 /// a scheduler also says that no node can run a pod whose claim it has not seen yet, a controller
 /// that a quota or an account is missing, a kubelet that a file is, and all try again at once.
-const BELIEVED: Duration = Duration::from_secs(10);
+const BELIEVED: Duration = Duration::from_secs(15);
 
 /// How the k3s orchestrator of a node is set up.
 #[derive(Debug, Clone)]
@@ -116,9 +117,9 @@ impl K3s {
             kind: Kind::K3s,
             images: true,
             tmpfs: true,
-            limits: LimitKinds::ALL,
-            confines: false,
-            hardens: false,
+            limits: LimitKinds { pids: false, ..LimitKinds::ALL },
+            confines: true,
+            hardens: true,
             nested_mounts: true,
             users: true,
             bind_prefixes: self.settings.bind_prefixes.clone(),
