@@ -9,6 +9,8 @@
 #   cluster.sh agent DIR         Applies deploy/k3s/rbac.yaml to the private cluster of DIR and prints KUBECONFIG=... of
 #                                its service account. What that asks for is written to DIR/log/audit, a line each.
 #   cluster.sh apply DIR PATH    Applies the object on stdin (YAML) at a path of the API, as an administrator.
+#   cluster.sh post DIR PATH     Posts the object on stdin (JSON) to a path of the API, as an administrator.
+#   cluster.sh get DIR PATH      Prints what is at a path of the API, as an administrator sees it.
 #   cluster.sh stop DIR          Ends the private cluster of DIR with all its pods, and clears DIR.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -299,6 +301,10 @@ apply() {
         -H 'Content-Type: application/apply-patch+yaml' --data-binary @-
 }
 
+post() {
+    ask "$1" -o /dev/null -H 'Content-Type: application/json' --data-binary @-
+}
+
 agent() {
     [ -r "$dir/port" ] || fail "there is no private cluster in $dir"
     names
@@ -374,7 +380,7 @@ clear_out() {
     rm -rf "$dir" 2>/dev/null
 }
 
-[ $# -ge 2 ] || fail "usage: $0 start DIR [PID] | agent DIR | apply DIR PATH | stop DIR"
+[ $# -ge 2 ] || fail "usage: $0 start DIR [PID] | agent DIR | apply|post|get DIR PATH | stop DIR"
 command=$1
 nodes=${GNOMON_NODES:-1}
 case "$2" in
@@ -389,11 +395,19 @@ apply)
     names
     apply "${3:?}"
     ;;
+post)
+    names
+    post "${3:?}"
+    ;;
+get)
+    names
+    ask "${3:?}"
+    ;;
 follow) follow "${3:?}" ;;
 boot)
     program=$3
     names
     boot
     ;;
-*) fail "usage: $0 start DIR [PID] | agent DIR | apply DIR PATH | stop DIR" ;;
+*) fail "usage: $0 start DIR [PID] | agent DIR | apply|post|get DIR PATH | stop DIR" ;;
 esac
