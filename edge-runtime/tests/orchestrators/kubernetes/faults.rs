@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use gnomon_edge::reconcile::model::Step;
 use gnomon_schemas::app::{RestartPolicy, ServiceSpec};
-use kube::api::{DeleteParams, PostParams};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DeleteParams, DynamicObject, PostParams};
+use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::json;
 
 use super::front::{Asked, Fault, Front};
@@ -160,11 +162,8 @@ async fn a_step_does_not_wait_for_ever_for_an_api_server_that_is_silent() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_quota_keeps_a_pod_from_being_made_and_is_named_until_it_is_raised() {
-    let namespace = format!("quota-{}", std::process::id());
     let client = super::admin().await;
-    let spaces: kube::Api<k8s_openapi::api::core::v1::Namespace> = kube::Api::all(client.clone());
-    let space = serde_json::from_value(json!({ "metadata": { "name": namespace } })).unwrap();
-    spaces.create(&PostParams::default(), &space).await.unwrap();
+    let (namespace, spaces) = space("quota").await;
     let quotas: kube::Api<k8s_openapi::api::core::v1::ResourceQuota> =
         kube::Api::namespaced(client, &namespace);
     let quota = json!({ "metadata": { "name": "none" }, "spec": { "hard": { "pods": "0" } } });
@@ -189,7 +188,68 @@ async fn a_quota_keeps_a_pod_from_being_made_and_is_named_until_it_is_raised() {
     assert!(error.is_transient() && error.to_string().contains("exceeded quota"), "{error}");
     assert!(!bench.instance(&web).await.state.is_running(), "it is tried again");
     quotas.delete("none", &DeleteParams::default()).await.unwrap();
-    bench.until(&web, RUNNING).await;
+    // Who makes pods tries it ever more rarely.
+    let deadline = Instant::now() + Duration::from_mins(4);
+    while bench.instance(&web).await.state != RUNNING {
+        assert!(Instant::now() < deadline, "{:?}", bench.instance(&web).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
     drop(bench);
+    spaces.delete(&namespace, &DeleteParams::default()).await.unwrap();
+}
+
+/// A namespace of a test's own.
+async fn space(name: &str) -> (String, Api<Namespace>) {
+    let namespace = format!("{name}-{}", std::process::id());
+    let spaces: Api<Namespace> = Api::all(super::admin().await);
+    let space = serde_json::from_value(json!({ "metadata": { "name": namespace } })).unwrap();
+    spaces.create(&PostParams::default(), &space).await.unwrap();
+    (namespace, spaces)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_admission_policy_refuses_is_told_in_its_words_until_it_permits_it() {
+    let (namespace, spaces) = space("policy").await;
+    let kind = |kind| {
+        let kind = GroupVersionKind::gvk("admissionregistration.k8s.io", "v1", kind);
+        ApiResource::from_gvk(&kind)
+    };
+    let admin = super::admin().await;
+    let policies: Api<DynamicObject> =
+        Api::all_with(admin.clone(), &kind("ValidatingAdmissionPolicy"));
+    let bindings: Api<DynamicObject> =
+        Api::all_with(admin, &kind("ValidatingAdmissionPolicyBinding"));
+    let rule = json!({ "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments"],
+        "operations": ["CREATE"] });
+    let policy = json!({ "metadata": { "name": namespace }, "spec": {
+        "matchConstraints": { "resourceRules": [rule] },
+        "validations": [{ "expression": "false", "message": "nothing on Sundays" }] } });
+    let binding = json!({ "metadata": { "name": namespace }, "spec": {
+        "policyName": namespace, "validationActions": ["Deny"],
+        "matchResources": { "namespaceSelector": { "matchLabels": {
+            "kubernetes.io/metadata.name": namespace } } } } });
+    let with = PostParams::default();
+    policies.create(&with, &serde_json::from_value(policy).unwrap()).await.unwrap();
+    bindings.create(&with, &serde_json::from_value(binding).unwrap()).await.unwrap();
+    let bench = Bench::k3s_with(|settings| settings.namespace.clone_from(&namespace));
+    let (web, spec) = (slot("web"), kept());
+    let step = Step::Create { slot: web.clone(), spec: spec.clone() };
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let error = loop {
+        // The API server hears of a policy a moment after it was made.
+        match bench.orchestrator.apply(&step).await {
+            Ok(()) => bench.remove(&web).await,
+            Err(error) => break error,
+        }
+        assert!(Instant::now() < deadline, "the policy permits it");
+    };
+    assert!(error.is_transient() && error.to_string().contains("nothing on Sundays"), "{error}");
+    bindings.delete(&namespace, &DeleteParams::default()).await.unwrap();
+    while let Err(error) = bench.orchestrator.apply(&step).await {
+        assert!(Instant::now() < deadline + Duration::from_mins(1), "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(bench);
+    policies.delete(&namespace, &DeleteParams::default()).await.unwrap();
     spaces.delete(&namespace, &DeleteParams::default()).await.unwrap();
 }
