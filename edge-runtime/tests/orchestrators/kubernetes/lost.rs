@@ -21,11 +21,12 @@ async fn remove_list(id: &InstanceId) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_app_whose_list_was_removed_is_changed_without_leaving_anything() {
-    let bench = Bench::k3s();
+    let mut bench = Bench::k3s();
     create(&bench, &shop("lost", 1, OLD)).await.unwrap();
     let before = until(&bench, WELL, None).await;
     let uid = get(DEPLOYMENT, "lost").await.unwrap().metadata.uid;
     remove_list(&before.id).await;
+    bench.orchestrator = bench.reopen();
     create(&bench, &shop("lost", 2, "")).await.unwrap();
     let after = until(&bench, WELL, None).await;
     assert_eq!(after.id, before.id);
