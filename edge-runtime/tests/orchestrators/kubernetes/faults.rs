@@ -164,13 +164,13 @@ async fn a_step_does_not_wait_for_ever_for_an_api_server_that_is_silent() {
 async fn a_quota_keeps_a_pod_from_being_made_and_is_named_until_it_is_raised() {
     let client = super::admin().await;
     let (namespace, spaces) = space("quota").await;
-    let quotas: kube::Api<k8s_openapi::api::core::v1::ResourceQuota> =
-        kube::Api::namespaced(client, &namespace);
+    let quotas: Api<k8s_openapi::api::core::v1::ResourceQuota> =
+        Api::namespaced(client, &namespace);
     let quota = json!({ "metadata": { "name": "none" }, "spec": { "hard": { "pods": "0" } } });
     quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
     // Until they are there, a pod is refused for want of them.
-    let accounts: kube::Api<k8s_openapi::api::core::v1::ServiceAccount> =
-        kube::Api::namespaced(super::admin().await, &namespace);
+    let accounts: Api<k8s_openapi::api::core::v1::ServiceAccount> =
+        Api::namespaced(super::admin().await, &namespace);
     let deadline = Instant::now() + Duration::from_mins(1);
     let is_counted = async || {
         let quota = quotas.get("none").await.unwrap();
