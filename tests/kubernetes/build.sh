@@ -45,20 +45,6 @@ find_go() {
     echo "$cache/go-$go_wheel/bin/go"
 }
 
-# Programs that are there already, of whatever version.
-if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
-    for needed in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet; do
-        [ -x "$KUBEBUILDER_ASSETS/$needed" ] ||
-            fail "KUBEBUILDER_ASSETS has no $needed; the tests need a node, too: unset it, or set KUBECONFIG"
-    done
-    program=$cache/assets/gnomon-kubernetes
-    mkdir -p "$cache/assets"
-    printf '#!/bin/sh\nname=$1\nshift\nexec "%s/$name" "$@"\n' "$KUBEBUILDER_ASSETS" >"$program.$$"
-    chmod +x "$program.$$"
-    mv "$program.$$" "$program"
-    echo "$program"
-    exit 0
-fi
 if [ -x "$program" ]; then
     echo "$program"
     exit 0
