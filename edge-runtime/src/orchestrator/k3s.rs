@@ -36,8 +36,8 @@ use mirror::Mirror;
 use registries::Registries;
 
 pub use error::K3sError;
-pub(super) use objects::unfit;
 pub use manifests::Permitted;
+pub(super) use objects::unfit;
 
 /// How long the API server may take to answer.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -46,7 +46,7 @@ const WORK: Duration = Duration::from_mins(1);
 /// How long what keeps a pod from beginning has to last before it is believed, if it can pass by itself:
 /// a scheduler also says that no node can run a pod whose claim it has not seen yet, a controller
 /// that a quota or an account is missing, a kubelet that a file is, and all try again at once.
-const BELIEVED: Duration = Duration::from_secs(15);
+const BELIEVED: Duration = Duration::from_secs(30);
 
 /// How the k3s orchestrator of a node is set up.
 #[derive(Debug, Clone)]

@@ -7,8 +7,8 @@ mod nodes;
 use std::time::Duration;
 
 use gnomon_tests::eventually::let_pass;
-use gnomon_tests::process::binary;
 use gnomon_tests::kubernetes::Setup;
+use gnomon_tests::process::binary;
 use gnomon_tests::{Cloud, Kubernetes, Site, eventually};
 use serde_json::Value;
 

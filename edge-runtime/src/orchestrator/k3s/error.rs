@@ -122,7 +122,8 @@ pub(super) const UNTYPED: &str = "failed to create typed patch object";
 
 /// Whether a webhook or an admission policy said no, whatever status they give it.
 fn is_by_policy(message: &str) -> bool {
-    let is_webhook = message.contains("admission webhook") && message.contains("denied the request");
+    let is_webhook =
+        message.contains("admission webhook") && message.contains("denied the request");
     is_webhook || (message.contains("AdmissionPolicy '") && message.contains("denied request"))
 }
 
@@ -145,7 +146,8 @@ impl K3sError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused { code, message, .. } => {
-                let is_wrong = matches!(code, 400 | 405 | 415 | 422) || message.starts_with(UNTYPED);
+                let is_wrong =
+                    matches!(code, 400 | 405 | 415 | 422) || message.starts_with(UNTYPED);
                 !is_wrong || is_by_policy(message)
             }
             Self::NotStarting { transient, .. } => *transient,

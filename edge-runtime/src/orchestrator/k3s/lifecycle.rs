@@ -243,18 +243,14 @@ async fn until_no_pods(
     name: &str,
     limit: Duration,
 ) -> Result<Option<i64>, K3sError> {
-    let gone = k3s.mirror().until(limit, |cache| {
-        (cache.pods(name).next().is_none()).then(|| cache.ended(name))
-    });
+    let gone = k3s
+        .mirror()
+        .until(limit, |cache| (cache.pods(name).next().is_none()).then(|| cache.ended(name)));
     gone.await?.ok_or_else(|| K3sError::NotStopping(kind.id(name)))
 }
 
 /// Deletes pods; without a grace, with their own.
-async fn delete_pods(
-    k3s: &K3s,
-    pods: &[Arc<Value>],
-    grace: Option<u128>,
-) -> Result<(), K3sError> {
+async fn delete_pods(k3s: &K3s, pods: &[Arc<Value>], grace: Option<u128>) -> Result<(), K3sError> {
     let grace = grace.map(|grace| u32::try_from(grace).unwrap_or(u32::MAX));
     let params = DeleteParams { grace_period_seconds: grace, ..DeleteParams::default() };
     for name in pods.iter().filter_map(|pod| observe::text(pod, "/metadata/name")) {

@@ -6,8 +6,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use gnomon_schemas::app::{
-    AppSpec, Confinement, HealthCheck, HealthTest, Mount, Protocol, ServiceSpec,
-    StopSignal,
+    AppSpec, Confinement, HealthCheck, HealthTest, Mount, Protocol, ServiceSpec, StopSignal,
 };
 use gnomon_schemas::id::NodeName;
 use serde_json::{Map, Value, json};

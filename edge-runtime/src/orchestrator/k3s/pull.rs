@@ -95,7 +95,9 @@ fn has_failed(pod: &Value) -> bool {
 async fn sweep(k3s: &K3s) -> Result<(), K3sError> {
     let left: Vec<_> = {
         let cache = k3s.mirror().look().await?;
-        let left = cache.all(Kind::Pod).filter(|pod| names::is_pull(pod) && (is_here(pod) || has_failed(pod)));
+        let left = cache
+            .all(Kind::Pod)
+            .filter(|pod| names::is_pull(pod) && (is_here(pod) || has_failed(pod)));
         left.filter_map(|pod| observe::text(pod, "/metadata/name").map(ToOwned::to_owned)).collect()
     };
     for name in left {
@@ -140,7 +142,8 @@ mod tests {
     fn a_pod_that_was_evicted_while_it_fetched_is_not_waited_for() {
         let with = |status: Value| {
             let mut cache = Cache::default();
-            let pod = json!({ "metadata": { "name": "a", "resourceVersion": "1" }, "status": status });
+            let pod =
+                json!({ "metadata": { "name": "a", "resourceVersion": "1" }, "status": status });
             cache.take(Kind::Pod, News::Changed(pod));
             outcome(&cache, "a")
         };

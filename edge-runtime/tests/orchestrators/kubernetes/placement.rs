@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use gnomon_edge::reconcile::model::Step;
-use gnomon_schemas::app::{
-    AppSpec, Mount, Port, Protocol, RestartPolicy, ServiceSpec, VolumeSpec,
-};
+use gnomon_schemas::app::{AppSpec, Mount, Port, Protocol, RestartPolicy, ServiceSpec, VolumeSpec};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
@@ -18,9 +16,9 @@ async fn make(api: &Api<DynamicObject>, object: Value) {
     api.create(&PostParams::default(), &object).await.unwrap();
 }
 
-/// Waits until the cluster has said that no node takes a pod of the bench's node.
-async fn until_unplaced(bench: &Bench) {
-    let deadline = Instant::now() + Duration::from_mins(1);
+/// Waits until a pod of the bench's node is so.
+async fn until_pod(bench: &Bench, what: &str, is: impl Fn(&DynamicObject) -> bool) {
+    let deadline = Instant::now() + Duration::from_mins(2);
     let own = bench.node.as_str();
     loop {
         let pods = objects("v1", "Pod").await.list(&ListParams::default()).await.unwrap().items;
@@ -28,16 +26,25 @@ async fn until_unplaced(bench: &Bench) {
             let notes = pod.metadata.annotations.iter().flatten();
             notes.into_iter().any(|(name, value)| name == "io.gnomon/node" && value == own)
         };
-        let is_unplaced = |pod: &DynamicObject| {
-            let conditions = pod.data.pointer("/status/conditions").and_then(Value::as_array);
-            conditions.into_iter().flatten().any(|it| it["reason"] == "Unschedulable")
-        };
-        if pods.iter().any(|pod| is_own(pod) && is_unplaced(pod)) {
+        if pods.iter().any(|pod| is_own(pod) && is(pod)) {
             return;
         }
-        assert!(Instant::now() < deadline, "every pod has a node");
+        assert!(Instant::now() < deadline, "no pod {what}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+}
+
+/// Waits until the cluster has said that no node takes the pod of the bench's node.
+async fn until_unplaced(bench: &Bench) {
+    let is_unplaced = |pod: &DynamicObject| {
+        let conditions = pod.data.pointer("/status/conditions").and_then(Value::as_array);
+        conditions.into_iter().flatten().any(|it| it["reason"] == "Unschedulable")
+    };
+    until_pod(bench, "is without a node", is_unplaced).await;
+}
+
+async fn until_placed(bench: &Bench) {
+    until_pod(bench, "has a node", |pod| pod.data.pointer("/spec/nodeName").is_some()).await;
 }
 
 /// The claim of the bench's app is made anew, of a class that nobody provides.
@@ -46,7 +53,9 @@ async fn unbind(bench: &Bench, class: &str) -> String {
     let mut found = claims.list(&ListParams::default()).await.unwrap().items;
     found.retain(|it| {
         let notes = it.metadata.annotations.iter().flatten();
-        notes.into_iter().any(|(name, value)| name == "io.gnomon/node" && *value == bench.node.as_str())
+        notes
+            .into_iter()
+            .any(|(name, value)| name == "io.gnomon/node" && *value == bench.node.as_str())
     });
     let found = found.pop().unwrap();
     let name = found.metadata.name.unwrap();
@@ -79,6 +88,7 @@ pub(crate) async fn a_claim_that_is_bound_late_only_delays_its_service(bench: &B
     let volumes: Api<DynamicObject> = Api::all_with(admin().await, &kind);
     let late = async {
         until_unplaced(bench).await;
+        let begun = Instant::now();
         let volume = json!({
             "metadata": { "name": class },
             "spec": { "storageClassName": class, "accessModes": ["ReadWriteOnce"],
@@ -87,10 +97,16 @@ pub(crate) async fn a_claim_that_is_bound_late_only_delays_its_service(bench: &B
                 "hostPath": { "path": bench.dir.path(), "type": "Directory" } },
         });
         make(&volumes, volume).await;
+        until_placed(bench).await;
+        begun.elapsed()
     };
     let start = Step::Start { id, slot: web.clone() };
-    let (started, ()) = tokio::join!(bench.orchestrator.apply(&start), late);
-    started.expect("it was waited for");
+    let (started, late) = tokio::join!(bench.orchestrator.apply(&start), late);
+    if let Err(error) = started {
+        assert!(late > Duration::from_secs(20), "it was not waited for: {late:?}, {error}");
+        assert!(error.is_transient(), "{error}");
+        bench.start(&web).await;
+    }
     bench.until(&web, RUNNING).await;
     volumes.delete(&class, &DeleteParams::default()).await.unwrap();
 }

@@ -94,7 +94,8 @@ impl Stage {
 
     /// The machines on which ready pods are whose name begins so.
     fn places(&self, name: &str) -> Vec<String> {
-        let text = |pod: &Value, at: &str| pod.pointer(at).and_then(Value::as_str).map(str::to_owned);
+        let text =
+            |pod: &Value, at: &str| pod.pointer(at).and_then(Value::as_str).map(str::to_owned);
         let pods = self.cluster.pods().into_iter();
         let own = pods.filter(|pod| text(pod, "/metadata/name").unwrap().starts_with(name));
         let mut places: Vec<_> =

@@ -70,11 +70,7 @@ pub(super) async fn look(k3s: &K3s, of: &Ref) -> Result<Option<Value>, K3sError>
 }
 
 /// What is written about the objects of a kind that have these labels, whosever they are.
-pub(super) async fn list(
-    k3s: &K3s,
-    target: &Target,
-    labels: &str,
-) -> Result<Vec<Value>, K3sError> {
+pub(super) async fn list(k3s: &K3s, target: &Target, labels: &str) -> Result<Vec<Value>, K3sError> {
     let api = api(k3s, target).await?;
     let params = ListParams::default().labels(labels);
     let answer = within(format!("list {}s", target.kind), api.list_metadata(&params)).await;

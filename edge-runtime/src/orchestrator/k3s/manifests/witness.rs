@@ -142,7 +142,8 @@ pub(super) async fn of_app(
     targets: &BTreeSet<Target>,
 ) -> Result<Vec<Ref>, K3sError> {
     let labels = names::manifest_labels(&k3s.settings.node, app);
-    let labels: Vec<_> = labels.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let labels: Vec<_> =
+        labels.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let found = search(k3s, &labels.join(","), targets).await?;
     Ok(found.into_iter().map(|(_, of)| of).collect())
 }
@@ -181,12 +182,13 @@ fn is_own(object: &Value) -> bool {
 }
 
 fn places(settings: &Settings, targets: &BTreeSet<Target>) -> BTreeSet<Target> {
-    let one = |(api_version, kind, plural): (&str, &str, &str), namespace: Option<&String>| Target {
-        api_version: api_version.to_owned(),
-        kind: kind.to_owned(),
-        plural: plural.to_owned(),
-        namespace: namespace.cloned(),
-    };
+    let one =
+        |(api_version, kind, plural): (&str, &str, &str), namespace: Option<&String>| Target {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            plural: plural.to_owned(),
+            namespace: namespace.cloned(),
+        };
     let namespaces = || settings.manifests.namespaces.iter().chain([&settings.namespace]);
     let near = KINDS.into_iter().flat_map(|kind| namespaces().map(move |it| one(kind, Some(it))));
     let wide = WIDE.into_iter().map(|kind| one(kind, None));
@@ -223,7 +225,10 @@ mod tests {
         };
         assert!(is_own(&object("gnomon", json!({}))));
         assert!(!is_own(&object("kubectl", json!({}))), "a copy by hand has the labels, too");
-        assert!(!is_own(&object("gnomon", json!({ "annotations": { "io.gnomon/prune": "never" } }))));
+        assert!(!is_own(&object(
+            "gnomon",
+            json!({ "annotations": { "io.gnomon/prune": "never" } })
+        )));
         assert!(!is_own(&object("gnomon", json!({ "deletionTimestamp": "2027-01-15T08:00:00Z" }))));
     }
 
