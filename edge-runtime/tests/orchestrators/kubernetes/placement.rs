@@ -1,20 +1,15 @@
 //! What keeps a pod from a node, for a moment or for good.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gnomon_edge::reconcile::model::Step;
-use gnomon_schemas::app::{AppSpec, Mount, Port, Protocol, RestartPolicy, ServiceSpec, VolumeSpec};
-use kube::api::{Api, DeleteParams, DynamicObject, ListParams, PostParams};
-use kube::core::{ApiResource, GroupVersionKind};
+use gnomon_schemas::app::{AppSpec, Port, Protocol, RestartPolicy, ServiceSpec};
+use kube::api::{DeleteParams, DynamicObject, ListParams, PostParams};
 use serde_json::{Value, json};
 
-use super::{admin, objects};
+use super::objects;
 use crate::bench::{Bench, POLITE, RUNNING, app, service, slot};
-
-async fn make(api: &Api<DynamicObject>, object: Value) {
-    let object = serde_json::from_value(object).unwrap();
-    api.create(&PostParams::default(), &object).await.unwrap();
-}
 
 /// Waits until a pod of the bench's node is so.
 async fn until_pod(bench: &Bench, what: &str, is: impl Fn(&DynamicObject) -> bool) {
@@ -47,74 +42,9 @@ async fn until_placed(bench: &Bench) {
     until_pod(bench, "has a node", |pod| pod.data.pointer("/spec/nodeName").is_some()).await;
 }
 
-/// The claim of the bench's app is made anew, of a class that nobody provides.
-async fn unbind(bench: &Bench, class: &str) -> String {
-    let claims = objects("v1", "PersistentVolumeClaim").await;
-    let mut found = claims.list(&ListParams::default()).await.unwrap().items;
-    found.retain(|it| {
-        let notes = it.metadata.annotations.iter().flatten();
-        notes
-            .into_iter()
-            .any(|(name, value)| name == "io.gnomon/node" && *value == bench.node.as_str())
-    });
-    let found = found.pop().unwrap();
-    let name = found.metadata.name.unwrap();
-    claims.delete(&name, &DeleteParams::default()).await.unwrap();
-    let deadline = Instant::now() + Duration::from_mins(1);
-    while claims.get_opt(&name).await.unwrap().is_some() {
-        assert!(Instant::now() < deadline, "the claim is still there");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let claim = json!({
-        "metadata": { "name": name, "labels": found.metadata.labels, "annotations": found.metadata.annotations },
-        "spec": { "storageClassName": class, "accessModes": ["ReadWriteOnce"],
-            "resources": { "requests": { "storage": "1Gi" } } },
-    });
-    make(&claims, claim).await;
-    name
-}
-
-pub(crate) async fn a_claim_that_is_bound_late_only_delays_its_service(bench: &Bench) {
-    let web = slot("web");
-    let mount = Mount::Volume { name: "films".parse().unwrap(), read_only: false };
-    let volumes = [("/films".to_owned(), mount)].into();
-    let alive = ServiceSpec { restart: RestartPolicy::Always, volumes, ..service(POLITE) };
-    let volumes = [("films".parse().unwrap(), VolumeSpec::default())].into();
-    let spec = std::sync::Arc::new(AppSpec { volumes, ..(*app(alive)).clone() });
-    let id = bench.create(&web, &spec).await.id;
-    let class = format!("late-{}", bench.node);
-    let claim = unbind(bench, &class).await;
-    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("", "v1", "PersistentVolume"));
-    let volumes: Api<DynamicObject> = Api::all_with(admin().await, &kind);
-    let late = async {
-        until_unplaced(bench).await;
-        let begun = Instant::now();
-        let volume = json!({
-            "metadata": { "name": class },
-            "spec": { "storageClassName": class, "accessModes": ["ReadWriteOnce"],
-                "capacity": { "storage": "1Gi" }, "persistentVolumeReclaimPolicy": "Retain",
-                "claimRef": { "namespace": "gnomon", "name": claim },
-                "hostPath": { "path": bench.dir.path(), "type": "Directory" } },
-        });
-        make(&volumes, volume).await;
-        until_placed(bench).await;
-        begun.elapsed()
-    };
-    let start = Step::Start { id, slot: web.clone() };
-    let (started, late) = tokio::join!(bench.orchestrator.apply(&start), late);
-    if let Err(error) = started {
-        assert!(late > Duration::from_secs(20), "it was not waited for: {late:?}, {error}");
-        assert!(error.is_transient(), "{error}");
-        bench.start(&web).await;
-    }
-    bench.until(&web, RUNNING).await;
-    volumes.delete(&class, &DeleteParams::default()).await.unwrap();
-}
-
-pub(crate) async fn a_port_that_somebody_else_has_in_the_cluster_is_named_until_it_is_free(
-    bench: &Bench,
-) {
-    let (web, number) = (slot("web"), 31_000 + u16::try_from(std::process::id() % 1000).unwrap());
+/// A pod that is not ours and has a port of the machine; and a service that wants it.
+async fn rivals(bench: &Bench, offset: u16) -> (String, Arc<AppSpec>) {
+    let number = 31_000 + u16::try_from(std::process::id() % 400).unwrap() + offset;
     let name = format!("theirs-{}", bench.node);
     let pods = objects("v1", "Pod").await;
     let theirs = json!({
@@ -123,7 +53,8 @@ pub(crate) async fn a_port_that_somebody_else_has_in_the_cluster_is_named_until_
             "name": "main", "image": "gnomon-demo:1",
             "ports": [{ "containerPort": 8080, "hostPort": number }] }] },
     });
-    make(&pods, theirs).await;
+    let theirs = serde_json::from_value(theirs).unwrap();
+    pods.create(&PostParams::default(), &theirs).await.unwrap();
     let deadline = Instant::now() + Duration::from_mins(1);
     let has_node = async || {
         let pod = pods.get(&name).await.unwrap();
@@ -141,11 +72,40 @@ pub(crate) async fn a_port_that_somebody_else_has_in_the_cluster_is_named_until_
     };
     let ports = [port].into();
     let alive = ServiceSpec { restart: RestartPolicy::Always, ports, ..service(POLITE) };
-    let id = bench.create(&web, &app(alive)).await.id;
+    (name, app(alive))
+}
+
+pub(crate) async fn a_pod_that_no_node_takes_at_first_only_delays_its_service(bench: &Bench) {
+    let web = slot("web");
+    let (theirs, spec) = rivals(bench, 0).await;
+    let id = bench.create(&web, &spec).await.id;
+    let free = async {
+        until_unplaced(bench).await;
+        let begun = Instant::now();
+        objects("v1", "Pod").await.delete(&theirs, &DeleteParams::default()).await.unwrap();
+        until_placed(bench).await;
+        begun.elapsed()
+    };
+    let start = Step::Start { id, slot: web.clone() };
+    let (started, late) = tokio::join!(bench.orchestrator.apply(&start), free);
+    if let Err(error) = started {
+        assert!(late > Duration::from_secs(20), "it was not waited for: {late:?}, {error}");
+        assert!(error.is_transient(), "{error}");
+        bench.start(&web).await;
+    }
+    bench.until(&web, RUNNING).await;
+}
+
+pub(crate) async fn a_port_that_somebody_else_has_in_the_cluster_is_named_until_it_is_free(
+    bench: &Bench,
+) {
+    let web = slot("web");
+    let (theirs, spec) = rivals(bench, 400).await;
+    let id = bench.create(&web, &spec).await.id;
     let start = Step::Start { id, slot: web.clone() };
     let error = bench.orchestrator.apply(&start).await.expect_err("the port is not free");
     assert!(error.is_transient() && error.to_string().contains("free ports"), "{error}");
     assert!(!bench.instance(&web).await.state.is_running(), "it is tried again");
-    pods.delete(&name, &DeleteParams::default()).await.unwrap();
+    objects("v1", "Pod").await.delete(&theirs, &DeleteParams::default()).await.unwrap();
     bench.until(&web, RUNNING).await;
 }
