@@ -48,14 +48,13 @@ pub(super) async fn all(
     let before = record(k3s, &fresh.name, slot).await?;
     let is_same = before.as_ref().is_some_and(|it| it.digest == digest);
     let is_whole = is_same && before.as_ref().is_some_and(|it| it.phase == Phase::Applied);
-    let before = match before {
-        Some(before) => before,
+    let before = if let Some(before) = before {
+        before
+    } else {
         // Nobody has written down what it has, or somebody removed that.
-        None => {
-            let targets = wishes.iter().map(|it| it.of.target.clone()).collect();
-            let refs = witness::of_app(k3s, &slot.app, &targets).await?;
-            Record { refs, ..fresh.clone() }
-        }
+        let targets = wishes.iter().map(|it| it.of.target.clone()).collect();
+        let refs = witness::of_app(k3s, &slot.app, &targets).await?;
+        Record { refs, ..fresh.clone() }
     };
     see(k3s, &before.targets()).await?;
     let mut tasks = Vec::new();

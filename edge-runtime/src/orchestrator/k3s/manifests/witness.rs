@@ -159,7 +159,7 @@ async fn search(
     for target in places(&k3s.settings, targets) {
         let objects = match calls::list(k3s, &target, labels).await {
             // Where it may not look it has made nothing.
-            Err(error) if matches!(error.code(), Some(403 | 404 | 405)) => continue,
+            Err(error) if matches!(error.code(), Some(403..=405)) => continue,
             objects => objects?,
         };
         let own = objects.iter().filter(|it| is_own(it));
