@@ -1,17 +1,21 @@
 #!/bin/sh
-# A real Kubernetes for tests: control plane and one node, in a PID namespace of its own.
+# A real Kubernetes for tests: control plane and nodes, in a PID namespace of its own.
 #
 #   cluster.sh start DIR [PID]   Prints KUBECONFIG=... of a cluster that answers: the one that
 #                                KUBECONFIG names, else a private one whose files are below DIR.
 #                                With PID, the private one ends with that process.
-#                                A node that is silent for GNOMON_NODE_GRACE (50s, if it is not set) is not ready.
+#                                It has GNOMON_NODES nodes (1). One that is silent for GNOMON_NODE_GRACE (50s) is not ready,
+#                                and GNOMON_NODE_TOLERATION seconds (300) later its pods are made anew elsewhere.
 #   cluster.sh agent DIR         Applies deploy/k3s/rbac.yaml to the private cluster of DIR and prints KUBECONFIG=... of
 #                                its service account. What that asks for is written to DIR/log/audit, a line each.
 #   cluster.sh apply DIR PATH    Applies the object on stdin (YAML) at a path of the API, as an administrator.
+#   cluster.sh post DIR PATH     Posts the object on stdin (JSON) to a path of the API, as an administrator.
+#   cluster.sh get DIR PATH      Prints what is at a path of the API, as an administrator sees it.
 #   cluster.sh stop DIR          Ends the private cluster of DIR with all its pods, and clears DIR.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
-patience=90
+# Seconds; a slow machine that starts several at once needs most of it.
+patience=300
 
 fail() {
     echo "$0: $*" >&2
@@ -48,36 +52,16 @@ EOF
 }
 
 configure() {
-    mkdir -p "$pki" "$dir/cni" "$dir/log"
+    mkdir -p "$pki" "$dir/log"
     openssl req -x509 -newkey rsa:2048 -nodes -keyout "$pki/ca.key" -out "$pki/ca.crt" \
         -subj /CN=gnomon-test -days 30 2>/dev/null
-    certificate server /CN=server "IP:127.0.0.1,IP:10.0.0.1,IP:$node_ip"
+    certificate server /CN=server "IP:127.0.0.1,IP:10.0.0.1,IP:$net.1"
     certificate admin /O=system:masters/CN=admin
-    certificate node /O=system:nodes/CN=system:node:node-1 "IP:$node_ip"
     openssl genrsa -out "$pki/accounts.key" 2048 2>/dev/null
     kubeconfig admin
-    kubeconfig node
-    cat >"$dir/kubelet.yaml" <<EOF
-apiVersion: kubelet.config.k8s.io/v1beta1
-kind: KubeletConfiguration
-port: $((api + 4))
-healthzPort: 0
-readOnlyPort: 0
-authentication: {anonymous: {enabled: false}, webhook: {enabled: false}, x509: {clientCAFile: $pki/ca.crt}}
-authorization: {mode: AlwaysAllow}
-tlsCertFile: $pki/node.crt
-tlsPrivateKeyFile: $pki/node.key
-failCgroupV1: false
-failSwapOn: false
-cgroupDriver: cgroupfs
-enforceNodeAllocatable: []
-cgroupsPerQOS: true
-oomScoreAdj: 0
-resolvConf: ""
-containerRuntimeEndpoint: unix://$run/containerd.sock
-imageGCHighThresholdPercent: 100 # The images are nowhere to be fetched again.
-evictionHard: {memory.available: 50Mi}
-EOF
+    for number in $(seq "$nodes"); do
+        configure_node "$number"
+    done
     cat >"$dir/audit.yaml" <<EOF
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -86,28 +70,74 @@ rules:
 - {level: Metadata, users: ["system:serviceaccount:gnomon:gnomon-edge"]}
 - {level: None}
 EOF
-    cat >"$dir/containerd.toml" <<EOF
+    for tag in 1 2; do
+        image "gnomon-demo:$tag" "$tag" 'httpd","-f","-p","8080","-h","/www'
+    done
+    image sandbox:1 sandbox 'sleep","1000000000'
+}
+
+# What several nodes of one machine cannot share: the kubelets and containerds of a cluster, and those of other
+# clusters, take away what they do not know.
+configure_node() {
+    mkdir -p "$dir/cni-$1"
+    certificate "node-$1" "/O=system:nodes/CN=system:node:node-$1" "IP:$net.$1"
+    kubeconfig "node-$1"
+    cat >"$dir/kubelet-$1.yaml" <<EOF
+apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+port: $((api + 3 + $1))
+healthzPort: 0
+readOnlyPort: 0
+authentication: {anonymous: {enabled: false}, webhook: {enabled: false}, x509: {clientCAFile: $pki/ca.crt}}
+authorization: {mode: AlwaysAllow}
+tlsCertFile: $pki/node-$1.crt
+tlsPrivateKeyFile: $pki/node-$1.key
+cgroupRoot: /$group/$1
+podLogsDir: $dir/logs-$1
+failCgroupV1: false
+failSwapOn: false
+cgroupDriver: cgroupfs
+enforceNodeAllocatable: []
+cgroupsPerQOS: true
+oomScoreAdj: 0
+resolvConf: ""
+containerRuntimeEndpoint: unix://$run/containerd-$1.sock
+imageGCHighThresholdPercent: 100 # The images are nowhere to be fetched again.
+evictionHard: {memory.available: 50Mi}
+EOF
+    cat >"$dir/containerd-$1.toml" <<EOF
 version = 2
-root = "$dir/containerd"
-state = "$run/state"
+root = "$dir/containerd-$1"
+state = "$run/state-$1"
 [grpc]
-  address = "$run/containerd.sock"
+  address = "$run/containerd-$1.sock"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "gnomon.dev/sandbox:1"
   restrict_oom_score_adj = true
   disable_apparmor = true
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "/usr/lib/cni"
-    conf_dir = "$dir/cni"
+    conf_dir = "$dir/cni-$1"
 EOF
-    cat >"$dir/cni/10-test.conflist" <<EOF
+    cat >"$dir/cni-$1/10-test.conflist" <<EOF
 {"cniVersion": "0.4.0", "name": "test", "plugins": [{"type": "bridge", "bridge": "$bridge", "isGateway": true,
- "ipam": {"type": "host-local", "dataDir": "$run/ipam", "ranges": [[{"subnet": "$net.0/24"}]]}}]}
+ "ipam": {"type": "host-local", "dataDir": "$run/ipam-$1", "ranges": [[{"subnet": "$net.0/24", "gateway": "$net.1",
+ "rangeStart": "$net.$((100 * $1 - 90))", "rangeEnd": "$net.$((100 * $1))"}]]}}]}
 EOF
-    for tag in 1 2; do
-        image "gnomon-demo:$tag" "$tag" 'httpd","-f","-p","8080","-h","/www'
+    for at in $(groups); do
+        mkdir -p "$at/$group/$1"
     done
-    image sandbox:1 sandbox 'sleep","1000000000'
+}
+
+# The folders in which the cluster's control groups are.
+groups() {
+    if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
+        echo /sys/fs/cgroup
+    else
+        for at in /sys/fs/cgroup/*/; do
+            [ ! -e "$at/cgroup.procs" ] || echo "${at%/}"
+        done
+    fi
 }
 
 # A docker-archive of one layer: busybox with all its names.
@@ -134,14 +164,16 @@ boot() {
     mount -t tmpfs tmpfs /run
     mkdir -p "$run" /run/lock
     ip link add "$bridge" type bridge 2>/dev/null || true
-    ip addr add "$net.1/24" dev "$bridge" 2>/dev/null || true
+    for number in $(seq "$nodes"); do
+        ip addr add "$net.$number/24" dev "$bridge" 2>/dev/null || true
+    done
     ip link set "$bridge" up
     "$program" etcd --data-dir "$dir/etcd" --unsafe-no-fsync --logger zap --log-level error \
         --listen-client-urls "http://127.0.0.1:$((api + 1))" --advertise-client-urls "http://127.0.0.1:$((api + 1))" \
         --listen-peer-urls "http://127.0.0.1:$((api + 2))" --initial-advertise-peer-urls "http://127.0.0.1:$((api + 2))" \
         --initial-cluster "default=http://127.0.0.1:$((api + 2))" >"$dir/log/etcd" 2>&1 &
     "$program" kube-apiserver --etcd-servers "http://127.0.0.1:$((api + 1))" --bind-address 127.0.0.1 \
-        --advertise-address "$node_ip" --secure-port "$api" --cert-dir "$pki" \
+        --advertise-address "$net.1" --secure-port "$api" --cert-dir "$pki" \
         --tls-cert-file "$pki/server.crt" --tls-private-key-file "$pki/server.key" --client-ca-file "$pki/ca.crt" \
         --service-account-issuer https://test --service-account-key-file "$pki/accounts.key" \
         --service-account-signing-key-file "$pki/accounts.key" --service-cluster-ip-range 10.0.0.0/24 \
@@ -149,11 +181,16 @@ boot() {
         --audit-policy-file "$dir/audit.yaml" --audit-log-path "$dir/log/audit" \
         --kubelet-client-certificate "$pki/admin.crt" --kubelet-client-key "$pki/admin.key" \
         --kubelet-certificate-authority "$pki/ca.crt" --kubelet-preferred-address-types InternalIP \
+        ${GNOMON_NODE_TOLERATION:+--default-not-ready-toleration-seconds "$GNOMON_NODE_TOLERATION"} \
+        ${GNOMON_NODE_TOLERATION:+--default-unreachable-toleration-seconds "$GNOMON_NODE_TOLERATION"} \
         >"$dir/log/kube-apiserver" 2>&1 &
-    containerd --config "$dir/containerd.toml" >"$dir/log/containerd" 2>&1 &
-    until ctr -a "$run/containerd.sock" version >/dev/null 2>&1; do sleep 0.1; done
-    for image in "$dir"/image-*.tar; do
-        ctr -a "$run/containerd.sock" -n k8s.io images import "$image" >>"$dir/log/images" 2>&1
+    for number in $(seq "$nodes"); do
+        containerd --config "$dir/containerd-$number.toml" >"$dir/log/containerd-$number" 2>&1 &
+        socket=$run/containerd-$number.sock
+        until ctr -a "$socket" version >/dev/null 2>&1; do sleep 0.1; done
+        for image in "$dir"/image-*.tar; do
+            ctr -a "$socket" -n k8s.io images import "$image" >>"$dir/log/images" 2>&1
+        done
     done
     until curl -ksf "https://127.0.0.1:$api/readyz" >/dev/null; do sleep 0.1; done
     "$program" kube-controller-manager --kubeconfig "$dir/admin.kubeconfig" --secure-port 0 --leader-elect=false \
@@ -163,8 +200,11 @@ boot() {
         >"$dir/log/kube-controller-manager" 2>&1 &
     "$program" kube-scheduler --kubeconfig "$dir/admin.kubeconfig" --secure-port 0 --leader-elect=false \
         >"$dir/log/kube-scheduler" 2>&1 &
-    "$program" kubelet --config "$dir/kubelet.yaml" --kubeconfig "$dir/node.kubeconfig" --node-ip "$node_ip" \
-        --hostname-override node-1 --root-dir "$dir/kubelet" >"$dir/log/kubelet" 2>&1 &
+    for number in $(seq "$nodes"); do
+        "$program" kubelet --config "$dir/kubelet-$number.yaml" --kubeconfig "$dir/node-$number.kubeconfig" \
+            --node-ip "$net.$number" --hostname-override "node-$number" --root-dir "$dir/kubelet-$number" \
+            >"$dir/log/kubelet-$number" 2>&1 &
+    done
     trap 'exit 0' TERM
     while :; do wait; sleep 1; done
 }
@@ -172,7 +212,29 @@ boot() {
 names() {
     pki=$dir/pki run=/run/gnomon-kubernetes
     api=$(cat "$dir/port") net=10.$((100 + api % 100)).$((api / 100 % 250)) bridge=gnk$api
-    node_ip=$net.1
+    group=gnomon-kubernetes-$api
+}
+
+# Ports that nobody has, ten from the one that is written down on: a bridge is made once only.
+reserve() {
+    candidate=$((21000 + $$ % 900 * 10))
+    tries=0
+    while listens "$candidate" || ! ip link add "gnk$candidate" type bridge 2>/dev/null; do
+        tries=$((tries + 1))
+        [ "$tries" -lt 900 ] || fail "cannot make a bridge for the pods: ip link add NAME type bridge"
+        candidate=$((21000 + (candidate - 21000 + 10) % 9000))
+    done
+    echo "$candidate" >"$dir/port"
+}
+
+# Whether somebody listens on one of ten ports.
+listens() {
+    for number in 0 1 2 3 4 5 6 7 8 9; do
+        if grep -qi "^ *[0-9]*: [0-9A-F]*:$(printf %04X $(($1 + number))) [0-9A-F:]* 0A" /proc/net/tcp /proc/net/tcp6; then
+            return 0
+        fi
+    done
+    return 1
 }
 
 start() {
@@ -185,10 +247,22 @@ start() {
         command -v "$needed" >/dev/null || fail "$needed is missing; run: make setup"
     done
     [ -x /usr/lib/cni/bridge ] || fail "containernetworking-plugins is missing; run: make setup"
-    program=$(sh "$here/build.sh")
+    if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+        for needed in etcd kube-apiserver kube-controller-manager kube-scheduler kubelet; do
+            [ -x "$KUBEBUILDER_ASSETS/$needed" ] ||
+                fail "KUBEBUILDER_ASSETS has no $needed; the tests need a node, too: unset it, or set KUBECONFIG"
+        done
+        program=$dir/program
+    else
+        program=$(sh "$here/build.sh")
+    fi
     stop
     mkdir -p "$dir"
-    echo $((21000 + $$ % 900 * 10)) >"$dir/port"
+    if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
+        printf '#!/bin/sh\nname=$1\nshift\nexec "%s/$name" "$@"\n' "$KUBEBUILDER_ASSETS" >"$program"
+        chmod +x "$program"
+    fi
+    reserve
     names
     configure
     # The name of the file tells the box from other processes.
@@ -200,17 +274,27 @@ start() {
         setsid sh "$here/cluster.sh" follow "$dir" "$1" >/dev/null 2>&1 </dev/null &
     fi
     waited=0
-    until takes_pods; do
-        is_ours "$(cat "$dir/pid")" || fail "the box ended; see $dir/log"
-        [ "$waited" -lt $((patience * 5)) ] || fail "the node is not ready in time; see $dir/log"
-        sleep 0.2
-        waited=$((waited + 1))
+    for number in $(seq "$nodes"); do
+        until takes_pods "$number"; do
+            await "node $number is not ready"
+        done
     done
     make api/v1/namespaces '{"metadata":{"name":"gnomon"}}'
+    # Without it no pod is taken.
+    until has api/v1/namespaces/gnomon/serviceaccounts/default; do
+        await "the namespace has no service account"
+    done
     # Volumes are folders below /tmp/hostpath_pv.
     make apis/storage.k8s.io/v1/storageclasses '{"metadata":{"name":"folders",
         "annotations":{"storageclass.kubernetes.io/is-default-class":"true"}},"provisioner":"kubernetes.io/host-path"}'
     echo "KUBECONFIG=$dir/admin.kubeconfig"
+}
+
+await() {
+    is_ours "$(cat "$dir/pid")" || fail "the box ended; see $dir/log"
+    [ "$waited" -lt $((patience * 5)) ] || fail "in ${patience}s $1; see $dir/log"
+    sleep 0.2
+    waited=$((waited + 1))
 }
 
 make() {
@@ -227,6 +311,10 @@ ask() {
 apply() {
     ask "$1?fieldManager=admin&force=true" -o /dev/null -X PATCH \
         -H 'Content-Type: application/apply-patch+yaml' --data-binary @-
+}
+
+post() {
+    ask "$1" -o /dev/null -H 'Content-Type: application/json' --data-binary @-
 }
 
 agent() {
@@ -252,10 +340,14 @@ agent() {
     echo "KUBECONFIG=$dir/agent.kubeconfig"
 }
 
-# The node is ready, and the taint that it has before that is gone.
+has() {
+    curl -sf --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" -o /dev/null "https://127.0.0.1:$api/$1"
+}
+
+# A node is ready, and the taint that it has before that is gone.
 takes_pods() {
     node=$(curl -sf --cacert "$pki/ca.crt" --cert "$pki/admin.crt" --key "$pki/admin.key" \
-        "https://127.0.0.1:$api/api/v1/nodes/node-1" 2>/dev/null | tr -d ' \n') || return 1
+        "https://127.0.0.1:$api/api/v1/nodes/node-$1" 2>/dev/null | tr -d ' \n') || return 1
     case "$node" in *'"taints"'*) return 1 ;; *'"type":"Ready","status":"True"'*) ;; *) return 1 ;; esac
 }
 
@@ -282,11 +374,27 @@ stop() {
     fi
     awk -v dir="$dir/" 'index($2, dir) == 1 { print $2 }' /proc/self/mounts | sort -r |
         while read -r mount; do umount -l "$mount" || true; done
-    rm -rf "$dir"
+    # What was in the box takes a moment to be gone, and writes until then.
+    waited=0
+    until clear_out; do
+        [ "$waited" -lt 300 ] || fail "cannot clear $dir; what still uses it?"
+        sleep 0.1
+        waited=$((waited + 1))
+    done
 }
 
-[ $# -ge 2 ] || fail "usage: $0 start DIR [PID] | agent DIR | apply DIR PATH | stop DIR"
+clear_out() {
+    if [ -n "${group:-}" ]; then
+        for at in $(groups); do
+            [ ! -d "$at/$group" ] || find "$at/$group" -depth -type d -exec rmdir {} + 2>/dev/null || return 1
+        done
+    fi
+    rm -rf "$dir" 2>/dev/null
+}
+
+[ $# -ge 2 ] || fail "usage: $0 start DIR [PID] | agent DIR | apply|post|get DIR PATH | stop DIR"
 command=$1
+nodes=${GNOMON_NODES:-1}
 case "$2" in
 /*) dir=$2 ;;
 *) dir=$(pwd)/$2 ;;
@@ -299,11 +407,19 @@ apply)
     names
     apply "${3:?}"
     ;;
+post)
+    names
+    post "${3:?}"
+    ;;
+get)
+    names
+    ask "${3:?}"
+    ;;
 follow) follow "${3:?}" ;;
 boot)
     program=$3
     names
     boot
     ;;
-*) fail "usage: $0 start DIR [PID] | agent DIR | apply DIR PATH | stop DIR" ;;
+*) fail "usage: $0 start DIR [PID] | agent DIR | apply|post|get DIR PATH | stop DIR" ;;
 esac

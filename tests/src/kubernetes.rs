@@ -3,10 +3,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
+
+use crate::eventually::{eventually, let_pass};
 
 pub struct Kubernetes {
     dir: PathBuf,
@@ -24,19 +27,34 @@ pub struct Asked {
     pub at: String,
 }
 
+/// In what a cluster differs from the usual.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Setup {
+    /// How many nodes it has beside the first.
+    pub more_nodes: usize,
+    /// Silent for how long a node is taken for lost, such as `24s`.
+    pub node_grace: Option<&'static str>,
+    /// After how many seconds then its pods are made anew elsewhere.
+    pub toleration: Option<&'static str>,
+}
+
 impl Kubernetes {
     /// Starts one that ends with this process.
     pub fn start(dir: &Path) -> Self {
-        Self::start_with(dir, None)
+        Self::start_with(dir, Setup::default())
     }
 
-    /// Starts one that takes a node for lost when it was silent for so long.
-    pub fn start_with(dir: &Path, node_grace: Option<&str>) -> Self {
+    /// Starts one that is set up in another way.
+    pub fn start_with(dir: &Path, setup: Setup) -> Self {
         let (dir, pid) = (dir.join("kubernetes"), std::process::id().to_string());
         let at = dir.to_string_lossy().into_owned();
         let mut start = command(&["start", &at, &pid]);
-        if let Some(grace) = node_grace {
+        start.env("GNOMON_NODES", (setup.more_nodes + 1).to_string());
+        if let Some(grace) = setup.node_grace {
             start.env("GNOMON_NODE_GRACE", grace);
+        }
+        if let Some(toleration) = setup.toleration {
+            start.env("GNOMON_NODE_TOLERATION", toleration);
         }
         let output = start.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -47,12 +65,60 @@ impl Kubernetes {
 
     /// Applies an object in YAML at a path of the API, as an administrator does.
     pub fn apply(&self, path: &str, object: &str) {
-        let file = self.dir.join("applied.yaml");
+        self.send("apply", path, object).unwrap_or_else(|error| panic!("{error}"));
+    }
+
+    /// Posts an object in JSON to a path of the API, as an administrator does.
+    pub fn post(&self, path: &str, object: &Value) -> Result<(), String> {
+        self.send("post", path, &object.to_string())
+    }
+
+    fn send(&self, how: &str, path: &str, object: &str) -> Result<(), String> {
+        let file = self.dir.join("sent.yaml");
         std::fs::write(&file, object).unwrap();
         let dir = self.dir.to_string_lossy();
         let input = std::fs::File::open(&file).unwrap();
-        let output = command(&["apply", &dir, path]).stdin(input).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = command(&[how, &dir, path]).stdin(input).output().unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        if output.status.success() { Ok(()) } else { Err(errors) }
+    }
+
+    /// What is at a path of the API, as an administrator sees it.
+    pub fn get(&self, path: &str) -> Value {
+        serde_json::from_str(&script(&["get", &self.dir.to_string_lossy(), path])).unwrap()
+    }
+
+    /// The pods of the agents' namespace that are not on their way out.
+    pub fn pods(&self) -> Vec<Value> {
+        let mut all = self.get("api/v1/namespaces/gnomon/pods")["items"].take();
+        let mut pods = std::mem::take(all.as_array_mut().unwrap());
+        pods.retain(|pod| pod.pointer("/metadata/deletionTimestamp").is_none());
+        pods
+    }
+
+    /// Takes a node out of use, or into use again, as `kubectl cordon` does.
+    pub fn cordon(&self, node: &str, is_out: bool) {
+        let object = format!(
+            "apiVersion: v1\nkind: Node\nmetadata: {{name: {node}}}\nspec: {{unschedulable: {is_out}}}\n"
+        );
+        self.apply(&format!("api/v1/nodes/{node}"), &object);
+    }
+
+    /// Evicts the pods of a node, but for those of a `DaemonSet`, as `kubectl drain` does.
+    pub fn drain(&self, node: &str) {
+        self.cordon(node, true);
+        let stays = |pod: &Value| {
+            pod.pointer("/metadata/ownerReferences/0/kind").is_some_and(|it| it == "DaemonSet")
+        };
+        for pod in self.pods().iter().filter(|pod| pod["spec"]["nodeName"] == node && !stays(pod)) {
+            let name = pod["metadata"]["name"].as_str().unwrap();
+            let eviction = serde_json::json!({
+                "apiVersion": "policy/v1", "kind": "Eviction",
+                "metadata": { "name": name, "namespace": "gnomon" },
+            });
+            let at = format!("api/v1/namespaces/gnomon/pods/{name}/eviction");
+            self.post(&at, &eviction).unwrap_or_else(|error| panic!("{error}"));
+        }
     }
 
     /// Gives the agents the rights of `deploy/k3s/rbac-manifests.yaml`, too.
@@ -66,9 +132,9 @@ impl Kubernetes {
         }
     }
 
-    /// Freezes the kubelet, or lets it go on.
-    pub fn freeze_kubelet(&self, is_frozen: bool) {
-        let config = self.dir.join("kubelet.yaml").to_string_lossy().into_owned();
+    /// Freezes the kubelet of a node, counted from 1, or lets it go on.
+    pub fn freeze_kubelet(&self, node: usize, is_frozen: bool) {
+        let config = self.dir.join(format!("kubelet-{node}.yaml")).to_string_lossy().into_owned();
         let entries = std::fs::read_dir("/proc").unwrap().flatten();
         let kubelet = entries.filter_map(|entry| {
             let line = std::fs::read(entry.path().join("cmdline")).ok()?;
@@ -110,8 +176,24 @@ impl Kubernetes {
 
     /// How often something was written so far.
     pub fn writes(&self) -> usize {
+        self.written().len()
+    }
+
+    /// What was written so far.
+    pub fn written(&self) -> Vec<Asked> {
         let reads = ["get", "list", "watch"];
-        self.asked().iter().filter(|it| !reads.contains(&it.verb.as_str())).count()
+        let mut asked = self.asked();
+        asked.retain(|it| !reads.contains(&it.verb.as_str()));
+        asked
+    }
+
+    /// Waits until nothing is written any more; how often something was.
+    pub fn calm(&self) -> usize {
+        eventually("an end of writes", Duration::from_mins(3), || {
+            let writes = self.writes();
+            let_pass(Duration::from_secs(4));
+            if writes == self.writes() { Ok(writes) } else { Err(writes) }
+        })
     }
 }
 

@@ -123,6 +123,9 @@ pub enum UnsupportedReason {
         /// Where it should appear.
         target: String,
     },
+    /// What only Kubernetes cannot do.
+    #[error("{0}")]
+    Unfit(String),
     /// Another user.
     #[error("it cannot become user {user}; run gnomon-edge as root, or leave `user` out")]
     User {
@@ -164,6 +167,11 @@ impl Capabilities {
         self.check_devices(service)?;
         if let Some(user) = service.user.as_ref().filter(|_| !self.users) {
             return Err(Reason::User { user: user.clone() });
+        }
+        if self.kind == Kind::K3s
+            && let Some(what) = super::k3s::unfit(service)
+        {
+            return Err(Reason::Unfit(what));
         }
         if let Some((inner, outer)) = nested(service).filter(|_| !self.nested_mounts) {
             return Err(Reason::NestedMount { inner: inner.to_owned(), outer: outer.to_owned() });

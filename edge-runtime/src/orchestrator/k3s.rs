@@ -37,11 +37,16 @@ use registries::Registries;
 
 pub use error::K3sError;
 pub use manifests::Permitted;
+pub(super) use objects::unfit;
 
 /// How long the API server may take to answer.
 const ANSWER: Duration = Duration::from_secs(15);
 /// How long a pod may take to begin or to be gone, beside its grace.
 const WORK: Duration = Duration::from_mins(1);
+/// How long what keeps a pod from beginning has to last before it is believed, if it can pass by itself:
+/// a scheduler also says that no node can run a pod whose claim it has not seen yet, a controller
+/// that a quota or an account is missing, a kubelet that a file is, and all try again at once.
+const BELIEVED: Duration = Duration::from_secs(30);
 
 /// How the k3s orchestrator of a node is set up.
 #[derive(Debug, Clone)]
@@ -112,9 +117,9 @@ impl K3s {
             kind: Kind::K3s,
             images: true,
             tmpfs: true,
-            limits: LimitKinds::ALL,
-            confines: false,
-            hardens: false,
+            limits: LimitKinds { pids: false, ..LimitKinds::ALL },
+            confines: true,
+            hardens: true,
             nested_mounts: true,
             users: true,
             bind_prefixes: self.settings.bind_prefixes.clone(),

@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::daemon;
 
 /// How long anything may take until a test gives up.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Ends at once with code 0 when asked to; without the trap, process 1 of a container would not.
 pub(crate) const POLITE: &str = "trap 'exit 0' TERM; sleep 1000 & wait";

@@ -86,7 +86,7 @@ pub(crate) async fn a_killed_instance_is_observed_and_hinted_at(bench: &Bench) {
     bench.until(&web, RUNNING).await;
     let mut watch = bench.orchestrator.watch();
     bench.kill(&web).await;
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
     while bench.instance(&web).await.state != exited(137) {
         tokio::time::timeout_at(deadline, watch.changed()).await.expect("a hint comes");
     }

@@ -1,9 +1,12 @@
 //! A real Kubernetes for the whole run of the tests, and the cases that only it has.
 
 pub(crate) mod drift;
+pub(crate) mod expiry;
 pub(crate) mod faults;
 pub(crate) mod front;
+pub(crate) mod lost;
 pub(crate) mod manifests;
+pub(crate) mod placement;
 pub(crate) mod rights;
 
 use std::path::{Path, PathBuf};
@@ -14,7 +17,7 @@ use std::time::{Duration, Instant};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use gnomon_edge::reconcile::model::{Health, InstanceId, InstanceState, Slot, Step};
-use gnomon_schemas::app::{Port, Protocol, RestartPolicy, SecretText, ServiceSpec};
+use gnomon_schemas::app::{Confinement, Port, Protocol, RestartPolicy, SecretText, ServiceSpec};
 use gnomon_schemas::node::{Credentials, NodeSettings};
 use kube::api::{Api, DeleteParams, DynamicObject, ListParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -170,7 +173,7 @@ pub(crate) async fn credentials_are_there_before_the_pod_that_needs_them(bench: 
     let auth = |password: &str| BASE64_STANDARD.encode(format!("site:{password}"));
     assert!(held().await.contains(&auth("one")));
     configure("two");
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !held().await.contains(&auth("two")) {
         assert!(Instant::now() < deadline, "the change is written without a step");
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -189,11 +192,30 @@ pub(crate) async fn what_asks_for_the_impossible_is_refused_and_nothing_is_made(
 
 pub(crate) async fn health_is_reported_by_a_probe_of_whole_seconds(bench: &Bench) {
     let web = slot("web");
-    let script = "sleep 5; touch broken; trap 'exit 0' TERM; sleep 1000 & wait";
-    let healthcheck = Some(check("test ! -e broken"));
-    bench.up(&web, &app(ServiceSpec { healthcheck, ..service(script) })).await;
+    let healthcheck = Some(check("test ! -e /tmp/broken"));
+    bench.up(&web, &app(ServiceSpec { healthcheck, ..service(POLITE) })).await;
     bench.until(&web, InstanceState::Running(Health::Healthy)).await;
+    let spoil = ["touch", "/tmp/broken"].map(ToOwned::to_owned);
+    assert_eq!(bench.orchestrator.exec(&web, &spoil).await.unwrap().code, 0);
     bench.until(&web, InstanceState::Running(Health::Unhealthy)).await;
+}
+
+pub(crate) async fn what_a_service_may_do_is_its_security_context(bench: &Bench) {
+    let web = slot("web");
+    let names = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+    let confinement = Confinement {
+        cap_add: names(&["NET_ADMIN"]),
+        cap_drop: names(&["ALL"]),
+        read_only: true,
+        no_new_privileges: true,
+        ..Confinement::default()
+    };
+    let script = "grep -E 'CapEff|NoNewPrivs' /proc/self/status; \
+                  touch /x 2>/dev/null || echo read-only; echo end";
+    bench.up(&web, &app(ServiceSpec { confinement, ..service(script) })).await;
+    let log = bench.until_logged(&web, "end").await;
+    assert_eq!(log, "CapEff:\t0000000000001000\nNoNewPrivs:\t1\nread-only\nend\n");
+    assert_eq!(bench.instance(&web).await.altered, None);
 }
 
 pub(crate) async fn the_name_of_a_removed_service_goes_with_its_last_copy(bench: &Bench) {

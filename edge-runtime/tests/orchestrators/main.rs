@@ -19,7 +19,7 @@ mod relay;
 mod small;
 mod tokens;
 
-use kubernetes::drift;
+use kubernetes::{drift, placement};
 
 /// Runs cases on benches: `module: Bench::made_by()`.
 macro_rules! run {
@@ -126,5 +126,8 @@ run!(
         kubernetes::credentials_are_there_before_the_pod_that_needs_them,
         kubernetes::an_image_that_is_nowhere_is_a_failure_with_a_reason,
         kubernetes::what_asks_for_the_impossible_is_refused_and_nothing_is_made,
+        kubernetes::what_a_service_may_do_is_its_security_context,
+        placement::a_pod_that_no_node_takes_at_first_only_delays_its_service,
+        placement::a_port_that_somebody_else_has_in_the_cluster_is_named_until_it_is_free,
     ]
 );

@@ -2,10 +2,12 @@
 //! `deploy/k3s/rbac.yaml`.
 
 mod manifests;
+mod nodes;
 
 use std::time::Duration;
 
 use gnomon_tests::eventually::let_pass;
+use gnomon_tests::kubernetes::Setup;
 use gnomon_tests::process::binary;
 use gnomon_tests::{Cloud, Kubernetes, Site, eventually};
 use serde_json::Value;
@@ -46,6 +48,13 @@ fn deploy(cloud: &Cloud, folder: &std::path::Path, node: &str, value: u32) {
     });
 }
 
+/// How many kinds an agent lists before it knows what runs.
+const FOLLOWED: usize = 7;
+
+fn lists(cluster: &Kubernetes) -> usize {
+    cluster.asked().iter().filter(|it| it.verb == "list").count()
+}
+
 /// What is reported, without what two runs of the same may differ in.
 fn reported(cloud: &Cloud, node: &str) -> Value {
     let mut shadow = shadow(cloud, node);
@@ -65,12 +74,7 @@ fn a_site_on_k3s_writes_nothing_when_its_link_or_its_agent_comes_back() {
     let mut site = Site::join_k3s(&cloud, folder.path(), &node, &cluster.kubeconfig);
     deploy(&cloud, folder.path(), &node, 1);
     let before = reported(&cloud, &node);
-    eventually("all writes", PATIENCE, || {
-        let writes = cluster.writes();
-        let_pass(Duration::from_secs(3));
-        if writes == cluster.writes() { Ok(()) } else { Err(writes) }
-    });
-    let writes = cluster.writes();
+    let writes = cluster.calm();
     assert!(writes > 0, "the API server writes down who asks");
     cloud.kill9();
     let_pass(Duration::from_secs(3));
@@ -81,14 +85,19 @@ fn a_site_on_k3s_writes_nothing_when_its_link_or_its_agent_comes_back() {
         if is_up { Ok(()) } else { Err(status) }
     });
     site.kill9();
+    let before_start = lists(&cluster);
     site.start();
     eventually("an agent that looked", PATIENCE, || {
+        let lists = lists(&cluster);
+        if lists >= before_start + FOLLOWED { Ok(()) } else { Err(lists) }
+    });
+    eventually("an agent that knows", PATIENCE, || {
         let status = site.status();
         let runs = status.as_ref().is_some_and(|it| it["apps"][0]["status"]["state"] == "running");
         if runs { Ok(()) } else { Err(status) }
     });
     let_pass(Duration::from_secs(3));
-    assert_eq!(cluster.writes(), writes, "{:?}", cluster.asked().split_off(writes));
+    assert_eq!(cluster.writes(), writes, "{:?}", cluster.written().split_off(writes));
     assert_eq!(reported(&cloud, &node), before);
     deploy(&cloud, folder.path(), &node, 2);
     assert!(cluster.writes() > writes);
@@ -176,39 +185,42 @@ fn an_agent_that_is_a_pod_of_its_cluster_runs_the_apps_of_its_site() {
     cluster.apply(at, &objects[1]);
     deploy(&cloud, folder.path(), &node, 1);
     // Another pod, as after a move to another machine of the cluster: it adopts what runs.
-    let writes = cluster.writes();
+    let writes = cluster.calm();
     let moved = objects[1]
         .replace("terminationGracePeriodSeconds: 30", "terminationGracePeriodSeconds: 29");
     assert_ne!(moved, objects[1]);
-    let lists = || cluster.asked().iter().filter(|it| it.verb == "list").count();
-    let before = lists();
+    let before = lists(&cluster);
     cluster.apply(at, &moved);
     eventually("the new pod to look", PATIENCE, || {
-        let lists = lists();
-        if lists > before { Ok(()) } else { Err(lists) }
+        let lists = lists(&cluster);
+        if lists >= before + FOLLOWED { Ok(()) } else { Err(lists) }
     });
     let_pass(Duration::from_secs(5));
-    assert_eq!(cluster.writes(), writes, "what runs is adopted as it is");
+    let news = || cluster.written().split_off(writes);
+    assert_eq!(cluster.writes(), writes, "what runs is adopted as it is: {:?}", news());
     deploy(&cloud, folder.path(), &node, 2);
 }
 
 #[test]
 fn a_node_of_the_cluster_that_freezes_and_comes_back_costs_no_pod_and_no_request() {
     let folder = tempfile::tempdir().unwrap();
-    let cluster = Kubernetes::start_with(folder.path(), Some("24s"));
+    let cluster = {
+        let setup = Setup { node_grace: Some("24s"), ..Setup::default() };
+        Kubernetes::start_with(folder.path(), setup)
+    };
     let cloud = Cloud::start(folder.path());
     let node = format!("e2e-ice-{}", std::process::id());
     let site = Site::join_k3s(&cloud, folder.path(), &node, &cluster.kubeconfig);
     deploy(&cloud, folder.path(), &node, 1);
     let before = reported(&cloud, &node);
-    let writes = cluster.writes();
-    cluster.freeze_kubelet(true);
+    let writes = cluster.calm();
+    cluster.freeze_kubelet(1, true);
     eventually(&format!("a lost node: {}", site.tail()), PATIENCE, || {
         let now = reported(&cloud, &node);
         let reason = now["reason"].as_str().unwrap_or_default();
         if reason.contains("its node does not answer") { Ok(()) } else { Err(now) }
     });
-    cluster.freeze_kubelet(false);
+    cluster.freeze_kubelet(1, false);
     eventually("the same as before", PATIENCE, || {
         let now = reported(&cloud, &node);
         let is_same = now["state"] == before["state"] && now["services"] == before["services"];

@@ -120,9 +120,17 @@ pub enum K3sError {
 /// The API server says so with status 500 of an object that has a field which its kind has not.
 pub(super) const UNTYPED: &str = "failed to create typed patch object";
 
+/// Whether a webhook or an admission policy said no, whatever status they give it.
+fn is_by_policy(message: &str) -> bool {
+    let is_webhook =
+        message.contains("admission webhook") && message.contains("denied the request");
+    is_webhook || (message.contains("AdmissionPolicy '") && message.contains("denied request"))
+}
+
 fn advice(code: u16, message: &str) -> &'static str {
     match code {
         401 => "; the credentials are not accepted",
+        _ if is_by_policy(message) => "; change the app or that policy",
         403 if message.contains("quota") => "; raise the quota of the namespace",
         403 => {
             "; grant it to gnomon-edge, see deploy/k3s/rbac.yaml, and rbac-manifests.yaml beside it"
@@ -138,7 +146,9 @@ impl K3sError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Refused { code, message, .. } => {
-                !matches!(code, 400 | 405 | 415 | 422) && !message.starts_with(UNTYPED)
+                let is_wrong =
+                    matches!(code, 400 | 405 | 415 | 422) || message.starts_with(UNTYPED);
+                !is_wrong || is_by_policy(message)
             }
             Self::NotStarting { transient, .. } => *transient,
             Self::Blind(error) => error.is_transient(),
@@ -171,5 +181,24 @@ impl K3sError {
 
     pub(super) const fn code(&self) -> Option<u16> {
         if let Self::Refused { code, .. } = self { Some(*code) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_people_may_change_meanwhile_is_tried_again_and_what_is_wrong_with_the_app_is_not() {
+        let is_transient = |code, message: &str| {
+            let (doing, message) = ("apply it".to_owned(), message.to_owned());
+            K3sError::Refused { doing, code, message }.is_transient()
+        };
+        assert!(is_transient(403, "exceeded quota: small"));
+        assert!(is_transient(400, "admission webhook \"a.example\" denied the request: no"));
+        let policy = "ValidatingAdmissionPolicy 'a' with binding 'b' denied request: no";
+        assert!(is_transient(422, policy), "its status says that the object is invalid");
+        assert!(!is_transient(422, "spec.ports[0].port: Invalid value: 0"));
+        assert!(!is_transient(500, UNTYPED));
     }
 }

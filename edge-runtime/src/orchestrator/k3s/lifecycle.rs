@@ -6,15 +6,15 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use kube::api::DeleteParams;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::mirror::{Cache, Kind};
 use super::names::{self, Workload};
-use super::{K3s, K3sError, WORK, drift, events, files, manifests, observe, registries};
+use super::{BELIEVED, K3s, K3sError, WORK, drift, events, files, manifests, observe, registries};
 use crate::reconcile::model::{Instance, InstanceId, InstanceState, Observed, Slot};
 
-/// How long a pod may be without a node before that is believed: a scheduler also says so of a pod
-/// whose volume claim it has not seen yet, and tries again at once.
-const PLACED: Duration = Duration::from_secs(10);
+/// How long controllers may take to heed that a workload is stopped; without them it stops, too.
+const HEEDED: Duration = Duration::from_secs(10);
 
 pub(super) async fn observe(k3s: &K3s) -> Result<Observed, K3sError> {
     let (node, now) = (&k3s.settings.node, now());
@@ -65,12 +65,18 @@ pub(super) async fn start(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<(),
     if waits || state(k3s, kind, &found, &pods).is_some_and(InstanceState::is_running) {
         return until_begun(k3s, kind, &name, slot).await;
     }
+    if asked.is_none() {
+        // Of a workload of this name that somebody deleted: two would use the same volumes.
+        delete_pods(k3s, &pods, None).await?;
+        until_no_pods(k3s, kind, &name, WORK).await?;
+    }
     // What has ended makes room: a job cannot run twice, and a pod that crashed is hurried.
     // Its pod ends a while before a job says that it has.
     if kind == Workload::Job && (asked == Some("started") || observe::is_finished(&found)) {
         make_again(k3s, &name, &found).await?;
     } else {
-        delete_pods(k3s, &pods, 0).await?;
+        let left = self::pods(k3s, &name).await?;
+        delete_pods(k3s, &left, Some(0)).await?;
     }
     let asked = json!({ "annotations": { names::ASKED: "started" } });
     let change = match kind {
@@ -81,18 +87,12 @@ pub(super) async fn start(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<(),
     until_begun(k3s, kind, &name, slot).await
 }
 
+/// That a container runs, or why it does not and whether that can pass by itself.
+type Begun = Result<(), (String, bool)>;
+
 /// Waits until the container runs, or says why it does not.
 async fn until_begun(k3s: &K3s, kind: Workload, name: &str, slot: &Slot) -> Result<(), K3sError> {
-    let mut outcome = k3s.mirror().until(WORK, |cache| begun(cache, kind, name)).await?;
-    if let Some(Err((reason, _))) = &outcome
-        && observe::is_unplaced(reason)
-    {
-        let other = |cache: &Cache| match begun(cache, kind, name) {
-            Some(Err((reason, _))) if observe::is_unplaced(&reason) => None,
-            outcome => outcome,
-        };
-        outcome = k3s.mirror().until(PLACED, other).await?.or(outcome);
-    }
+    let outcome = outcome(k3s, kind, name).await?;
     match outcome {
         Some(Ok(())) => Ok(()),
         Some(Err((reason, transient))) if !transient || reason != observe::TAKES_LONG => {
@@ -107,9 +107,37 @@ async fn until_begun(k3s: &K3s, kind: Workload, name: &str, slot: &Slot) -> Resu
     }
 }
 
+/// What has become of a start; `None`: nothing in time.
+async fn outcome(k3s: &K3s, kind: Workload, name: &str) -> Result<Option<Begun>, K3sError> {
+    let end = Instant::now() + WORK;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let first = k3s.mirror().until(left, |cache| begun(cache, kind, name)).await?;
+        if !may_pass(first.as_ref()) {
+            return Ok(first);
+        }
+        let other = |cache: &Cache| {
+            let now = begun(cache, kind, name);
+            (!may_pass(now.as_ref())).then_some(now)
+        };
+        match k3s.mirror().until(BELIEVED, other).await? {
+            Some(Some(other)) => return Ok(Some(other)),
+            Some(None) if Instant::now() < end => {}
+            Some(None) | None => {
+                let cache = k3s.mirror().look().await?;
+                return Ok(begun(&cache, kind, name).or(first));
+            }
+        }
+    }
+}
+
+fn may_pass(outcome: Option<&Begun>) -> bool {
+    matches!(outcome, Some(Err((reason, true))) if observe::may_pass(reason))
+}
+
 /// Whether the container of a workload runs, or why it does not and whether that can pass by
 /// itself; `None`: nothing is known yet.
-fn begun(cache: &Cache, kind: Workload, name: &str) -> Option<Result<(), (String, bool)>> {
+fn begun(cache: &Cache, kind: Workload, name: &str) -> Option<Begun> {
     let leaves = |pod: &Value| pod.pointer("/metadata/deletionTimestamp").is_some();
     let pod = observe::newest(cache.pods(name).filter(|pod| !leaves(pod)));
     if pod.is_some_and(|pod| observe::has_begun(pod) && observe::trouble(pod).is_none()) {
@@ -166,11 +194,17 @@ pub(super) async fn stop(
         Workload::Job => json!({ "metadata": asked("stopped"), "spec": { "suspend": true } }),
     };
     k3s.change(kind, &name, &change).await?;
-    delete_pods(k3s, &pods, grace.as_millis().div_ceil(1000)).await?;
-    let gone = k3s.mirror().until(grace + WORK, |cache| {
-        (cache.pods(&name).next().is_none()).then(|| cache.ended(&name))
-    });
-    let ended = gone.await?.ok_or_else(|| K3sError::NotStopping(id.clone()))?;
+    // As long as a controller has not heeded it, it makes another pod for one that goes.
+    let heeded = |cache: &Cache| {
+        let object = cache.get(kind.followed(), &name);
+        object.is_none_or(|it| observe::is_heeded(kind, it)).then_some(())
+    };
+    k3s.mirror().until(HEEDED, heeded).await?;
+    let pods = self::pods(k3s, &name).await?;
+    // With a grace of 0 the API server forgets a pod before it has ended.
+    let seconds = grace.as_millis().div_ceil(1000).max(1);
+    delete_pods(k3s, &pods, Some(seconds)).await?;
+    let ended = until_no_pods(k3s, kind, &name, grace + WORK).await?;
     // The pod has taken its exit code with it.
     if let Some(code) = ended {
         let change = json!({ "metadata": asked(&format!("stopped {code}")) });
@@ -202,9 +236,23 @@ async fn until_gone(k3s: &K3s, kind: Workload, name: &str) -> Result<(), K3sErro
     gone.await?.ok_or_else(|| K3sError::NotStopping(kind.id(name)))
 }
 
-async fn delete_pods(k3s: &K3s, pods: &[Arc<Value>], grace: u128) -> Result<(), K3sError> {
-    let grace = u32::try_from(grace).unwrap_or(u32::MAX);
-    let params = DeleteParams { grace_period_seconds: Some(grace), ..DeleteParams::default() };
+/// Waits until a workload has no pods; with which code the last ended, if that was seen.
+async fn until_no_pods(
+    k3s: &K3s,
+    kind: Workload,
+    name: &str,
+    limit: Duration,
+) -> Result<Option<i64>, K3sError> {
+    let gone = k3s
+        .mirror()
+        .until(limit, |cache| (cache.pods(name).next().is_none()).then(|| cache.ended(name)));
+    gone.await?.ok_or_else(|| K3sError::NotStopping(kind.id(name)))
+}
+
+/// Deletes pods; without a grace, with their own.
+async fn delete_pods(k3s: &K3s, pods: &[Arc<Value>], grace: Option<u128>) -> Result<(), K3sError> {
+    let grace = grace.map(|grace| u32::try_from(grace).unwrap_or(u32::MAX));
+    let params = DeleteParams { grace_period_seconds: grace, ..DeleteParams::default() };
     for name in pods.iter().filter_map(|pod| observe::text(pod, "/metadata/name")) {
         k3s.delete("v1", "Pod", name, &params).await?;
     }

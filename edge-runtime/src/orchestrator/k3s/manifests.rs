@@ -11,6 +11,7 @@ mod seen;
 mod sights;
 mod status;
 mod wishes;
+mod witness;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,6 +26,7 @@ use crate::reconcile::model::{Health, Instance, InstanceId, InstanceState, Slot}
 use discovery::Discovery;
 use inventory::{Phase, Record, Target};
 use sights::Sights;
+use witness::Witness;
 
 /// What has been on the way for so long, in milliseconds, does not arrive.
 const LATE: i64 = 10 * 60 * 1000;
@@ -44,6 +46,7 @@ pub struct Permitted {
 pub(super) struct Manifests {
     sights: Sights,
     discovery: Discovery,
+    witness: Witness,
     /// Since when apps are on the way, by their records. Touched for moments.
     waiting: Mutex<BTreeMap<InstanceId, i64>>,
 }
@@ -57,7 +60,8 @@ pub(super) fn is(id: &InstanceId) -> bool {
 pub(super) fn observe(k3s: &K3s, cache: &Cache, unix_ms: i64) -> Vec<Instance> {
     let records = records(k3s, cache);
     let targets = records.iter().flat_map(Record::targets).collect();
-    let Manifests { sights, waiting, .. } = &*k3s.manifests;
+    let Manifests { sights, waiting, witness, .. } = &*k3s.manifests;
+    witness.attend(k3s, &records);
     sights.follow(k3s, &targets);
     let mut found: Vec<_> = sights.see(|shelves| {
         let look = |record: &Record| seen::instance(record, |of| shelves.get(&of.target));

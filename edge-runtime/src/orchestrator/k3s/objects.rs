@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use gnomon_schemas::app::{
-    AppSpec, HealthCheck, HealthTest, Mount, Protocol, ServiceSpec, StopSignal,
+    AppSpec, Confinement, HealthCheck, HealthTest, Mount, Protocol, ServiceSpec, StopSignal,
 };
 use gnomon_schemas::id::NodeName;
 use serde_json::{Map, Value, json};
@@ -35,7 +35,9 @@ pub(super) fn of(
     app: &AppSpec,
     service: &ServiceSpec,
 ) -> Result<Objects, String> {
-    check(service)?;
+    if let Some(what) = unfit(service) {
+        return Err(what);
+    }
     let name = names::instance(node, slot, service.digest(app));
     let kind = if service.is_job() { Workload::Job } else { Workload::Deployment };
     let labels = names::instance_labels(node, slot, &name);
@@ -65,14 +67,18 @@ pub(super) fn of(
     Ok(Objects { kind, name, workload, files, shared })
 }
 
-fn check(service: &ServiceSpec) -> Result<(), String> {
+/// What Kubernetes cannot do for a service, and what helps.
+pub(in crate::orchestrator) fn unfit(service: &ServiceSpec) -> Option<String> {
     if service.resources.limits.pids.is_some() {
-        return Err("it limits processes for a whole node only; leave `pids` out".to_owned());
+        return Some("it limits processes for a whole node only; leave `pids` out".to_owned());
+    }
+    if !service.confinement.ulimits.is_empty() {
+        return Some("it has no limits of one process; leave `ulimits` out".to_owned());
     }
     if service.stop_signal.is_some_and(|signal| signal != StopSignal::Term) {
-        return Err("it stops with SIGTERM; leave `stop_signal` out".to_owned());
+        return Some("it stops with SIGTERM; leave `stop_signal` out".to_owned());
     }
-    Ok(())
+    security(service).err()
 }
 
 fn pod_annotations(service: &ServiceSpec, about: &Value) -> Value {
@@ -110,19 +116,28 @@ fn pod(
     if let Some(dir) = &service.working_dir {
         container["workingDir"] = json!(dir);
     }
-    if let Some(user) = &service.user {
-        container["securityContext"] = security(user)?;
+    if let Some(context) = security(service)? {
+        container["securityContext"] = context;
     }
     if let Some(check) = &service.healthcheck {
         container["readinessProbe"] = probe(check);
     }
     let restart = if kind == Workload::Job { "Never" } else { "Always" };
-    Ok(json!({
+    let mut pod = json!({
         "containers": [container], "volumes": volumes, "restartPolicy": restart,
         "imagePullSecrets": [{ "name": names::registries(node) }],
         "terminationGracePeriodSeconds": service.stop_grace_period_ms.div_ceil(1000),
         "automountServiceAccountToken": false, "enableServiceLinks": false,
-    }))
+    });
+    if service.replicas > 1 {
+        // Each copy is a workload of its own, so that nothing else spreads them.
+        pod["topologySpreadConstraints"] = json!([{
+            "maxSkew": 1, "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "ScheduleAnyway",
+            "labelSelector": { "matchLabels": names::service_selector(node, slot) },
+        }]);
+    }
+    Ok(pod)
 }
 
 /// Kubernetes replaces `$(NAME)`; Docker does not.
@@ -134,18 +149,39 @@ fn words(words: &[String]) -> Value {
     words.iter().map(|word| escaped(word)).collect()
 }
 
-fn security(user: &str) -> Result<Value, String> {
-    let (user, group) =
-        user.split_once(':').map_or((user, None), |(user, group)| (user, Some(group)));
+fn security(service: &ServiceSpec) -> Result<Option<Value>, String> {
     let number = |text: &str| {
         text.parse::<u32>()
             .map_err(|_| format!("it needs users by number, such as 1000:1000, not {text}"))
     };
-    let mut context = json!({ "runAsUser": number(user)? });
-    if let Some(group) = group {
-        context["runAsGroup"] = json!(number(group)?);
+    let mut context = Map::new();
+    let mut set = |name: &str, value: Value| context.insert(name.to_owned(), value);
+    if let Some(user) = &service.user {
+        let parts = user.split_once(':');
+        set("runAsUser", json!(number(parts.map_or(user, |(user, _)| user))?));
+        if let Some((_, group)) = parts {
+            set("runAsGroup", json!(number(group)?));
+        }
     }
-    Ok(context)
+    let Confinement { cap_add, cap_drop, read_only, no_new_privileges, ulimits: _ } =
+        &service.confinement;
+    let mut capabilities = Map::new();
+    for (name, all) in [("add", cap_add), ("drop", cap_drop)] {
+        if !all.is_empty() {
+            let all: Value = all.iter().map(|it| it.as_str()).collect();
+            capabilities.insert(name.to_owned(), all);
+        }
+    }
+    if !capabilities.is_empty() {
+        set("capabilities", Value::Object(capabilities));
+    }
+    if *read_only {
+        set("readOnlyRootFilesystem", json!(true));
+    }
+    if *no_new_privileges {
+        set("allowPrivilegeEscalation", json!(false));
+    }
+    Ok((!context.is_empty()).then_some(Value::Object(context)))
 }
 
 fn probe(check: &HealthCheck) -> Value {

@@ -13,8 +13,11 @@ const STOPPED: i64 = 143;
 const LOST: i64 = 255;
 /// Said of a pod of which nothing else can be said.
 pub(super) const TAKES_LONG: &str = "it takes long";
-/// Begins what is said of a pod that no node takes.
+/// Begin what is said of a pod that no node takes, one that is not made, and one whose files are not
+/// there: each is said for a moment also where all is well.
 const UNPLACED: &str = "no node can run it";
+const UNMADE: &str = "no pod is made";
+const UNCONFIGURED: &str = "CreateContainerConfigError";
 /// A pod that has not begun after so long, in milliseconds, does not begin by itself.
 const LATE: i64 = 5 * 60 * 1000;
 
@@ -87,11 +90,15 @@ fn state(kind: Workload, object: &Value, pod: Option<&Value>, unix_ms: i64) -> I
 
 /// Whether a job has ended for good, in whatever way.
 pub(super) fn is_finished(job: &Value) -> bool {
-    let conditions = job.pointer("/status/conditions").and_then(Value::as_array);
-    conditions.into_iter().flatten().any(|condition| {
-        let kind = text(condition, "/type");
-        matches!(kind, Some("Complete" | "Failed")) && text(condition, "/status") == Some("True")
-    })
+    has_condition(job, "Complete") || has_condition(job, "Failed")
+}
+
+fn has_condition(object: &Value, kind: &str) -> bool {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    conditions
+        .into_iter()
+        .flatten()
+        .any(|it| text(it, "/type") == Some(kind) && text(it, "/status") == Some("True"))
 }
 
 fn of_pod(pod: &Value, unix_ms: i64) -> InstanceState {
@@ -173,7 +180,7 @@ pub(super) fn stalled(
         text(it, "/type") == Some("ReplicaFailure") && text(it, "/status") == Some("True")
     });
     if let Some(refused) = refused {
-        let reason = format!("no pod is made: {}", text(refused, "/message").unwrap_or_default());
+        let reason = format!("{UNMADE}: {}", text(refused, "/message").unwrap_or_default());
         return Some((reason, true));
     }
     let since = text(object, "/status/startTime");
@@ -197,7 +204,7 @@ pub(super) fn trouble(pod: &Value) -> Option<(String, bool)> {
                 let message = message().rsplit("ErrImagePull: ").next().unwrap_or_default();
                 Some((format!("ErrImagePull: {message}"), true))
             }
-            "CreateContainerConfigError" => Some((format!("{reason}: {}", message()), true)),
+            UNCONFIGURED => Some((format!("{reason}: {}", message()), true)),
             "InvalidImageName" | "CreateContainerError" | "RunContainerError" => {
                 Some((format!("{reason}: {}", message()), false))
             }
@@ -212,9 +219,21 @@ pub(super) fn trouble(pod: &Value) -> Option<(String, bool)> {
     Some((format!("{UNPLACED}: {message}"), true))
 }
 
-/// Whether a trouble is that no node takes the pod.
-pub(super) fn is_unplaced(reason: &str) -> bool {
-    reason.starts_with(UNPLACED)
+/// Whether a trouble is one that is told also of pods that begin a moment later.
+pub(super) fn may_pass(reason: &str) -> bool {
+    [UNPLACED, UNMADE, UNCONFIGURED].iter().any(|it| reason.starts_with(it))
+}
+
+/// Whether the controllers of a workload that was stopped have seen that, and make no pod any more.
+pub(super) fn is_heeded(kind: Workload, object: &Value) -> bool {
+    let number = |path| object.pointer(path).and_then(Value::as_i64).unwrap_or_default();
+    match kind {
+        Workload::Deployment => {
+            number("/status/observedGeneration") >= number("/metadata/generation")
+                && number("/status/replicas") == 0
+        }
+        Workload::Job => is_finished(object) || has_condition(object, "Suspended"),
+    }
 }
 
 /// Whether a pod has come so far that its container ran.

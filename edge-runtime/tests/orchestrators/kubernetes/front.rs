@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
@@ -100,6 +101,23 @@ impl Front {
     /// What was asked since the last call.
     pub(crate) fn take(&self) -> Vec<Asked> {
         std::mem::take(&mut self.state.asked.lock().unwrap())
+    }
+}
+
+impl Front {
+    /// Waits until nothing has been asked for a while, and forgets what was.
+    pub(crate) async fn calm(&self) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let (mut count, mut since) = (0, Instant::now());
+        while since.elapsed() < Duration::from_secs(2) {
+            let now = self.state.asked.lock().unwrap().len();
+            if now != count {
+                (count, since) = (now, Instant::now());
+            }
+            assert!(Instant::now() < deadline, "it is asked without end");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.take();
     }
 }
 

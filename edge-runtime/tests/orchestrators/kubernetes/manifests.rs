@@ -16,10 +16,10 @@ use super::front::{Asked, Fault, Front};
 use super::{admin, objects};
 use crate::bench::{Bench, slot};
 
-const WELL: InstanceState = InstanceState::Running(Health::Healthy);
-const DEPLOYMENT: (&str, &str) = ("apps/v1", "Deployment");
+pub(super) const WELL: InstanceState = InstanceState::Running(Health::Healthy);
+pub(super) const DEPLOYMENT: (&str, &str) = ("apps/v1", "Deployment");
 
-fn place() -> Slot {
+pub(super) fn place() -> Slot {
     slot(kubernetes::SERVICE)
 }
 
@@ -28,7 +28,7 @@ fn read(text: &str) -> Arc<AppSpec> {
 }
 
 /// A Deployment, a Service, and what else; `@` is the name of all.
-fn shop(name: &str, value: u32, more: &str) -> Arc<AppSpec> {
+pub(super) fn shop(name: &str, value: u32, more: &str) -> Arc<AppSpec> {
     let text = r##"
 apiVersion: apps/v1
 kind: Deployment
@@ -51,12 +51,12 @@ spec: { selector: { shop: @ }, ports: [{ port: 8080 }] }
     read(&text)
 }
 
-async fn create(bench: &Bench, spec: &Arc<AppSpec>) -> Result<(), OrchestratorError> {
+pub(super) async fn create(bench: &Bench, spec: &Arc<AppSpec>) -> Result<(), OrchestratorError> {
     bench.orchestrator.apply(&Step::Create { slot: place(), spec: Arc::clone(spec) }).await
 }
 
 /// Waits until the app shows, or does not show any more, that something of it has to be set right.
-async fn until(bench: &Bench, state: InstanceState, altered: Option<&str>) -> Instance {
+pub(super) async fn until(bench: &Bench, state: InstanceState, altered: Option<&str>) -> Instance {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
         let found = bench.instance(&place()).await;
@@ -73,7 +73,7 @@ async fn until(bench: &Bench, state: InstanceState, altered: Option<&str>) -> In
     }
 }
 
-async fn get(kind: (&str, &str), name: &str) -> Option<DynamicObject> {
+pub(super) async fn get(kind: (&str, &str), name: &str) -> Option<DynamicObject> {
     objects(kind.0, kind.1).await.get_opt(name).await.unwrap()
 }
 
@@ -267,9 +267,12 @@ async fn what_somebody_changes_or_removes_is_set_right_and_what_others_add_stays
         "that is not ours"
     );
     // Who insists is not fought.
-    edit(("v1", "Service"), "edited", evil).await;
-    until(&bench, WELL, Some("Service edited")).await;
-    let error = create(&bench, &spec).await.expect_err("it was set right just now");
+    let insist = async || {
+        edit(("v1", "Service"), "edited", evil.clone()).await;
+        until(&bench, WELL, Some("Service edited")).await;
+    };
+    let again = Step::Create { slot: place(), spec: Arc::clone(&spec) };
+    let error = super::drift::refused(&bench, &again, insist).await;
     assert!(error.is_transient() && error.to_string().contains("again and again"), "{error}");
     objects("apps/v1", "Deployment")
         .await
@@ -277,7 +280,7 @@ async fn what_somebody_changes_or_removes_is_set_right_and_what_others_add_stays
         .await
         .unwrap();
     until(&bench, WELL, Some("Deployment edited is gone")).await;
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_mins(3);
     while let Err(error) = create(&bench, &spec).await {
         assert!(Instant::now() < deadline, "{error}");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -369,7 +372,7 @@ async fn an_app_that_is_as_wished_costs_no_request() {
         "---\napiVersion: v1\nkind: Secret\nmetadata: { name: @ }\nstringData: { key: hunter2 }\n";
     create(&bench, &shop("calm", 1, secret)).await.unwrap();
     until(&bench, WELL, None).await;
-    front.take();
+    front.calm().await;
     create(&bench, &shop("calm", 1, secret)).await.unwrap();
     let until_then = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until_then {
@@ -383,11 +386,12 @@ async fn an_app_that_is_as_wished_costs_no_request() {
     let rehearsed = writes.iter().filter(|it| it.path.contains("dryRun")).count();
     assert_eq!((writes.len(), rehearsed), (6, 2), "{writes:?}");
     front.set(Fault::Down);
+    let deadline = Instant::now() + Duration::from_mins(2);
     while bench.orchestrator.observe().await.is_ok() {
+        assert!(Instant::now() < deadline, "it still sees");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     front.set(Fault::None);
-    let deadline = Instant::now() + Duration::from_mins(1);
     while bench.orchestrator.observe().await.is_err() {
         assert!(Instant::now() < deadline);
         tokio::time::sleep(Duration::from_millis(50)).await;

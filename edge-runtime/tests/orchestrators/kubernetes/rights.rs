@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use gnomon_edge::orchestrator::Orchestrator;
 use gnomon_edge::orchestrator::k3s::{self, K3s};
 use gnomon_edge::reconcile::model::{Health, InstanceState, Step};
 use gnomon_schemas::app::{
@@ -22,7 +23,7 @@ use super::{admin, kubeconfig};
 use crate::bench::{Bench, POLITE, app, service, slot};
 
 /// Applies a file of `deploy/k3s` as an administrator would.
-async fn apply(file: &str) {
+pub(super) async fn apply(file: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/k3s").join(file);
     for document in std::fs::read_to_string(path).unwrap().split("\n---\n") {
         let object: Value = serde_saphyr::from_str(document).unwrap();
@@ -39,19 +40,32 @@ async fn apply(file: &str) {
     }
 }
 
+/// The API server hears of a right a moment after it was given.
+pub(super) async fn until_permitted(orchestrator: &Orchestrator) {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    while let Err(error) = orchestrator.observe().await {
+        assert!(Instant::now() < deadline, "{error}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
 /// A kubeconfig with the token of a service account.
 async fn config_of(account: &str, dir: &Path) -> PathBuf {
-    let accounts: Api<ServiceAccount> = Api::namespaced(admin().await, "gnomon");
-    let wanted: TokenRequest =
-        serde_json::from_value(json!({ "spec": { "audiences": [] } })).unwrap();
-    let made =
-        accounts.create_token_request(account, &PostParams::default(), &wanted).await.unwrap();
     let path = dir.join(format!("{account}.json"));
-    std::fs::write(&path, config_with(&made.status.unwrap().token.unwrap())).unwrap();
+    std::fs::write(&path, config_with(&token(account).await)).unwrap();
     path
 }
 
-fn config_with(token: &str) -> String {
+/// A token of a service account.
+pub(super) async fn token(account: &str) -> String {
+    let accounts: Api<ServiceAccount> = Api::namespaced(admin().await, "gnomon");
+    let wanted: TokenRequest =
+        serde_json::from_value(json!({ "spec": { "audiences": [] } })).unwrap();
+    let made = accounts.create_token_request(account, &PostParams::default(), &wanted).await;
+    made.unwrap().status.unwrap().token.unwrap()
+}
+
+pub(super) fn config_with(token: &str) -> String {
     let read = Kubeconfig::read_from(kubeconfig()).unwrap();
     let mut config = serde_json::to_value(read).unwrap();
     let user = config.pointer("/contexts/0/context/user").cloned().unwrap();
@@ -85,6 +99,7 @@ async fn the_rights_of_the_deployment_are_enough_and_no_more() {
     let dir = tempfile::tempdir().unwrap();
     let config = config_of("gnomon-edge", dir.path()).await;
     let bench = Bench::k3s_with(|settings| settings.kubeconfig = Some(config.clone()));
+    until_permitted(&bench.orchestrator).await;
     let web = slot("web");
     bench.orchestrator.pull(&web.app, "gnomon-demo:1", &|_| {}).await.unwrap();
     bench.up(&web, &everything()).await;
@@ -120,13 +135,14 @@ async fn the_rights_for_manifests_are_enough_and_without_them_it_is_said_what_is
     let dir = tempfile::tempdir().unwrap();
     let config = config_of("gnomon-edge", dir.path()).await;
     let bench = Bench::k3s_with(|settings| settings.kubeconfig = Some(config));
+    until_permitted(&bench.orchestrator).await;
     let place = slot(gnomon_schemas::compose::kubernetes::SERVICE);
     let create = Step::Create { slot: place.clone(), spec };
     let error = bench.orchestrator.apply(&create).await.expect_err("it has no such right");
     assert!(error.is_transient() && error.to_string().contains("rbac-manifests.yaml"), "{error}");
     apply("rbac-manifests.yaml").await;
-    // The API server hears of a right a moment after it was given.
-    let deadline = Instant::now() + Duration::from_secs(20);
+    // See above.
+    let deadline = Instant::now() + Duration::from_mins(1);
     while let Err(error) = bench.orchestrator.apply(&create).await {
         assert!(Instant::now() < deadline, "{error}");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -163,8 +179,14 @@ async fn without_rights_it_says_which_file_grants_them_and_wrong_credentials_are
         kubeconfig: Some(config.clone()),
         ..k3s::Settings::new("nobody".parse().unwrap())
     });
-    let error = refused.observe().await.expect_err("the token is wrong").to_string();
-    assert!(error.contains("credentials are not accepted"), "{error}");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        let error = refused.observe().await.expect_err("the token is wrong").to_string();
+        if error.contains("credentials are not accepted") {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{error}");
+    }
     let good = config_of("gnomon-edge", dir.path()).await;
     std::fs::rename(good, &config).unwrap();
     let deadline = Instant::now() + Duration::from_mins(1);
@@ -199,6 +221,7 @@ async fn a_token_that_is_not_good_any_more_is_read_anew_from_its_file_while_apps
     whole["users"][0]["user"] = json!({ "tokenFile": file });
     std::fs::write(&config, whole.to_string()).unwrap();
     let bench = Bench::k3s_with(|settings| settings.kubeconfig = Some(config.clone()));
+    until_permitted(&bench.orchestrator).await;
     let web = slot("web");
     let spec = app(ServiceSpec { restart: RestartPolicy::Always, ..service(POLITE) });
     bench.up(&web, &spec).await;
@@ -207,7 +230,7 @@ async fn a_token_that_is_not_good_any_more_is_read_anew_from_its_file_while_apps
     secrets.delete("token-first", &DeleteParams::default()).await.unwrap();
     // The API server believes in a token for a while.
     let step = Step::Create { slot: web.clone(), spec };
-    let deadline = Instant::now() + Duration::from_mins(1);
+    let deadline = Instant::now() + Duration::from_mins(2);
     let error = loop {
         match bench.orchestrator.apply(&step).await {
             Ok(()) => assert!(Instant::now() < deadline, "the token is still good"),
@@ -220,7 +243,7 @@ async fn a_token_that_is_not_good_any_more_is_read_anew_from_its_file_while_apps
         "{error}"
     );
     std::fs::write(&file, token_of("token-second").await).unwrap();
-    let deadline = Instant::now() + Duration::from_secs(40);
+    let deadline = Instant::now() + Duration::from_mins(2);
     while let Err(error) = bench.orchestrator.apply(&step).await {
         assert!(Instant::now() < deadline, "{error}");
         tokio::time::sleep(Duration::from_millis(250)).await;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::app::{gnomon, shadow};
 
-const PATIENCE: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(4);
 
 const SHOP: &str = r#"
 apiVersion: v1

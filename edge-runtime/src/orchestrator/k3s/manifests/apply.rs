@@ -6,15 +6,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use gnomon_schemas::app::Revision;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::calls::{self, Manner};
 use super::inventory::{Phase, Record, Ref, Target, comes_first, rank};
 use super::wishes::Wish;
-use super::{Manifests, fields, record, seen, write};
+use super::{Manifests, fields, record, seen, witness, write};
 use crate::orchestrator::k3s::files::next_mend;
 use crate::orchestrator::k3s::observe::text;
 use crate::orchestrator::k3s::{ANSWER, K3s, K3sError, WORK, names};
 use crate::reconcile::model::Slot;
+
+/// How long a kind may take to be served after its definition is established, and how often that is asked.
+const SERVED: Duration = Duration::from_secs(15);
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A wish, and what there is to do for it.
 struct Task {
@@ -43,7 +48,14 @@ pub(super) async fn all(
     let before = record(k3s, &fresh.name, slot).await?;
     let is_same = before.as_ref().is_some_and(|it| it.digest == digest);
     let is_whole = is_same && before.as_ref().is_some_and(|it| it.phase == Phase::Applied);
-    let before = before.unwrap_or_else(|| fresh.clone());
+    let before = if let Some(before) = before {
+        before
+    } else {
+        // Nobody has written down what it has, or somebody removed that.
+        let targets = wishes.iter().map(|it| it.of.target.clone()).collect();
+        let refs = witness::of_app(k3s, &slot.app, &targets).await?;
+        Record { refs, ..fresh.clone() }
+    };
     see(k3s, &before.targets()).await?;
     let mut tasks = Vec::new();
     for wish in wishes {
@@ -173,7 +185,18 @@ async fn carry_out_one(k3s: &K3s, task: &mut Task) -> Result<(), K3sError> {
     let Some(todo) = &task.todo else { return Ok(()) };
     let Wish { of, object, .. } = &task.wish;
     let manner = Manner { force: todo.force, rehearse: false };
-    let made = calls::apply(k3s, of, object, manner).await?;
+    let end = Instant::now() + SERVED;
+    let made = loop {
+        match calls::apply(k3s, of, object, manner).await {
+            // What was defined just now is not known everywhere in the API server at once.
+            Err(error)
+                if task.wish.is_own_kind && error.code() == Some(404) && Instant::now() < end =>
+            {
+                tokio::time::sleep(AGAIN).await;
+            }
+            made => break made?,
+        }
+    };
     k3s.manifests.sights.written(&of.target, &made);
     task.fields = fields::digest(&made);
     task.todo = None;

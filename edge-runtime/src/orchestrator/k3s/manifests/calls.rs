@@ -2,11 +2,12 @@
 //! could show what that holds.
 
 use kube::api::{
-    Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions, ValidationDirective,
+    Api, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+    ValidationDirective,
 };
 use serde_json::Value;
 
-use super::inventory::{Ref, Target};
+use super::inventory::{Record, Ref, Target};
 use crate::orchestrator::k3s::api::within;
 use crate::orchestrator::k3s::error::UNTYPED;
 use crate::orchestrator::k3s::names::MANAGER;
@@ -66,6 +67,28 @@ pub(super) async fn look(k3s: &K3s, of: &Ref) -> Result<Option<Value>, K3sError>
     let answer = within(format!("look for {}", of.label()), api.get_metadata_opt(&of.name)).await;
     let found = k3s.heard(answer).await?;
     Ok(found.map(|it| serde_json::to_value(it).unwrap_or_default()))
+}
+
+/// What is written about the objects of a kind that have these labels, whosever they are.
+pub(super) async fn list(k3s: &K3s, target: &Target, labels: &str) -> Result<Vec<Value>, K3sError> {
+    let api = api(k3s, target).await?;
+    let params = ListParams::default().labels(labels);
+    let answer = within(format!("list {}s", target.kind), api.list_metadata(&params)).await;
+    let found = k3s.heard(answer).await?;
+    Ok(found.items.into_iter().filter_map(|it| serde_json::to_value(it).ok()).collect())
+}
+
+/// Writes down what an app has, unless something is written down of it by now.
+pub(super) async fn create_record(k3s: &K3s, record: &Record) -> Result<(), K3sError> {
+    let doing = format!("make ConfigMap {}", record.name);
+    let api = k3s.objects("v1", "ConfigMap").await?;
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    let object: DynamicObject = serde_json::from_value(record.to_object(&k3s.settings.node))
+        .expect("a ConfigMap has a kind and metadata");
+    match k3s.heard(within(doing, api.create(&params, &object)).await).await {
+        Err(error) if error.code() == Some(409) => Ok(()),
+        answer => answer.map(drop),
+    }
 }
 
 /// Deletes an object, if it is still the one that was seen.

@@ -159,6 +159,11 @@ impl Record {
         })
     }
 
+    /// Whether its app has no objects any more.
+    pub(super) fn is_removed(&self) -> bool {
+        self.phase == Phase::Removed
+    }
+
     pub(super) fn id(&self) -> InstanceId {
         InstanceId(format!("{KIND}/{}", self.name).into())
     }

@@ -105,6 +105,11 @@ fn labelled(node: &NodeName, slot: &Slot, mut object: Value) -> Value {
         if let Some(labels) = labels.as_object_mut() {
             labels.extend(own.into_iter().map(|(name, value)| (name.to_owned(), json!(value))));
         }
+        let own = names::about_app(node, &slot.app);
+        let notes = metadata.entry("annotations").or_insert_with(|| json!({}));
+        if let (Some(notes), Some(own)) = (notes.as_object_mut(), own.as_object()) {
+            notes.extend(own.clone());
+        }
     }
     object
 }
@@ -172,5 +177,6 @@ mod tests {
         assert_eq!(object["metadata"]["labels"]["team"], "retail");
         let own = names::manifest_labels(&node, &slot.app);
         assert_eq!(names::app_label(&object), own.get(names::APP).map(String::as_str));
+        assert_eq!(names::read_app(&node, &object), Some(slot.app), "also without its record");
     }
 }

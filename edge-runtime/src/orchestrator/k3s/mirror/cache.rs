@@ -72,7 +72,7 @@ impl Kind {
 
 impl Cache {
     /// Takes what is told of a kind; says whether a look may find something else than before.
-    pub(super) fn take(&mut self, kind: Kind, news: News) -> bool {
+    pub(in crate::orchestrator::k3s) fn take(&mut self, kind: Kind, news: News) -> bool {
         if let News::Deleted(object) = &news
             && kind == Kind::Pod
             && let (Some(instance), Some(code)) = (names::instance_of(object), exit_code(object))

@@ -76,4 +76,41 @@ fn what_kubernetes_cannot_do_is_refused_with_advice() {
     assert!(refused(json!({ "image": "w", "stop_signal": "SIGINT" })).contains("SIGTERM"));
     let pids = json!({ "image": "w", "resources": { "limits": { "pids": 9 } } });
     assert!(refused(pids).contains("pids"));
+    let ulimits = json!({ "image": "w", "confinement": { "ulimits": { "nofile": { "soft": 9, "hard": 9 } } } });
+    assert!(refused(ulimits).contains("ulimits"));
+}
+
+#[test]
+fn what_a_service_may_do_is_its_security_context() {
+    let context = |confinement: &Value| {
+        let made = made(&json!({ "image": "web:1", "confinement": confinement })).unwrap();
+        made.workload.pointer("/spec/template/spec/containers/0/securityContext").cloned()
+    };
+    let all = json!({
+        "cap_add": ["NET_BIND_SERVICE"], "cap_drop": ["ALL"], "read_only": true,
+        "no_new_privileges": true,
+    });
+    let wanted = json!({
+        "capabilities": { "add": ["NET_BIND_SERVICE"], "drop": ["ALL"] },
+        "readOnlyRootFilesystem": true, "allowPrivilegeEscalation": false,
+    });
+    assert_eq!(context(&all), Some(wanted));
+    assert_eq!(context(&json!({})), None);
+}
+
+#[test]
+fn several_copies_are_spread_over_the_nodes_of_the_cluster_and_one_is_not() {
+    let spread = |replicas: u16| {
+        let made = made(&json!({ "image": "web:1", "restart": "always", "replicas": replicas }));
+        let pod = made.unwrap().workload.pointer("/spec/template").cloned().unwrap();
+        let spread = pod.pointer("/spec/topologySpreadConstraints/0").cloned();
+        spread.map(|it| {
+            let selected = it.pointer("/labelSelector/matchLabels").cloned().unwrap();
+            let (name, value) = selected.as_object().unwrap().iter().next().unwrap();
+            assert_eq!(pod["metadata"]["labels"].get(name), Some(value), "it selects its pods");
+            it["whenUnsatisfiable"].clone()
+        })
+    };
+    assert_eq!(spread(2), Some(json!("ScheduleAnyway")), "one node is enough for all");
+    assert_eq!(spread(1), None);
 }

@@ -148,3 +148,38 @@ fn of_a_pod_whose_node_is_lost_it_is_not_known_that_it_runs() {
     status["conditions"][0]["status"] = json!("False");
     assert_eq!(state(status), InstanceState::Running(Health::Starting));
 }
+
+#[test]
+fn what_is_told_also_of_a_pod_that_begins_a_moment_later_is_not_believed_at_once() {
+    let waiting = |reason: &str| {
+        let pod = json!({ "status": { "containerStatuses": [{
+            "state": { "waiting": { "reason": reason, "message": "no" } } }] } });
+        may_pass(&trouble(&pod).unwrap().0)
+    };
+    assert!(waiting("CreateContainerConfigError"), "a kubelet that has not seen a file yet");
+    assert!(!waiting("ErrImagePull") && !waiting("InvalidImageName"));
+    let unschedulable = json!({ "status": { "conditions": [{ "type": "PodScheduled",
+        "reason": "Unschedulable", "message": "pod has unbound immediate PersistentVolumeClaims" }] } });
+    assert!(may_pass(&trouble(&unschedulable).unwrap().0), "a scheduler that has not seen a claim");
+    let unmade = json!({ "status": { "conditions": [{ "type": "ReplicaFailure", "status": "True",
+        "message": "serviceaccount \"default\" not found" }] } });
+    assert!(may_pass(&stalled(Workload::Deployment, &unmade, None, NOW).unwrap().0));
+    assert!(!may_pass(TAKES_LONG));
+}
+
+#[test]
+fn a_workload_is_stopped_when_its_controller_has_seen_it() {
+    let deployment = |generation: i64, status: Value| {
+        let object = json!({ "metadata": { "generation": generation }, "status": status });
+        is_heeded(Workload::Deployment, &object)
+    };
+    assert!(!deployment(2, json!({ "observedGeneration": 1 })));
+    assert!(!deployment(2, json!({ "observedGeneration": 2, "replicas": 1 })));
+    assert!(deployment(2, json!({ "observedGeneration": 2 })));
+    let job = |condition: &str| {
+        let conditions = [json!({ "type": condition, "status": "True" })];
+        is_heeded(Workload::Job, &json!({ "status": { "conditions": conditions } }))
+    };
+    assert!(job("Suspended") && job("Complete") && job("Failed"));
+    assert!(!job("FailureTarget") && !is_heeded(Workload::Job, &json!({})));
+}
