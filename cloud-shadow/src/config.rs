@@ -104,6 +104,7 @@ struct FileLimits {
     strangers_per_second: Option<NonZeroU32>,
     strangers_at_once: Option<NonZeroU32>,
     mqtt_connections: Option<NonZeroUsize>,
+    mqtt_newcomers: Option<usize>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -362,6 +363,7 @@ impl FileLimits {
         set(&mut config.core.watch_queue, self.watch_queue);
         set(&mut config.http_limits.connections, self.http_connections);
         set(&mut config.broker.connections, self.mqtt_connections);
+        config.broker.newcomers = self.mqtt_newcomers.unwrap_or(config.broker.newcomers);
         let set = |to: &mut NonZeroU32, from: Option<NonZeroU32>| *to = from.unwrap_or(*to);
         let RateLimits { requests, bytes, strangers } = &mut config.rates;
         set(&mut requests.per_second, self.requests_per_second);
