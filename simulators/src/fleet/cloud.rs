@@ -14,6 +14,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+/// All simulated sites are one address to the cloud.
+const CONFIG: &str = "[limits]\nmqtt_connections_per_address = 60000\nmqtt_connects_per_second = 0\n";
 const READY_WITHIN: Duration = Duration::from_mins(1);
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 
@@ -114,8 +116,10 @@ impl CloudProcess {
         std::fs::create_dir_all(&data).map_err(wrong(&data))?;
         let log = data.join("cloud.log");
         let errors = std::fs::File::create(&log).map_err(wrong(&log))?;
+        let config = data.join("fleet.toml");
+        std::fs::write(&config, CONFIG).map_err(wrong(&config))?;
         let mut command = Command::new(program);
-        command.arg("serve").arg("--data").arg(&data);
+        command.arg("serve").arg("--data").arg(&data).arg("--config").arg(&config);
         command.args(["--http", http, "--mqtt", mqtt]);
         command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         // An interrupt from the terminal is for the run, which ends the cloud when it is done.
