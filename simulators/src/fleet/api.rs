@@ -12,6 +12,10 @@ use serde_json::{Value, json};
 use crate::report::CloudSays;
 
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a request waits in all for a cloud that has limits.
+const HELD_UP: Duration = Duration::from_mins(5);
+/// How long until it asks again, if the cloud does not say.
+const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// What the app of a site is called.
 pub(super) const APP: &str = "station";
 
@@ -75,6 +79,15 @@ pub(super) struct Enrolled {
 
 /// What became of one write.
 pub(super) type Written = Result<u64, String>;
+
+/// What the cloud answers.
+struct Answered {
+    url: Url,
+    status: u16,
+    /// When to ask again, if this was too much.
+    retry_after: Option<Duration>,
+    bytes: Vec<u8>,
+}
 
 #[derive(Deserialize)]
 struct Refusal {
@@ -211,8 +224,8 @@ impl Api {
 
     /// What the cloud's metrics say of its nodes.
     pub(super) async fn says(&self) -> Result<CloudSays, ApiError> {
-        let (url, text) = self.send(self.request(Method::GET, &["metrics"])).await?;
-        let text = String::from_utf8_lossy(&text.1);
+        let answered = self.send(self.request(Method::GET, &["metrics"])).await?;
+        let (url, text) = (answered.url, String::from_utf8_lossy(&answered.bytes));
         let value = |name: &str| {
             let mut lines = text.lines().filter_map(|line| line.split_once(' '));
             let (_, value) = lines.find(|(key, _)| *key == name)?;
@@ -239,7 +252,7 @@ impl Api {
         }
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<(Url, (u16, Vec<u8>)), ApiError> {
+    async fn send(&self, request: RequestBuilder) -> Result<Answered, ApiError> {
         let server = || self.server.clone();
         let response = request.send().await;
         let failed = |source: reqwest::Error| {
@@ -248,22 +261,38 @@ impl Api {
         };
         let response = response.map_err(failed)?;
         let (url, status) = (response.url().clone(), response.status().as_u16());
-        let bytes = response.bytes().await.map_err(failed)?;
-        Ok((url, (status, bytes.into())))
+        let header = response.headers().get(reqwest::header::RETRY_AFTER);
+        let seconds = header.and_then(|value| value.to_str().ok()?.parse().ok());
+        let retry_after = Some(seconds.map_or(ASK_AGAIN, Duration::from_secs));
+        let bytes = response.bytes().await.map_err(failed)?.into();
+        Ok(Answered { url, status, retry_after: retry_after.filter(|_| status == 429), bytes })
     }
 
     async fn call<T: DeserializeOwned>(
         &self,
         what: &str,
-        request: RequestBuilder,
+        mut request: RequestBuilder,
     ) -> Result<T, ApiError> {
-        let (url, (status, bytes)) = self.send(request).await?;
-        if !(200..300).contains(&status) {
-            let refusal: Option<Refusal> = serde_json::from_slice(&bytes).ok();
-            let RefusalBody { code, message } = refusal.map(|it| it.error).unwrap_or_default();
-            return Err(ApiError::Refused { what: what.to_owned(), status, code, message });
+        let mut held_up = Duration::ZERO;
+        loop {
+            let again = request.try_clone();
+            let Answered { url, status, retry_after, bytes } = self.send(request).await?;
+            if let (Some(wait), Some(again)) = (retry_after, again)
+                && held_up + wait <= HELD_UP
+            {
+                held_up += wait;
+                tokio::time::sleep(wait).await;
+                request = again;
+                continue;
+            }
+            if !(200..300).contains(&status) {
+                let refusal: Option<Refusal> = serde_json::from_slice(&bytes).ok();
+                let RefusalBody { code, message } = refusal.map(|it| it.error).unwrap_or_default();
+                return Err(ApiError::Refused { what: what.to_owned(), status, code, message });
+            }
+            return serde_json::from_slice(&bytes)
+                .map_err(|source| ApiError::Answer { url, source });
         }
-        serde_json::from_slice(&bytes).map_err(|source| ApiError::Answer { url, source })
     }
 }
 

@@ -14,8 +14,12 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// All simulated sites are one address to the cloud.
-const CONFIG: &str = "[limits]\nmqtt_connections_per_address = 60000\nmqtt_connects_per_second = 0\n";
+/// All simulated sites are one address to the cloud, and join within a minute.
+const CONFIG: &str = "[limits]\n\
+    strangers_per_second = 100000\n\
+    strangers_at_once = 100000\n\
+    mqtt_connections_per_address = 60000\n\
+    mqtt_connects_per_second = 0\n";
 const READY_WITHIN: Duration = Duration::from_mins(1);
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 
