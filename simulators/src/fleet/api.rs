@@ -315,3 +315,34 @@ fn app(round: &str) -> Value {
 fn change(round: &str) -> Value {
     json!({ "services": { "controller": { "environment": { "ROUND": round } } } })
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_cloud_that_says_it_is_too_much_is_asked_again() {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        let cloud = tokio::spawn(async move {
+            for (status, more, body) in
+                [("429 Too Many Requests", "retry-after: 0\r\n", ""), ("200 OK", "", r#"{"token":"t"}"#)]
+            {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = [0; 1_024];
+                assert!(stream.read(&mut request).await.unwrap() > 0);
+                let length = body.len();
+                let answer = format!(
+                    "HTTP/1.1 {status}\r\n{more}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
+                );
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let api = Api::new(&format!("http://{at}"), None, None).unwrap();
+        assert_eq!(api.join_token(1).await.unwrap(), "t");
+        cloud.await.unwrap();
+    }
+}
