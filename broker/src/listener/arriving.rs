@@ -195,7 +195,8 @@ impl Way {
     ) -> Option<Newcomer<WebSocket<S>>> {
         let Newcomer { stream, stay, certificate, pending } = newcomer;
         let peer = stay.peer();
-        let upgrade = self.pace.work(step, pin!(websocket::accept(stream)));
+        let upgrade = pin!(websocket::accept(stream));
+        let upgrade = self.pace.work(step, upgrade);
         let outcome = tokio::select! {
             outcome = timeout(self.hub.policy.limits.handshake_timeout, upgrade) => outcome,
             () = self.stop.cancelled() => return None,

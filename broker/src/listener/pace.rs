@@ -88,7 +88,6 @@ impl<F: Future + Unpin> Future for Paced<'_, F> {
 #[cfg(test)]
 mod tests {
     use std::future::{pending, poll_fn};
-    use std::pin::pin;
     use std::task::Waker;
 
     use super::*;
@@ -102,7 +101,7 @@ mod tests {
         let turns = Turns::new(1);
         let pace = || Pace::new(turns.clone(), [10, 0, 0, 1].into());
         let (silent, other) = (pace(), pace());
-        let mut silent = silent.work(Step::Begin, pin!(pending::<()>()));
+        let mut silent = silent.work(Step::Begin, pending::<()>());
         for _ in 0..3 {
             assert!(poll_once(&mut silent).is_pending());
             let mut done = other.work(Step::Begin, std::future::ready(7));
