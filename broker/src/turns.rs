@@ -211,8 +211,7 @@ mod tests {
     fn who_goes_on_is_before_those_who_begin_but_not_forever() {
         let turns = Turns::new(1);
         let mut held = turns.ask(address(1), Step::Begin).now();
-        let mut beginning: Vec<_> =
-            (0..2).map(|_| turns.ask(address(1), Step::Begin)).collect();
+        let mut beginning: Vec<_> = (0..2).map(|_| turns.ask(address(1), Step::Begin)).collect();
         let mut going_on: Vec<_> = (0..20).map(|_| turns.ask(address(1), Step::GoOn)).collect();
         let mut order = String::new();
         for _ in 0..22 {

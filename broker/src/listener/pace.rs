@@ -67,9 +67,8 @@ impl<F: Future + Unpin> Future for Paced<'_, F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let Self { pace, step, work, wait } = self.get_mut();
-        let (mut turn, since) = wait
-            .take()
-            .unwrap_or_else(|| (pace.turns.ask(pace.address, *step), Instant::now()));
+        let (mut turn, since) =
+            wait.take().unwrap_or_else(|| (pace.turns.ask(pace.address, *step), Instant::now()));
         match Pin::new(&mut turn).poll(cx) {
             Poll::Pending => {
                 *wait = Some((turn, since));

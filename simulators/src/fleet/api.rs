@@ -1,10 +1,11 @@
 //! The cloud's HTTP API, as far as a fleet needs it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gnomon_edge::link::mqtt::Address;
 use gnomon_schemas::id::NodeName;
-use reqwest::{Method, RequestBuilder, Url};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -12,10 +13,8 @@ use serde_json::{Value, json};
 use crate::report::CloudSays;
 
 const PATIENCE: Duration = Duration::from_mins(1);
-/// How long a request waits in all for a cloud that has limits.
-const HELD_UP: Duration = Duration::from_mins(5);
-/// How long until it asks again, if the cloud does not say.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// How long, in all, a request waits for a cloud that says it is asked too much.
+const HELD_UP: Duration = Duration::from_mins(2);
 /// What the app of a site is called.
 pub(super) const APP: &str = "station";
 
@@ -79,15 +78,6 @@ pub(super) struct Enrolled {
 
 /// What became of one write.
 pub(super) type Written = Result<u64, String>;
-
-/// What the cloud answers.
-struct Answered {
-    url: Url,
-    status: u16,
-    /// When to ask again, if this was too much.
-    retry_after: Option<Duration>,
-    bytes: Vec<u8>,
-}
 
 #[derive(Deserialize)]
 struct Refusal {
@@ -224,8 +214,8 @@ impl Api {
 
     /// What the cloud's metrics say of its nodes.
     pub(super) async fn says(&self) -> Result<CloudSays, ApiError> {
-        let answered = self.send(self.request(Method::GET, &["metrics"])).await?;
-        let (url, text) = (answered.url, String::from_utf8_lossy(&answered.bytes));
+        let (url, text) = self.send(self.request(Method::GET, &["metrics"])).await?;
+        let text = String::from_utf8_lossy(&text.1);
         let value = |name: &str| {
             let mut lines = text.lines().filter_map(|line| line.split_once(' '));
             let (_, value) = lines.find(|(key, _)| *key == name)?;
@@ -252,48 +242,51 @@ impl Api {
         }
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Answered, ApiError> {
-        let server = || self.server.clone();
-        let response = request.send().await;
+    async fn send(&self, mut request: RequestBuilder) -> Result<(Url, (u16, Vec<u8>)), ApiError> {
         let failed = |source: reqwest::Error| {
-            let url = source.url().cloned().unwrap_or_else(server);
+            let url = source.url().cloned().unwrap_or_else(|| self.server.clone());
             ApiError::Send { url, source: source.without_url() }
         };
-        let response = response.map_err(failed)?;
+        let until = Instant::now() + HELD_UP;
+        let response = loop {
+            let again = request.try_clone();
+            let response = request.send().await.map_err(failed)?;
+            match held_up(&response).zip(again) {
+                Some((wait, again)) if Instant::now() + wait < until => {
+                    tokio::time::sleep(wait).await;
+                    request = again;
+                }
+                _ => break response,
+            }
+        };
         let (url, status) = (response.url().clone(), response.status().as_u16());
-        let header = response.headers().get(reqwest::header::RETRY_AFTER);
-        let seconds = header.and_then(|value| value.to_str().ok()?.parse().ok());
-        let retry_after = Some(seconds.map_or(ASK_AGAIN, Duration::from_secs));
-        let bytes = response.bytes().await.map_err(failed)?.into();
-        Ok(Answered { url, status, retry_after: retry_after.filter(|_| status == 429), bytes })
+        let bytes = response.bytes().await.map_err(failed)?;
+        Ok((url, (status, bytes.into())))
     }
 
     async fn call<T: DeserializeOwned>(
         &self,
         what: &str,
-        mut request: RequestBuilder,
+        request: RequestBuilder,
     ) -> Result<T, ApiError> {
-        let mut held_up = Duration::ZERO;
-        loop {
-            let again = request.try_clone();
-            let Answered { url, status, retry_after, bytes } = self.send(request).await?;
-            if let (Some(wait), Some(again)) = (retry_after, again)
-                && held_up + wait <= HELD_UP
-            {
-                held_up += wait;
-                tokio::time::sleep(wait).await;
-                request = again;
-                continue;
-            }
-            if !(200..300).contains(&status) {
-                let refusal: Option<Refusal> = serde_json::from_slice(&bytes).ok();
-                let RefusalBody { code, message } = refusal.map(|it| it.error).unwrap_or_default();
-                return Err(ApiError::Refused { what: what.to_owned(), status, code, message });
-            }
-            return serde_json::from_slice(&bytes)
-                .map_err(|source| ApiError::Answer { url, source });
+        let (url, (status, bytes)) = self.send(request).await?;
+        if !(200..300).contains(&status) {
+            let refusal: Option<Refusal> = serde_json::from_slice(&bytes).ok();
+            let RefusalBody { code, message } = refusal.map(|it| it.error).unwrap_or_default();
+            return Err(ApiError::Refused { what: what.to_owned(), status, code, message });
         }
+        serde_json::from_slice(&bytes).map_err(|source| ApiError::Answer { url, source })
     }
+}
+
+/// How long the cloud asks to wait before the same is asked again: a fleet enrols from one address,
+/// faster than strangers may.
+fn held_up(response: &reqwest::Response) -> Option<Duration> {
+    if response.status() != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let wait = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(wait).max(Duration::from_millis(100)))
 }
 
 /// An app such as a petrol station runs.
@@ -323,26 +316,31 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_cloud_that_says_it_is_too_much_is_asked_again() {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
-        let at = listener.local_addr().unwrap();
-        let cloud = tokio::spawn(async move {
-            for (status, more, body) in
-                [("429 Too Many Requests", "retry-after: 0\r\n", ""), ("200 OK", "", r#"{"token":"t"}"#)]
-            {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let mut request = [0; 1_024];
-                assert!(stream.read(&mut request).await.unwrap() > 0);
-                let length = body.len();
-                let answer = format!(
-                    "HTTP/1.1 {status}\r\n{more}content-length: {length}\r\nconnection: close\r\n\r\n{body}"
-                );
-                stream.write_all(answer.as_bytes()).await.unwrap();
+    /// Answers a connection with each of these, in turn, and closes it.
+    async fn answering(answers: &'static [&'static str]) -> Api {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut peer, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 4096];
+                assert!(peer.read(&mut request).await.unwrap() > 0);
+                peer.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let api = Api::new(&format!("http://{at}"), None, None).unwrap();
-        assert_eq!(api.join_token(1).await.unwrap(), "t");
-        cloud.await.unwrap();
+        Api::new(&server, None, None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_is_asked_to_wait_asks_again_and_another_refusal_is_told() {
+        let api = answering(&[
+            "HTTP/1.1 429 Too Many Requests\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 13\r\nconnection: close\r\n\r\n{\"token\":\"t\"}",
+            "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        ])
+        .await;
+        assert_eq!(api.join_token(3).await.unwrap(), "t");
+        let refused = api.join_token(3).await;
+        assert!(matches!(refused, Err(ApiError::Refused { status: 403, .. })), "{refused:?}");
     }
 }

@@ -27,10 +27,10 @@ use super::enrol::{self, EnrolError};
 use super::lines::{Carrier, LinesError, resolve};
 use super::site::{self, Meter, Order, SiteConfig, Told};
 use crate::link::{InvalidProfile, Link, LinkConfig, StartLinkError};
+use crate::scenario::Scenario;
 use crate::scenario::judge::length;
 use crate::scenario::record::{Record, restarts};
 use crate::scenario::timetable::{Act, Cause, Harm, Timetable};
-use crate::scenario::Scenario;
 
 const TICK: Duration = Duration::from_millis(20);
 const TOLD: usize = 1_024;
