@@ -156,8 +156,8 @@ fn a_cloud_whose_disk_is_full_says_yes_to_no_write_with_real_programs() {
     let folder = tempfile::tempdir().unwrap();
     let (file, cloud) = (folder.path().join("full.toml"), binary("gnomon-cloud"));
     let text = "name = \"a\"\nabout = \"b\"\nfleet.site = { sites = 1 }\n\
-        steps = [\"at 3 s fill disk of cloud\", \"at 3.5 s write 1 desired version\"]\n\
-        expect = [\"all converged within 2.9 s of start\",\n\
+        steps = [\"at 6 s fill disk of cloud\", \"at 6.5 s write 1 desired version\"]\n\
+        expect = [\"all converged within 5.9 s of start\",\n\
         \"all converged within 2 s of every write\", \"nothing lost\"]\n";
     std::fs::write(&file, text).unwrap();
     let (file, cloud) = (file.to_string_lossy(), cloud.to_string_lossy());
