@@ -14,7 +14,6 @@ mod passwords;
 #[cfg(test)]
 mod tests;
 mod tokens;
-pub(crate) mod turns;
 
 pub use certificates::{CertificateNames, CertificateRule, NameFrom};
 pub use chain::{Anonymous, Chain};

@@ -17,11 +17,12 @@ use crate::auth::Authenticator;
 use crate::crew::Crew;
 use crate::hub::{Hub, keep};
 use crate::limits::Limits;
-use crate::listener::{Acceptor, Endpoint, Room, Tls, Transport};
+use crate::listener::{self, Acceptor, Endpoint, Room, Tls, Transport};
 use crate::metrics::{PREFIX, Queues};
 use crate::revocation::Revocation;
 use crate::session::Policy;
 use crate::socket::Watch;
+use crate::turns::Turns;
 
 /// What a broker is started with.
 #[derive(Debug)]
@@ -110,6 +111,8 @@ pub struct Broker {
     room: Room,
     watch: Arc<Watch>,
     crew: Arc<Crew>,
+    /// Those of newcomers.
+    turns: Turns,
     addrs: Vec<BoundListener>,
     /// The TLS of each, in the same order.
     tls: Vec<Option<Tls>>,
@@ -148,12 +151,14 @@ impl Broker {
         for endpoint in endpoints {
             opened.push((bind(endpoint.addr).await?, endpoint));
         }
+        let turns = listener::turns(&hub.policy.limits);
         let keeper = tokio::spawn(keep(Arc::clone(&hub), stop.clone()));
         let mut broker = Self {
             hub,
             room,
             watch,
             crew: Arc::new(Crew::start()),
+            turns,
             addrs: Vec::new(),
             tls: Vec::new(),
             acceptors: Vec::new(),
@@ -190,6 +195,7 @@ impl Broker {
             room: self.room.clone(),
             watch: Arc::clone(&self.watch),
             crew: Arc::clone(&self.crew),
+            turns: self.turns.clone(),
             stop: self.stop.clone(),
         };
         self.acceptors.push(tokio::spawn(acceptor.run()));

@@ -10,7 +10,6 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::attachment::{Attached, AttachmentEvent, PublishError};
 use crate::auth::Authenticator;
-use crate::auth::turns::Turns;
 use crate::filter::TopicFilter;
 use crate::mailbox::{Offer, Room};
 use crate::metrics::{Depths, Drop as DropReason, Metrics, Rejection};
@@ -25,6 +24,7 @@ use crate::session::Policy;
 use crate::session_id::SessionId;
 use crate::stored::Store;
 use crate::table::Table;
+use crate::turns::Turns;
 
 mod keeper;
 mod registration;
@@ -43,7 +43,7 @@ pub(crate) struct Hub {
     pub(crate) policy: Arc<Policy>,
     pub(crate) authenticator: Arc<dyn Authenticator>,
     /// For authenticators that take long.
-    pub(crate) turns: Turns,
+    pub(crate) checks: Turns,
     pub(crate) metrics: Metrics,
     pub(crate) denial_log: Quiet,
     pub(crate) rejection_log: Quiet,
@@ -86,11 +86,11 @@ impl Hub {
         let metrics = Metrics::default();
         let store = Store::new(limits.away_total_bytes, metrics.away_bytes.clone());
         let rooms = registration::rooms(limits);
-        let turns = Turns::new(limits.password_checks);
+        let checks = Turns::new(limits.password_checks);
         Self {
             policy: Arc::new(policy),
             authenticator,
-            turns,
+            checks,
             metrics,
             denial_log: Quiet::new(Instant::now()),
             rejection_log: Quiet::new(Instant::now()),

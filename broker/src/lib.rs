@@ -38,6 +38,7 @@ mod stored;
 mod table;
 mod tls;
 mod topic;
+mod turns;
 mod websocket;
 mod window;
 mod wire;

@@ -38,6 +38,9 @@ pub struct Limits {
     /// The time from the handshake to a complete CONNECT.
     #[serde(deserialize_with = "seconds")]
     pub connect_timeout: Duration,
+    /// Newcomers that are worked on at the same time, from their first byte to their session; the
+    /// others wait, each address in turn. Zero: one less than the runtime has workers, at least one.
+    pub newcomers: usize,
     /// Passwords that are checked at the same time; others wait, each address in turn, for at
     /// most the time that a CONNECT has.
     pub password_checks: usize,
@@ -118,6 +121,7 @@ impl Default for Limits {
             pending_connections: 10_000,
             handshake_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
+            newcomers: 0,
             password_checks: 2,
             write_timeout: Duration::from_secs(20),
             close_timeout: Duration::from_secs(1),

@@ -8,18 +8,20 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::connection::opening::Newcomer;
 use crate::crew::Crew;
 use crate::hub::Hub;
 use crate::socket::{Socket, Watch};
+use crate::turns::Turns;
 
 mod arriving;
+mod pace;
 mod room;
 
 use arriving::Arriving;
+pub(crate) use pace::turns;
 pub(crate) use room::{Room, Stay};
 
 /// What clients speak below MQTT, or below TLS.
@@ -60,8 +62,8 @@ impl Tls {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    fn acceptor(&self) -> TlsAcceptor {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner)).into()
+    fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -75,6 +77,7 @@ pub(crate) struct Acceptor {
     pub(crate) room: Room,
     pub(crate) watch: Arc<Watch>,
     pub(crate) crew: Arc<Crew>,
+    pub(crate) turns: Turns,
     pub(crate) stop: CancellationToken,
 }
 
@@ -122,9 +125,10 @@ impl Acceptor {
         let arriving = Arriving {
             hub: Arc::clone(&self.hub),
             crew: Arc::clone(&self.crew),
+            turns: self.turns.clone(),
             stop: self.stop.clone(),
         };
-        let tls = self.tls.as_ref().map(Tls::acceptor);
+        let tls = self.tls.as_ref().map(Tls::config);
         if self.proxy_protocol {
             connections.spawn(arriving.behind_proxy(tls, self.transport, newcomer));
         } else {

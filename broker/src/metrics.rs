@@ -48,6 +48,8 @@ pub(crate) enum Stage {
     Connect,
     /// The question who it is.
     Authentication,
+    /// What of all these was waiting for its turn among the newcomers.
+    Turn,
 }
 
 type Times = Family<StageLabel, Histogram, fn() -> Histogram>;
@@ -219,6 +221,7 @@ impl Metrics {
             Stage::Tls => "tls",
             Stage::Connect => "connect",
             Stage::Authentication => "authentication",
+            Stage::Turn => "turn",
         };
         self.handshakes.get_or_create(&StageLabel { stage }).observe(time.as_secs_f64());
     }

@@ -104,6 +104,10 @@ struct FileLimits {
     strangers_per_second: Option<NonZeroU32>,
     strangers_at_once: Option<NonZeroU32>,
     mqtt_connections: Option<NonZeroUsize>,
+    mqtt_newcomers: Option<usize>,
+    mqtt_connections_per_address: Option<NonZeroUsize>,
+    mqtt_connects_per_second: Option<u32>,
+    mqtt_connects_at_once: Option<NonZeroU32>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -378,6 +382,12 @@ impl FileLimits {
         set(&mut config.core.watch_queue, self.watch_queue);
         set(&mut config.http_limits.connections, self.http_connections);
         set(&mut config.broker.connections, self.mqtt_connections);
+        let broker = &mut config.broker;
+        set(&mut broker.connections_per_address, self.mqtt_connections_per_address);
+        broker.newcomers = self.mqtt_newcomers.unwrap_or(broker.newcomers);
+        broker.connect_rate = self.mqtt_connects_per_second.unwrap_or(broker.connect_rate);
+        let burst = self.mqtt_connects_at_once.map(NonZeroU32::get);
+        broker.connect_burst = burst.unwrap_or(broker.connect_burst);
         let set = |to: &mut NonZeroU32, from: Option<NonZeroU32>| *to = from.unwrap_or(*to);
         let RateLimits { requests, bytes, strangers } = &mut config.rates;
         set(&mut requests.per_second, self.requests_per_second);

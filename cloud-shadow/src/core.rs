@@ -9,6 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 mod audit;
+mod breath;
 mod graves;
 mod handle;
 mod history;

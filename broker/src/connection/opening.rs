@@ -21,6 +21,7 @@ use crate::packet::{ConnAck, Connect, Outgoing, Protocol, Refusal, Terms};
 use crate::principal::Principal;
 use crate::reason::DisconnectReason;
 use crate::session::Session;
+use crate::turns::Step;
 use crate::wire::{Progress, Wire};
 
 /// A connection that has no session yet.
@@ -232,7 +233,7 @@ async fn authenticate(
         return Ok((connect, certificate, principal));
     }
     let limit = hub.policy.limits.connect_timeout;
-    let turn = timeout(limit, hub.turns.take(network(address)));
+    let turn = timeout(limit, hub.checks.ask(network(address), Step::Begin));
     let turn = turn.await.map_err(|_| OpeningError::Timeout)?;
     let authenticator = Arc::clone(authenticator);
     let check = tokio::task::spawn_blocking(move || {

@@ -3,17 +3,20 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 
+use rustls::ServerConfig;
+use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use super::Transport;
+use super::pace::Pace;
 use crate::connection::opening::{self, Newcomer, Opened};
 use crate::crew::Crew;
 use crate::hub::Hub;
@@ -21,13 +24,22 @@ use crate::metrics::{Rejection, Stage};
 use crate::proxy::{self, ProxyError};
 use crate::socket::Socket;
 use crate::tls;
+use crate::turns::{Step, Turns};
 use crate::websocket::{self, WebSocket};
 
 /// A connection that has just been accepted.
 pub(super) struct Arriving {
     pub(super) hub: Arc<Hub>,
     pub(super) crew: Arc<Crew>,
+    pub(super) turns: Turns,
     pub(super) stop: CancellationToken,
+}
+
+/// The way in of one newcomer.
+struct Way {
+    hub: Arc<Hub>,
+    pace: Pace,
+    stop: CancellationToken,
 }
 
 impl Arriving {
@@ -35,26 +47,27 @@ impl Arriving {
     pub(super) fn start(
         self,
         connections: &mut JoinSet<()>,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<ServerConfig>>,
         transport: Transport,
         mut newcomer: Newcomer<Socket>,
     ) {
-        let Self { hub, crew, stop } = self;
+        let Self { hub, crew, turns, stop } = self;
         if let Err(rejection) = newcomer.stay.visit() {
             return hub.note_rejection(rejection, newcomer.stay.peer());
         }
+        let way = Way { hub, pace: Pace::new(turns, newcomer.stay.peer().ip()), stop };
         match (tls, transport) {
             (None, Transport::Plain) => {
-                connections.spawn(serve(crew, Box::pin(opening::open(hub, newcomer, stop))));
+                connections.spawn(serve(crew, Box::pin(way.open(newcomer))));
             }
             (Some(tls), Transport::Plain) => {
-                connections.spawn(serve(crew, Box::pin(open_tls(hub, tls, newcomer, stop))));
+                connections.spawn(serve(crew, Box::pin(way.open_tls(tls, newcomer))));
             }
             (None, Transport::WebSocket) => {
-                connections.spawn(serve(crew, Box::pin(open_websocket(hub, newcomer, stop))));
+                connections.spawn(serve(crew, Box::pin(way.open_websocket(newcomer))));
             }
             (Some(tls), Transport::WebSocket) => {
-                connections.spawn(serve(crew, Box::pin(open_both(hub, tls, newcomer, stop))));
+                connections.spawn(serve(crew, Box::pin(way.open_both(tls, newcomer))));
             }
         }
     }
@@ -62,7 +75,7 @@ impl Arriving {
     /// Learns from the load balancer who is there, and serves it.
     pub(super) async fn behind_proxy(
         self,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<ServerConfig>>,
         transport: Transport,
         mut newcomer: Newcomer<Socket>,
     ) {
@@ -101,89 +114,105 @@ where
     }
 }
 
-async fn open_tls(
-    hub: Arc<Hub>,
-    tls: TlsAcceptor,
-    newcomer: Newcomer<Socket>,
-    stop: CancellationToken,
-) -> Option<Opened<TlsStream<Socket>>> {
-    let newcomer = handshake(&hub, tls, newcomer, &stop).await?;
-    opening::open(hub, newcomer, stop).await
-}
+impl Way {
+    async fn open(self, newcomer: Newcomer<Socket>) -> Option<Opened<Socket>> {
+        self.connect(newcomer, Step::Begin).await
+    }
 
-async fn open_websocket(
-    hub: Arc<Hub>,
-    newcomer: Newcomer<Socket>,
-    stop: CancellationToken,
-) -> Option<Opened<WebSocket<Socket>>> {
-    let newcomer = upgrade(&hub, newcomer, &stop).await?;
-    opening::open(hub, newcomer, stop).await
-}
+    async fn open_tls(
+        self,
+        tls: Arc<ServerConfig>,
+        newcomer: Newcomer<Socket>,
+    ) -> Option<Opened<TlsStream<Socket>>> {
+        let newcomer = self.handshake(tls, newcomer).await?;
+        self.connect(newcomer, Step::GoOn).await
+    }
 
-async fn open_both(
-    hub: Arc<Hub>,
-    tls: TlsAcceptor,
-    newcomer: Newcomer<Socket>,
-    stop: CancellationToken,
-) -> Option<Opened<WebSocket<TlsStream<Socket>>>> {
-    let newcomer = handshake(&hub, tls, newcomer, &stop).await?;
-    let newcomer = upgrade(&hub, newcomer, &stop).await?;
-    opening::open(hub, newcomer, stop).await
-}
+    async fn open_websocket(self, newcomer: Newcomer<Socket>) -> Option<Opened<WebSocket<Socket>>> {
+        let newcomer = self.upgrade(newcomer, Step::Begin).await?;
+        self.connect(newcomer, Step::GoOn).await
+    }
 
-async fn handshake(
-    hub: &Hub,
-    tls: TlsAcceptor,
-    newcomer: Newcomer<Socket>,
-    stop: &CancellationToken,
-) -> Option<Newcomer<TlsStream<Socket>>> {
-    let Newcomer { stream, stay, pending, .. } = newcomer;
-    let peer = stay.peer();
-    let begin = Instant::now();
-    let handshake = timeout(hub.policy.limits.handshake_timeout, tls.accept(stream));
-    let outcome = tokio::select! {
-        outcome = handshake => outcome,
-        () = stop.cancelled() => return None,
-    };
-    let rejection = match outcome {
-        Ok(Ok(stream)) => {
-            hub.metrics.took(Stage::Tls, begin.elapsed());
-            let certificate = tls::peer_subject(stream.get_ref().1);
-            return Some(Newcomer { stream, stay, certificate, pending });
-        }
-        Ok(Err(error)) => {
-            tracing::debug!(%peer, %error, "a TLS handshake failed");
-            Rejection::HandshakeFailed
-        }
-        Err(_) => Rejection::HandshakeTimeout,
-    };
-    hub.note_rejection(rejection, peer);
-    None
-}
+    async fn open_both(
+        self,
+        tls: Arc<ServerConfig>,
+        newcomer: Newcomer<Socket>,
+    ) -> Option<Opened<WebSocket<TlsStream<Socket>>>> {
+        let newcomer = self.handshake(tls, newcomer).await?;
+        let newcomer = self.upgrade(newcomer, Step::GoOn).await?;
+        self.connect(newcomer, Step::GoOn).await
+    }
 
-async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
-    hub: &Hub,
-    newcomer: Newcomer<S>,
-    stop: &CancellationToken,
-) -> Option<Newcomer<WebSocket<S>>> {
-    let Newcomer { stream, stay, certificate, pending } = newcomer;
-    let peer = stay.peer();
-    let upgrade = timeout(hub.policy.limits.handshake_timeout, websocket::accept(stream));
-    let outcome = tokio::select! {
-        outcome = upgrade => outcome,
-        () = stop.cancelled() => return None,
-    };
-    let rejection = match outcome {
-        Ok(Ok(stream)) => return Some(Newcomer { stream, stay, certificate, pending }),
-        Ok(Err(error)) => {
-            let error: &dyn std::error::Error = &error;
-            tracing::debug!(%peer, error, "no WebSocket");
-            Rejection::WebSocket
-        }
-        Err(_) => Rejection::HandshakeTimeout,
-    };
-    hub.note_rejection(rejection, peer);
-    None
+    async fn connect<S>(&self, newcomer: Newcomer<S>, step: Step) -> Option<Opened<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let opening = opening::open(Arc::clone(&self.hub), newcomer, self.stop.clone());
+        let opened = self.pace.work(step, pin!(opening)).await?;
+        self.hub.metrics.took(Stage::Turn, self.pace.waited());
+        Some(opened)
+    }
+
+    async fn handshake(
+        &self,
+        tls: Arc<ServerConfig>,
+        newcomer: Newcomer<Socket>,
+    ) -> Option<Newcomer<TlsStream<Socket>>> {
+        let Newcomer { stream, stay, pending, .. } = newcomer;
+        let peer = stay.peer();
+        let begin = Instant::now();
+        let handshake = async {
+            let hello = LazyConfigAcceptor::new(Acceptor::default(), stream);
+            let hello = self.pace.work(Step::Begin, hello).await?;
+            // What costs most is done before the first poll of what this gives back.
+            let rest = pin!(async { hello.into_stream(tls).await });
+            self.pace.work(Step::GoOn, rest).await
+        };
+        let outcome = tokio::select! {
+            outcome = timeout(self.hub.policy.limits.handshake_timeout, handshake) => outcome,
+            () = self.stop.cancelled() => return None,
+        };
+        let rejection = match outcome {
+            Ok(Ok(stream)) => {
+                self.hub.metrics.took(Stage::Tls, begin.elapsed());
+                let certificate = tls::peer_subject(stream.get_ref().1);
+                return Some(Newcomer { stream, stay, certificate, pending });
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%peer, %error, "a TLS handshake failed");
+                Rejection::HandshakeFailed
+            }
+            Err(_) => Rejection::HandshakeTimeout,
+        };
+        self.hub.note_rejection(rejection, peer);
+        None
+    }
+
+    async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+        &self,
+        newcomer: Newcomer<S>,
+        step: Step,
+    ) -> Option<Newcomer<WebSocket<S>>> {
+        let Newcomer { stream, stay, certificate, pending } = newcomer;
+        let peer = stay.peer();
+        let upgrade = pin!(websocket::accept(stream));
+        let upgrade = self.pace.work(step, upgrade);
+        let outcome = tokio::select! {
+            outcome = timeout(self.hub.policy.limits.handshake_timeout, upgrade) => outcome,
+            () = self.stop.cancelled() => return None,
+        };
+        let rejection = match outcome {
+            Ok(Ok(stream)) => return Some(Newcomer { stream, stay, certificate, pending }),
+            Ok(Err(error)) => {
+                let error: &dyn std::error::Error = &error;
+                tracing::debug!(%peer, error, "no WebSocket");
+                Rejection::WebSocket
+            }
+            Err(_) => Rejection::HandshakeTimeout,
+        };
+        self.hub.note_rejection(rejection, peer);
+        None
+    }
 }
 
 /// Why a connection does not come from a load balancer.

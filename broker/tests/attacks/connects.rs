@@ -1,9 +1,10 @@
-//! Very many CONNECTs.
+//! Very many CONNECTs, and those who do not get so far.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::campaign::{campaign, scale};
-use crate::hostile::{Dice, End, hit, many};
+use crate::hostile::{Dice, End, at_once, hit, many};
 use crate::raw::{V4, V5, connect, frame, text};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -91,6 +92,39 @@ async fn passwords_that_are_guessed() {
             assert_eq!((answer[0], answer[3]), (0x20, 0x86));
         });
         tokio::join!(guesses, from_elsewhere);
+    })
+    .await;
+}
+
+/// How a client begins.
+fn client_hello() -> Vec<u8> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(rustls::RootCertStore::empty())
+        .with_no_client_auth();
+    let name = "127.0.0.1".try_into().unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    hello
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tls_handshakes_without_end() {
+    let hello: Arc<[u8]> = client_hello().into();
+    campaign("TLS handshakes that are not ended", "", async |target| {
+        let addr = target.tls;
+        at_once(1_000, 3_000 * scale(), |_| {
+            let hello = Arc::clone(&hello);
+            async move {
+                let answer = hit(addr, &hello, End::ResetAfterAnswer).await;
+                // A handshake record: the key exchange and the signature are done.
+                assert_eq!(answer.first(), Some(&0x16));
+            }
+        })
+        .await;
     })
     .await;
 }

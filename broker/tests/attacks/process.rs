@@ -47,6 +47,7 @@ fn limits(changes: &str) -> Limits {
             "expiry_ms" => limits.session_expiry = millis,
             "retained" => limits.retained_messages = value,
             "subscriptions" => limits.subscriptions = value,
+            "newcomers" => limits.newcomers = value,
             "publish_rate" => limits.publish_rate = u32::try_from(value).unwrap(),
             other => panic!("no limit {other}"),
         }

@@ -27,6 +27,7 @@ pub(crate) async fn serve(args: ServeArgs) -> anyhow::Result<()> {
 async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    outlive_large_files().context("cannot wait for SIGXFSZ")?;
     let data = config.data.clone();
     let server = Server::start(config).await?;
     let ready = serde_json::json!({
@@ -49,6 +50,12 @@ async fn run(config: Config) -> anyhow::Result<()> {
     tracing::info!("stopped");
     anyhow::ensure!(!failed, "the core has ended by a fault of gnomon-cloud; the log says where");
     Ok(())
+}
+
+/// A file that may not grow (`ulimit -f`, `LimitFSIZE=`) is to the store what a full disk is: the write
+/// is refused. Without anybody who listens the signal would end the process.
+fn outlive_large_files() -> io::Result<()> {
+    signal(SignalKind::from_raw(nix::libc::SIGXFSZ)).map(drop)
 }
 
 /// Tells systemd, where there is one, that the cloud is ready, and again and again that it lives. It

@@ -50,6 +50,10 @@ fn each_part_is_whole(file: File) {
         watch_queue,
         http_connections,
         mqtt_connections,
+        mqtt_newcomers,
+        mqtt_connections_per_address,
+        mqtt_connects_per_second,
+        mqtt_connects_at_once,
         requests_per_second,
         requests_at_once,
         body_kib_per_second,
@@ -64,6 +68,8 @@ fn each_part_is_whole(file: File) {
         strangers_at_once,
     ];
     assert!(rates.iter().all(Option::is_some));
+    assert!(mqtt_newcomers.is_some() && mqtt_connections_per_address.is_some());
+    assert!(mqtt_connects_per_second.is_some() && mqtt_connects_at_once.is_some());
     let all = [nodes, shadows_per_node, watchers, watch_queue, http_connections, mqtt_connections];
     assert!(all.iter().all(Option::is_some));
     let FileSync { window, max_batch_bytes } = sync;

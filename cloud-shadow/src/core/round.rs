@@ -8,6 +8,7 @@ use gnomon_schemas::id::NodeName;
 use tracing::Instrument as _;
 
 use super::audit::{AuditLimits, AuditLog, Deed};
+use super::breath::Breath;
 use super::handle::{Arrived, Input, Refusal, Reply};
 use super::watch::Watchers;
 use super::{CoreConfig, CoreParts, RELOAD, start};
@@ -95,7 +96,9 @@ impl Rounds {
         let (now, began) = (self.parts.clock.now(), Instant::now());
         let (mut decided, mut looks, mut others) = (Vec::new(), Vec::new(), Others::default());
         let (mut orders, mut attempts) = (Vec::new(), Vec::new());
+        let mut breath = Breath::new();
         for input in inputs {
+            breath.draw().await;
             match input {
                 Input::Command(command, reply) => decided.push(self.decide(command, reply, now)),
                 look @ (Input::Read(_) | Input::Watch(..)) => looks.push(look),
@@ -124,6 +127,7 @@ impl Rounds {
             reply.send(failure.clone().map_or(Ok(Answer::Nothing), Err));
         }
         for command in decided {
+            breath.draw().await;
             self.carry_out(command, failure.as_ref());
         }
         if !self.catch_up().await {

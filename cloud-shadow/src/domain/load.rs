@@ -141,6 +141,7 @@ impl Node {
             link: Link::Down,
             latest: None,
             open: None,
+            trim_in: 0,
             writer,
             reader,
             shadows,

@@ -33,6 +33,8 @@ pub struct Node {
     pub(super) latest: Option<Session>,
     /// The session that has begun and not ended.
     pub(super) open: Option<SessionRecord>,
+    /// After how many more sessions the oldest are forgotten.
+    pub(super) trim_in: usize,
     pub(super) writer: Writer,
     pub(super) reader: Reader,
     pub(super) shadows: Shadows,
@@ -74,6 +76,7 @@ impl Node {
             link: Link::Down,
             latest: None,
             open: None,
+            trim_in: 0,
             writer: Writer::new(epoch, config.writer, rng),
             reader: Reader::new(config.reader),
             shadows: Shadows::new(config.history.versions),

@@ -13,8 +13,12 @@ use super::rejection::Rejection;
 use crate::rows::{self, session::SessionRecord};
 use crate::store::Op;
 
-/// How many sessions of a node are remembered.
+/// How many sessions of a node are remembered at least.
 pub const SESSIONS: usize = 100;
+
+/// After so many more the oldest are forgotten: to look for them, the store walks over all of them,
+/// which is too much for every return of a node that comes and goes all the time.
+pub(super) const SURPLUS: usize = 20;
 
 /// How much is kept of why a session ended.
 const REASON_CHARS: usize = 200;
@@ -34,7 +38,12 @@ impl Node {
         self.writer.link_up(now.moment);
         let record = SessionRecord::begun(session, now.unix_ms);
         ops.push(rows::session::put(&self.name, &record));
-        ops.push(Op::Trim { prefix: rows::session::of_node(&self.name), keep: SESSIONS });
+        if self.trim_in == 0 {
+            ops.push(Op::Trim { prefix: rows::session::of_node(&self.name), keep: SESSIONS });
+            self.trim_in = SURPLUS;
+        } else {
+            self.trim_in -= 1;
+        }
         self.open = Some(record);
         let mut effects = self.come_or_go(now, true, ops);
         effects.extend(close);

@@ -335,7 +335,8 @@ fn the_number_of_remembered_sessions_is_bounded_and_each_has_an_end() {
         }
     }
     let rows = store.scan(&rows::session::of_node(&"site-1".parse().unwrap())).unwrap();
-    assert_eq!(rows.len(), SESSIONS);
+    let most = SESSIONS + session::SURPLUS;
+    assert!((SESSIONS..=most).contains(&rows.len()), "{}", rows.len());
     let records: Vec<_> =
         rows.iter().map(|(key, value)| rows::session::read(key, value).unwrap()).collect();
     let (last, ended) = records.split_last().unwrap();

@@ -111,6 +111,10 @@ struct CourseArgs {
     /// Sites that start in a second; 0: all at once
     #[arg(long, value_name = "N", default_value_t = 100)]
     ramp_per_s: u32,
+    /// How long the sites have before the quiet phase and before outages, to tell what they still have
+    /// to tell, in seconds; 40 is enough for all
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    rest: u64,
     /// How long nothing happens after the start, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10)]
     steady: u64,
@@ -294,6 +298,7 @@ impl CourseArgs {
             sites: self.sites,
             groups: self.groups,
             ramp_per_s: self.ramp_per_s,
+            rest: seconds(self.rest),
             steady: seconds(self.steady),
             churn: Churn {
                 length: seconds(self.churn),
@@ -323,6 +328,7 @@ impl CourseArgs {
                 self.workers.map_or("as needed".to_owned(), |it| it.to_string()),
             ),
             ("seed", self.seed.to_string()),
+            ("rest before what is measured", format!("{} s", self.rest)),
             ("length of the mass disconnect", format!("{} s", self.storm)),
         ];
         if self.churn > 0 {

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use gnomon_edge::link::mqtt::Address;
+use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
@@ -13,6 +14,12 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+/// All simulated sites are one address to the cloud, and join within a minute.
+const CONFIG: &str = "[limits]\n\
+    strangers_per_second = 100000\n\
+    strangers_at_once = 100000\n\
+    mqtt_connections_per_address = 60000\n\
+    mqtt_connects_per_second = 0\n";
 const READY_WITHIN: Duration = Duration::from_mins(1);
 const STOPS_WITHIN: Duration = Duration::from_secs(20);
 
@@ -59,6 +66,25 @@ pub enum StartCloudError {
     },
 }
 
+/// Why a cloud's disk was not made full, or not given back.
+#[derive(Debug, thiserror::Error)]
+pub enum FillDiskError {
+    /// How large files may be without it.
+    #[error("the own limit of the size of files cannot be read")]
+    Limit(#[source] io::Error),
+    /// The program that does it is not there.
+    #[error("the program `prlimit` cannot be run: install util-linux")]
+    NoProgram(#[source] io::Error),
+    /// It does not do it.
+    #[error("`{command}` failed: {said}")]
+    Refused {
+        /// What was run.
+        command: String,
+        /// What it said.
+        said: String,
+    },
+}
+
 #[derive(Deserialize)]
 struct Ready {
     http: String,
@@ -94,8 +120,10 @@ impl CloudProcess {
         std::fs::create_dir_all(&data).map_err(wrong(&data))?;
         let log = data.join("cloud.log");
         let errors = std::fs::File::create(&log).map_err(wrong(&log))?;
+        let config = data.join("fleet.toml");
+        std::fs::write(&config, CONFIG).map_err(wrong(&config))?;
         let mut command = Command::new(program);
-        command.arg("serve").arg("--data").arg(&data);
+        command.arg("serve").arg("--data").arg(&data).arg("--config").arg(&config);
         command.args(["--http", http, "--mqtt", mqtt]);
         command.env("RUST_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(errors);
         // An interrupt from the terminal is for the run, which ends the cloud when it is done.
@@ -119,6 +147,29 @@ impl CloudProcess {
     /// Its process id.
     pub const fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// From now on its disk takes nothing more, or does again. The kernel refuses what the process
+    /// writes to any file, as a disk without room does; nobody else is concerned, and no rights are
+    /// needed.
+    pub async fn fill_disk(&self, is_full: bool) -> Result<(), FillDiskError> {
+        let own = getrlimit(Resource::RLIMIT_FSIZE);
+        let (own, _) = own.map_err(|error| FillDiskError::Limit(error.into()))?;
+        let largest = match own {
+            _ if is_full => "0".to_owned(),
+            RLIM_INFINITY => "unlimited".to_owned(),
+            bytes => bytes.to_string(),
+        };
+        // Only the soft limit, which can be raised again.
+        let (pid, limit) = (self.pid.to_string(), format!("--fsize={largest}:"));
+        let output = Command::new("prlimit").args(["--pid", &pid, &limit]).output().await;
+        let output = output.map_err(FillDiskError::NoProgram)?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let command = format!("prlimit --pid {pid} {limit}");
+        let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        Err(FillDiskError::Refused { command, said })
     }
 
     /// Kills it, as `kill -9` does.

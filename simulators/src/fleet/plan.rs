@@ -25,6 +25,9 @@ pub struct Course {
     pub groups: u32,
     /// Sites that start in a second; 0: all at once.
     pub ramp_per_s: u32,
+    /// How long the sites have before the quiet time and before outages, to tell what they still have
+    /// to tell: their first look at the link, that a new revision has proved itself.
+    pub rest: Duration,
     /// How long nothing happens, to see what that costs.
     pub steady: Duration,
     /// What happens all the time while it lasts.
@@ -61,6 +64,8 @@ pub struct Churn {
 pub enum Phase {
     /// The sites start.
     Ramp,
+    /// What was done has its consequences.
+    Rest,
     /// Nothing happens.
     Steady,
     /// Changes all over the fleet.
@@ -177,6 +182,7 @@ impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ramp => f.write_str("ramp"),
+            Self::Rest => f.write_str("rest"),
             Self::Steady => f.write_str("steady"),
             Self::Churn => f.write_str("churn"),
             Self::Settle => f.write_str("settle"),
@@ -193,13 +199,18 @@ impl Plan {
     /// A plan of this course; its time begins at zero.
     pub fn new(course: Course) -> Self {
         let mut left = VecDeque::from([Phase::Ramp]);
+        let rest = Some(Phase::Rest).filter(|_| !course.rest.is_zero());
         if !course.steady.is_zero() {
+            left.extend(rest);
             left.push_back(Phase::Steady);
         }
         if !course.churn.length.is_zero() {
             left.extend([Phase::Churn, Phase::Settle]);
         }
         left.extend((1..=course.writes).map(Phase::Write));
+        if course.group_outage.is_some() || course.storm.is_some() {
+            left.extend(rest);
+        }
         if course.group_outage.is_some() {
             let both = |group| [Phase::GroupCut(group), Phase::GroupBack(group)];
             left.extend((0..course.groups).flat_map(both));
@@ -263,7 +274,7 @@ impl Plan {
                 let outage = self.course.storm.unwrap_or_default();
                 actions.push(Action::Restore(Whom::All, outage));
             }
-            Phase::Ramp | Phase::Steady | Phase::Churn | Phase::Settle => {}
+            Phase::Ramp | Phase::Rest | Phase::Steady | Phase::Churn | Phase::Settle => {}
         }
         self.running = Some(Running { phase, since: now, done: [0; 3] });
     }
@@ -284,7 +295,8 @@ impl Plan {
                 *started = due.max(*started);
             }
             Phase::Churn => self.churn(running, passed, actions),
-            Phase::Steady
+            Phase::Rest
+            | Phase::Steady
             | Phase::Settle
             | Phase::Write(_)
             | Phase::GroupCut(_)
@@ -327,6 +339,7 @@ impl Plan {
                 let [started, ..] = running.done;
                 until(started >= u64::from(sites) && seen.in_sync >= sites)
             }
+            Phase::Rest => lasts(self.course.rest),
             Phase::Steady => lasts(self.course.steady),
             Phase::Churn => lasts(self.course.churn.length),
             Phase::Write(_) => until(seen.reached >= sites),

@@ -116,6 +116,9 @@ pub enum FleetError {
     /// The probe cannot be made.
     #[error("the probe has no usable identity")]
     Probe(#[from] TlsError),
+    /// There is no thread for the probe.
+    #[error("the probe cannot have a thread of its own")]
+    Thread(#[source] std::io::Error),
     /// There are too few files to be had.
     #[error(transparent)]
     Files(#[from] FilesError),
@@ -155,7 +158,7 @@ pub async fn run(
     let mut conductor = Conductor::new(config, identities, names, &broker, workers).await?;
     conductor.write_first().await?;
     if let Some(probe) = probe {
-        conductor.start_probes(probe, broker);
+        conductor.start_probes(probe, broker).map_err(FleetError::Thread)?;
     }
     let ending = conductor.conduct(&stop, &mut news).await;
     Ok(conductor.finish(ending, machine, about).await)
@@ -265,15 +268,23 @@ impl Conductor {
         }
     }
 
-    fn start_probes(&mut self, identity: Identity, broker: Address) {
+    /// On a thread of its own, so that what thousands of sites do in this process does not count as
+    /// the cloud's time.
+    fn start_probes(&self, identity: Identity, broker: Address) -> std::io::Result<()> {
         let (told, api) = (self.probes.0.clone(), self.config.api.clone());
         let node = identity.node.clone();
-        self.helpers.spawn(probe::api(api, node, API_PROBE_EVERY, told.clone()));
-        self.helpers.spawn(async move {
-            if let Err(error) = probe::broker(identity, broker, PROBE_EVERY, told).await {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        // It ends when nobody listens any more.
+        std::thread::Builder::new().name("probes".to_owned()).spawn(move || {
+            let both = async {
+                let broker = probe::broker(identity, broker, PROBE_EVERY, told.clone());
+                tokio::join!(probe::api(api, node, API_PROBE_EVERY, told.clone()), broker).1
+            };
+            if let Err(error) = runtime.block_on(both) {
                 tracing::warn!(error = %gnomon_edge::chain(&error), "the broker is not probed");
             }
-        });
+        })?;
+        Ok(())
     }
 
     async fn conduct(

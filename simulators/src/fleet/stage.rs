@@ -22,15 +22,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::{Api, ApiError};
 use super::board::What;
-use super::cloud::{CloudProcess, StartCloudError};
+use super::cloud::{CloudProcess, FillDiskError, StartCloudError};
 use super::enrol::{self, EnrolError};
 use super::lines::{Carrier, LinesError, resolve};
 use super::site::{self, Meter, Order, SiteConfig, Told};
 use crate::link::{InvalidProfile, Link, LinkConfig, StartLinkError};
+use crate::scenario::Scenario;
 use crate::scenario::judge::length;
 use crate::scenario::record::{Record, restarts};
 use crate::scenario::timetable::{Act, Cause, Harm, Timetable};
-use crate::scenario::{Deed, Scenario};
 
 const TICK: Duration = Duration::from_millis(20);
 const TOLD: usize = 1_024;
@@ -53,9 +53,9 @@ pub struct Stage {
 /// Why a scenario was not played to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum StageError {
-    /// A step that real programs cannot do.
-    #[error("{0:?} can be played in the simulated world only: add --virtual")]
-    VirtualOnly(String),
+    /// The cloud's disk is as it was.
+    #[error("the cloud's disk cannot be filled, or be given room again")]
+    Disk(#[from] FillDiskError),
     /// The cloud's folder cannot be made.
     #[error("there is no folder for the cloud")]
     Folder(#[source] std::io::Error),
@@ -81,9 +81,6 @@ pub enum StageError {
 
 /// Plays a scenario until everything that it expects can be judged.
 pub async fn perform(scenario: &Scenario, stage: &Stage) -> Result<Record, StageError> {
-    if let Some(step) = scenario.steps.iter().find(|step| step.deed == Deed::FillCloudDisk) {
-        return Err(StageError::VirtualOnly(step.text.clone()));
-    }
     let folder = tempfile::tempdir().map_err(StageError::Folder)?;
     let mut play = Play::set(scenario, stage, folder).await?;
     play.write_all(1);
@@ -100,6 +97,7 @@ struct Play<'a> {
     timetable: Timetable,
     folder: TempDir,
     cloud: Option<CloudProcess>,
+    is_cloud_full: bool,
     /// Where the cloud's API and broker are, whichever process that is.
     at: (String, String),
     api: Api,
@@ -183,6 +181,7 @@ impl<'a> Play<'a> {
             stage,
             folder,
             cloud: Some(cloud),
+            is_cloud_full: false,
             at,
             api,
             sites,
@@ -261,8 +260,10 @@ impl<'a> Play<'a> {
                     (0..count).for_each(|_| self.write(site));
                 }
                 Act::On(site) => self.start(site),
-                // Refused before the beginning.
-                Act::CloudDisk(_) => {}
+                Act::CloudDisk(is_full) => {
+                    self.is_cloud_full = is_full;
+                    self.fill_cloud_disk().await?;
+                }
                 Act::Carrier(..)
                 | Act::Link(..)
                 | Act::Report(..)
@@ -316,7 +317,14 @@ impl<'a> Play<'a> {
         let (http, mqtt) = &self.at;
         let program = &self.stage.cloud_program;
         self.cloud = Some(CloudProcess::start_at(program, Some(&data), http, mqtt).await?);
-        Ok(())
+        if self.is_cloud_full { self.fill_cloud_disk().await } else { Ok(()) }
+    }
+
+    async fn fill_cloud_disk(&self) -> Result<(), StageError> {
+        match &self.cloud {
+            Some(cloud) => Ok(cloud.fill_disk(self.is_cloud_full).await?),
+            None => Ok(()),
+        }
     }
 
     fn start(&mut self, number: u16) {

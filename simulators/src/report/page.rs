@@ -155,8 +155,8 @@ fn flatness(reports: &[Report]) -> String {
     add("CPU of the cloud for a return", |it| {
         Some(it.phase("all back")?.cloud_cpu_s? / f64::from(it.sites))
     });
-    add("CPU of the cloud for a desired write", |it| {
-        Some(it.phase("write 1")?.cloud_cpu_s? / f64::from(it.sites))
+    add("CPU of the cloud for a desired write and what follows from it", |it| {
+        Some(it.write_cpu_s()? / f64::from(it.sites))
     });
     add("memory of the cloud", |it| Some(float(it.cloud_steady_bytes()?) / f64::from(it.sites)));
     lines
@@ -198,6 +198,20 @@ impl Report {
         let phase = self.phase("steady").or_else(|| self.phase("ramp"))?;
         let before = self.samples.iter().filter(|sample| sample.at_s <= phase.end_s);
         before.filter_map(|sample| sample.cloud_bytes).next_back()
+    }
+
+    /// The CPU of the cloud for the first write to all: also after the last site had it, as far as
+    /// the fleet had a rest then, but for what the cloud uses while nothing happens.
+    fn write_cpu_s(&self) -> Option<f64> {
+        let at = self.phases.iter().position(|phase| phase.name == "write 1")?;
+        let own = self.phases.get(at)?.cloud_cpu_s?;
+        let rest = self.phases.get(at + 1).filter(|phase| phase.name == "rest");
+        let later = rest.and_then(|rest| {
+            let steady = self.phase("steady")?;
+            let idle = steady.cloud_cpu_s? / steady.seconds().max(f64::EPSILON);
+            Some((rest.cloud_cpu_s? - idle * rest.seconds()).max(0.0))
+        });
+        Some(own + later.unwrap_or_default())
     }
 }
 
@@ -254,6 +268,28 @@ mod tests {
             "{text}"
         );
     }
+
+    #[test]
+    fn what_a_write_costs_holds_what_comes_after_the_last_site_has_it() {
+        let phase = |name: &str, begin_s: f64, cpu| PhaseReport {
+            name: name.to_owned(),
+            begin_s,
+            end_s: begin_s + 10.0,
+            cloud_cpu_s: Some(cpu),
+            ..PhaseReport::default()
+        };
+        let mut phases = vec![
+            phase("rest", 0.0, 7.0),
+            phase("steady", 10.0, 1.0),
+            phase("write 1", 20.0, 2.0),
+            phase("rest", 30.0, 4.0),
+        ];
+        let report = Report { phases: phases.clone(), ..Report::default() };
+        assert_eq!(report.write_cpu_s(), Some(5.0));
+        phases.pop();
+        assert_eq!(Report { phases, ..Report::default() }.write_cpu_s(), Some(2.0));
+    }
+
     #[test]
     fn a_missed_target_is_bold_and_the_largest_fleet_is_held_against_the_smallest() {
         let run = |sites: u32, last: f64, cpu: f64| {

@@ -152,6 +152,27 @@ fn small_scenarios_hold_with_real_programs_too() {
 }
 
 #[test]
+fn a_cloud_whose_disk_is_full_says_yes_to_no_write_with_real_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, cloud) = (folder.path().join("full.toml"), binary("gnomon-cloud"));
+    let text = "name = \"a\"\nabout = \"b\"\nfleet.site = { sites = 1 }\n\
+        steps = [\"at 6 s fill disk of cloud\", \"at 6.5 s write 1 desired version\"]\n\
+        expect = [\"all converged within 5.9 s of start\",\n\
+        \"all converged within 2 s of every write\", \"nothing lost\"]\n";
+    std::fs::write(&file, text).unwrap();
+    let (file, cloud) = (file.to_string_lossy(), cloud.to_string_lossy());
+    let output =
+        run("gnomon-sim", &["scenario", &file, "--cloud-program", &cloud, "-o", "json"], &[]);
+    let line: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{line:#} {said}");
+    let held: Vec<_> = (0..3).map(|n| &line["verdicts"][n]["held"]).collect();
+    assert_eq!(held, [true, false, true], "{line:#}");
+    let why = line["verdicts"][1]["why"].as_str().unwrap();
+    assert!(why.contains("a write to it is not answered"), "{why}");
+}
+
+#[test]
 fn a_scenario_that_does_not_hold_or_cannot_be_read_fails_and_says_where() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.toml");

@@ -9,6 +9,7 @@ fn course() -> Course {
         sites: 4,
         groups: 2,
         ramp_per_s: 2,
+        rest: Duration::ZERO,
         steady: Duration::from_secs(1),
         churn: Churn::default(),
         writes: 1,
@@ -63,6 +64,20 @@ fn phases(log: &[(Duration, Action)]) -> Vec<String> {
         if let Action::Enter(phase) = action { Some(phase.to_string()) } else { None }
     });
     entered.collect()
+}
+
+#[test]
+fn a_fleet_has_its_rest_before_it_is_measured() {
+    let course = Course { rest: Duration::from_secs(3), ..course() };
+    let log = play(course, obedient);
+    assert_eq!(phases(&log), ["ramp", "rest", "steady", "write 1", "rest", "all cut", "all back"]);
+    let entered = |nth: usize, name: &str| {
+        let all = log.iter().filter(|(_, action)| matches!(action, Action::Enter(_)));
+        let (at, action) = all.clone().nth(nth).unwrap();
+        assert!(matches!(action, Action::Enter(phase) if phase.to_string() == name));
+        *at
+    };
+    assert_eq!(entered(5, "all cut"), entered(4, "rest") + Duration::from_secs(3));
 }
 
 #[test]
