@@ -147,8 +147,7 @@ impl Server {
         let intake = mqtt::run(attachment, link, core.handle(), metrics.clone());
         let tasks = [tokio::spawn(intake), tokio::spawn(answers)];
         let stop = CancellationToken::new();
-        let shown = https.as_ref().map(|https| Arc::clone(&https.shown));
-        let seen = (broker.listeners(), shown);
+        let seen = (broker.listeners(), https.as_ref().map(|https| Arc::clone(&https.shown)));
         let health = look_at(&config, &core, outcomes, seen, &identity, &metrics);
         let api = ApiParts {
             core: core.handle(),
@@ -167,14 +166,12 @@ impl Server {
             stop: stop.clone(),
         };
         let api = http::Api::from(api);
-        let arrivals = tokio::spawn(http::pending::take_in(api.clone()));
+        let attending = attend(&health, &api, &stop);
         let (router, config) = (http::router(api), config.http_limits);
         let serving =
             Serving { tls: None, router, config, metrics: metrics.api, stop: stop.clone() };
-        let watching = tokio::spawn(health.clone().watch(stop.clone()));
         let mut listeners = listen(listener, https, serving);
-        listeners.push(("the look at the cloud's health", watching));
-        listeners.push(("the intake of nodes that the backup does not know", arrivals));
+        listeners.extend(attending);
         Ok(Self {
             http_addr,
             https_addr: https_at,
@@ -301,6 +298,16 @@ fn listen(listener: TcpListener, https: Option<Https>, serving: Serving) -> Vec<
     }
     tasks.push(("the HTTP listener", tokio::spawn(http::serve(listener, serving))));
     tasks
+}
+
+/// What goes on beside the listeners, until it is stopped.
+fn attend(health: &Health, api: &http::Api, stop: &CancellationToken) -> [Task; 2] {
+    let look = tokio::spawn(health.clone().watch(stop.clone()));
+    let intake = tokio::spawn(http::pending::take_in(api.clone()));
+    [
+        ("the look at the cloud's health", look),
+        ("the intake of nodes that the backup does not know", intake),
+    ]
 }
 
 async fn open_book(store: &Arc<dyn Store>) -> Result<Book, ServeError> {
