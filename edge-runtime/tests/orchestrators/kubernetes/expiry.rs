@@ -1,6 +1,8 @@
 //! A token that ends by time. The API server gives none for less than ten minutes, so that this one is
 //! signed here, with the key of the tests' cluster.
 
+#![expect(clippy::print_stderr, reason = "what is skipped is said")]
+
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
