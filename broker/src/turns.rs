@@ -216,9 +216,9 @@ mod tests {
         let mut order = String::new();
         for _ in 0..22 {
             drop(held.take());
-            let begins = beginning.iter_mut().find_map(|wait| wait.now());
+            let begins = beginning.iter_mut().find_map(Now::now);
             order.push(if begins.is_some() { 'b' } else { 'g' });
-            held = begins.or_else(|| going_on.iter_mut().find_map(|wait| wait.now()));
+            held = begins.or_else(|| going_on.iter_mut().find_map(Now::now));
             assert!(held.is_some(), "somebody has a turn: {order}");
             beginning.retain(|wait| !is_over(wait));
             going_on.retain(|wait| !is_over(wait));
