@@ -115,7 +115,7 @@ mod tests {
         let (data, into) = (dir.path().join("old"), dir.path().join("new"));
         assert!(matches!(salvage(&data, &into, 9), Err(SalvageError::NoStore { .. })));
         std::fs::create_dir(&data).unwrap();
-        Identity::open(&data, &[], std::time::Duration::from_secs(1_800_000_000)).unwrap();
+        Identity::open(&data, &[], std::time::Duration::from_hours(500_000)).unwrap();
         let store = JournaledStore::open(&data.join(STORE)).unwrap();
         let entry =
             "[{\"n\":1,\"t\":7000,\"b\":\"admin\",\"a\":\"node.put\",\"o\":\"s\",\"r\":\"done\"}]";

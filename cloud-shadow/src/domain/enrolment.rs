@@ -313,7 +313,7 @@ mod tests {
         let revoke = command("site-1", Action::Revoke);
         let mut domain = restored();
         learn(&mut domain, "0b", 150).unwrap();
-        domain.handle(revoke.clone(), at(0)).unwrap();
+        domain.handle(revoke, at(0)).unwrap();
         assert!(learn(&mut domain, "0b", 150).is_err(), "also where the clock went back");
         let delete = command("site-1", Action::DeleteNode);
         let mut domain = restored();

@@ -103,7 +103,7 @@ mod tests {
     use super::*;
     use crate::identity::Identity;
 
-    const MADE: Duration = Duration::from_secs(1_800_000_000);
+    const MADE: Duration = Duration::from_hours(500_000);
     const LIFE: Duration = Duration::from_secs(1000);
     const GRACE: Duration = Duration::from_secs(500);
 

@@ -142,7 +142,7 @@ async fn short_lived(dir: TempDir, grace: Duration) -> Cloud {
 /// Returns when a certificate has run out that was made before and lives for three seconds.
 async fn until_late() {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let left = Duration::from_secs(now.as_secs() + 5) - now;
+    let left = Duration::from_secs(now.as_secs() + 5).saturating_sub(now);
     drop(tokio::time::timeout(left, std::future::pending::<()>()).await);
 }
 

@@ -56,7 +56,7 @@ fn start(disk: &MemoryDisk, fake: Fake) -> Agent {
     let data = dir.path().to_path_buf();
     let task = tokio::spawn(async move {
         let ready = move || is_ready.store(true, Ordering::SeqCst);
-        run(parts, &data, ready, async { drop(stopped.await) }).await
+        Box::pin(run(parts, &data, ready, async { drop(stopped.await) })).await
     });
     Agent { dir, cloud, fake, stop, task, ready }
 }

@@ -39,7 +39,7 @@ impl Fleet {
             ("--storm", 0.0),
             ("--patience", 300.0),
             ("--time", (minutes * 60.0 + 900.0).round()),
-            ("--seed", (seed % 1_000_000) as f64),
+            ("--seed", f64::from(u32::try_from(seed % 1_000_000).unwrap_or(1))),
         ];
         let child = Command::new(binary("gnomon-sim"))
             .args(["fleet", "--server", &cloud.door().url, "--broker", broker])

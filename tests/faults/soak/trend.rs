@@ -12,12 +12,15 @@ pub(crate) enum Measure {
     Files,
     /// Threads.
     Threads,
-    /// What its data take on the disk, in KiB.
+    /// What its data take on the disk, without the journal, in KiB.
     DiskKib,
+    /// What a journal takes on the disk, in KiB: it fills up to a bound, and begins anew.
+    JournalKib,
 }
 
 impl Measure {
-    pub(crate) const ALL: [Self; 4] = [Self::MemoryKib, Self::Files, Self::Threads, Self::DiskKib];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::MemoryKib, Self::Files, Self::Threads, Self::DiskKib, Self::JournalKib];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -25,6 +28,7 @@ impl Measure {
             Self::Files => "file handles",
             Self::Threads => "threads",
             Self::DiskKib => "disk, KiB",
+            Self::JournalKib => "journal, KiB",
         }
     }
 
@@ -36,10 +40,13 @@ impl Measure {
             Self::Files => 8.0,
             Self::Threads => 3.0,
             Self::DiskKib => 4.0 * 1024.0,
+            Self::JournalKib => 0.0,
         }
     }
 }
 
+/// The most that a journal takes (docs/operations.md), and a frame.
+const JOURNAL: f64 = 193.0 * 1024.0;
 /// The share of its size that a measure may grow by in an hour and still be called flat.
 const FLAT: f64 = 0.05;
 /// The part of the run in which everything fills up: caches, histories, pools.
@@ -71,7 +78,10 @@ pub(crate) fn trend(who: &str, measure: Measure, samples: &[(f64, f64)]) -> Opti
     let most = samples.iter().map(|(_, size)| *size).fold(0.0, f64::max);
     // By what it has grown, not by what it would grow: the slope of a short run is mostly noise.
     let grown = per_hour * (end - warm) / 3600.0;
-    let is_flat = grown <= (typical * FLAT).max(measure.play());
+    let is_flat = match measure {
+        Measure::JournalKib => most <= JOURNAL,
+        _ => grown <= (typical * FLAT).max(measure.play()),
+    };
     Some(Trend { who: who.to_owned(), measure, typical, most, per_hour, is_flat })
 }
 
@@ -112,6 +122,8 @@ mod tests {
         assert!(!of(Measure::Files, |n| 30.0 + n / 10.0).is_flat);
         assert!(!of(Measure::Threads, |n| 9.0 + n / 40.0).is_flat);
         assert!(!of(Measure::DiskKib, |n| 5_000.0 + n * 100.0).is_flat);
+        assert!(of(Measure::JournalKib, |n| 5_000.0 + n * 100.0).is_flat, "below its bound");
+        assert!(!of(Measure::JournalKib, |n| 5_000.0 + n * 600.0).is_flat);
     }
 
     #[test]

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use super::trend::Measure;
 
+/// Begins the names of the cloud's journal files.
+const JOURNAL: &str = "store.journal";
+
 /// Each measure of a process and its folder; those that the kernel does not tell are left out: the
 /// process may have ended meanwhile.
 pub(crate) fn look(pid: i32, data: &Path) -> Vec<(Measure, f64)> {
@@ -14,26 +17,43 @@ pub(crate) fn look(pid: i32, data: &Path) -> Vec<(Measure, f64)> {
         let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
         line.split_whitespace().next()?.parse::<f64>().ok()
     };
-    let files = fs::read_dir(format!("/proc/{pid}/fd")).ok().map(|it| it.count() as f64);
-    let disk = (field("Threads").is_some()).then(|| taken(data) as f64 / 2.0);
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).ok().map(|it| size(it.count()));
+    let [journal, disk] = if field("Threads").is_some() { taken(data) } else { [0, 0] };
+    let kib = |blocks: u64| (blocks > 0).then(|| size(blocks / 2));
     let measured = |measure| match measure {
         Measure::MemoryKib => field("VmRSS"),
         Measure::Files => files,
         Measure::Threads => field("Threads"),
-        Measure::DiskKib => disk,
+        Measure::DiskKib => kib(disk),
+        Measure::JournalKib => kib(journal),
     };
     Measure::ALL.into_iter().filter_map(|it| Some((it, measured(it)?))).collect()
 }
 
-/// The blocks of 512 bytes below a folder. What goes meanwhile is not counted.
-fn taken(folder: &Path) -> u64 {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let blocks = entries.map(|entry| match entry.metadata() {
-        Ok(about) if about.is_dir() => taken(&entry.path()),
-        Ok(about) => about.blocks(),
-        Err(_) => 0,
-    });
-    blocks.sum()
+fn size(number: impl TryInto<u32>) -> f64 {
+    number.try_into().map_or(f64::INFINITY, f64::from)
+}
+
+/// The blocks of 512 bytes below a folder, of journals and of all else. What goes meanwhile is not
+/// counted.
+fn taken(folder: &Path) -> [u64; 2] {
+    let mut all = [0, 0];
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let [journal, other] = &mut all;
+        match entry.metadata() {
+            Ok(about) if about.is_dir() => {
+                let below = taken(&entry.path());
+                *journal += below[0];
+                *other += below[1];
+            }
+            Ok(about) if entry.file_name().to_string_lossy().starts_with(JOURNAL) => {
+                *journal += about.blocks();
+            }
+            Ok(about) => *other += about.blocks(),
+            Err(_) => {}
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -45,6 +65,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("deep")).unwrap();
         fs::write(folder.path().join("deep/file"), vec![7; 100_000]).unwrap();
+        fs::write(folder.path().join("deep/store.journal.1"), vec![7; 300_000]).unwrap();
         let own = look(std::process::id().try_into().unwrap(), folder.path());
         assert_eq!(own.len(), Measure::ALL.len());
         let disk = own.iter().find(|(measure, _)| *measure == Measure::DiskKib).unwrap().1;

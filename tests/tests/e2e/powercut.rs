@@ -13,7 +13,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
 
-use crate::app::{PATIENCE, gnomon};
+use crate::app::gnomon;
 use site_box::SiteBox;
 
 /// Rounds unless said otherwise: one of each kind but one, in less than a minute.
