@@ -80,7 +80,9 @@ pub(crate) fn trend(who: &str, measure: Measure, samples: &[(f64, f64)]) -> Opti
     let grown = per_hour * (end - warm) / 3600.0;
     let is_flat = match measure {
         Measure::JournalKib => most <= JOURNAL,
-        _ => grown <= (typical * FLAT).max(measure.play()),
+        Measure::MemoryKib | Measure::Files | Measure::Threads | Measure::DiskKib => {
+            grown <= (typical * FLAT).max(measure.play())
+        }
     };
     Some(Trend { who: who.to_owned(), measure, typical, most, per_hour, is_flat })
 }
