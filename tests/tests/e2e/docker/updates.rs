@@ -41,7 +41,12 @@ fn a_service_that_starts_first_is_never_without_a_container() {
     let new = runs(&stage, 2);
     let filter = format!("label=io.gnomon.node={}", stage.node());
     let events = ["events", "--since", "10m", "--until", "0s", "--filter", &filter];
-    let told = stage.docker.run(&[&events[..], &["--format", "{{.Action}} {{.ID}}"]].concat());
+    let events = [&events[..], &["--format", "{{.Action}} {{.ID}}"]].concat();
+    // The client cuts the present off to a whole second.
+    let told = eventually("the end of the old one to be told", PATIENCE, || {
+        let told = stage.docker.run(&events);
+        if told.contains(&format!("kill {old}")) { Ok(told) } else { Err(told) }
+    });
     let at = |what: String| {
         let found = told.lines().position(|line| line.starts_with(&what));
         found.unwrap_or_else(|| panic!("no `{what}` in\n{told}"))
