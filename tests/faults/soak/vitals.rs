@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::trend::Measure;
 
-/// Begins the names of the cloud's journal files.
+/// The folder of the cloud's journal.
 const JOURNAL: &str = "store.journal";
 
 /// Each measure of a process and its folder; those that the kernel does not tell are left out: the
@@ -39,19 +39,14 @@ fn size(number: impl TryInto<u32>) -> f64 {
 fn taken(folder: &Path) -> [u64; 2] {
     let mut all = [0, 0];
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let [journal, other] = &mut all;
-        match entry.metadata() {
-            Ok(about) if about.is_dir() => {
-                let below = taken(&entry.path());
-                *journal += below[0];
-                *other += below[1];
-            }
-            Ok(about) if entry.file_name().to_string_lossy().starts_with(JOURNAL) => {
-                *journal += about.blocks();
-            }
-            Ok(about) => *other += about.blocks(),
-            Err(_) => {}
-        }
+        let [journal, other] = match entry.metadata() {
+            Ok(about) if about.is_dir() => taken(&entry.path()),
+            Ok(about) => [0, about.blocks()],
+            Err(_) => [0, 0],
+        };
+        let is_journal = entry.file_name() == JOURNAL;
+        all[0] += if is_journal { journal + other } else { journal };
+        all[1] += if is_journal { 0 } else { other };
     }
     all
 }
@@ -65,11 +60,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir(folder.path().join("deep")).unwrap();
         fs::write(folder.path().join("deep/file"), vec![7; 100_000]).unwrap();
-        fs::write(folder.path().join("deep/store.journal.1"), vec![7; 300_000]).unwrap();
+        let journal = folder.path().join("deep").join(JOURNAL);
+        fs::create_dir(&journal).unwrap();
+        fs::write(journal.join("0000000000000001"), vec![7; 300_000]).unwrap();
         let own = look(std::process::id().try_into().unwrap(), folder.path());
         assert_eq!(own.len(), Measure::ALL.len());
-        let disk = own.iter().find(|(measure, _)| *measure == Measure::DiskKib).unwrap().1;
+        let of = |wanted| own.iter().find(|(measure, _)| *measure == wanted).unwrap().1;
+        let (disk, journal) = (of(Measure::DiskKib), of(Measure::JournalKib));
         assert!((90.0..200.0).contains(&disk), "{disk}");
+        assert!((290.0..400.0).contains(&journal), "{journal}");
         assert_eq!(look(i32::MAX, folder.path()), []);
     }
 }
