@@ -31,6 +31,7 @@ mod path;
 mod patience;
 mod pending;
 mod precondition;
+mod prefer;
 mod query;
 mod renew;
 mod revoke;
