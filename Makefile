@@ -8,7 +8,7 @@ SITES ?= 1000 5000 10000
 export RUST_BACKTRACE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test sim pair mutants explore fuzz bench scale kills powercut faults parity deb fmt lint doc deny ci clean
+.PHONY: help setup build demo test sim pair mutants explore fuzz bench scale kills powercut faults soak parity deb fmt lint doc deny ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +64,11 @@ faults: build ## break everything that can break: make faults MINUTES=20 SEED=7 
 	@kept=0; $(CARGO) run --locked --quiet --package gnomon-tests --example faults -- run --minutes $(or $(MINUTES),20) \
 	--seed $(or $(SEED),$$(date +%s)) --out target/faults $(if $(ONLY),--only $(ONLY)) $(if $(BURST),--burst $(BURST)) || kept=$$?; \
 	$(if $(BURST),,$(CARGO) run --locked --quiet --package gnomon-tests --example faults -- table target/faults --into docs/reliability.md;) exit $$kept
+
+soak: build ## an hour in which nothing may grow: make soak MINUTES=60 SITES=1000; writes docs/reliability.md
+	@sh tests/setup.sh
+	@$(CARGO) run --locked --quiet --package gnomon-tests --example faults -- soak --minutes $(or $(MINUTES),60) \
+	--sites $(or $(SITES),1000) --seed $(or $(SEED),$$(date +%s)) --into docs/reliability.md
 
 parity: ## the orchestrators' suite on another engine: make parity ENGINE=docker26|podman
 	@sh tests/docker/parity.sh $(or $(ENGINE),docker26)

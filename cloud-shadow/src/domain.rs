@@ -16,9 +16,9 @@ mod enrolment;
 mod history;
 mod labels;
 mod lag;
-mod lazy;
 #[cfg(test)]
 mod laws;
+mod lazy;
 mod load;
 mod node;
 mod placing;

@@ -19,6 +19,7 @@ use crate::operator::{Devices, OPERATORS, Operator};
 use crate::peace::{self, Peace};
 use crate::report::{Run, Struck};
 use crate::schedule::{Burst, Schedule};
+use crate::stage::cloud::TERMS;
 use crate::stage::site::Site;
 use crate::stage::{IS_BOX, NODES, Stage, logs};
 use crate::watcher;
@@ -31,6 +32,12 @@ pub(crate) struct Recorder {
 }
 
 impl Recorder {
+    /// It, and what is written down.
+    pub(crate) fn new() -> (Self, mpsc::Receiver<Entry>) {
+        let (entries, written) = mpsc::channel();
+        (Self { began: Instant::now(), entries }, written)
+    }
+
     pub(crate) fn record(&self, event: Event) {
         let at_ms = self.began.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
         // The campaign may be over already for who is late.
@@ -61,9 +68,8 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool> {
         args.minutes,
         folder.display()
     );
-    let stage = Stage::set(args.seed);
-    let (entries, written) = mpsc::channel();
-    let recorder = Recorder { began: Instant::now(), entries };
+    let stage = Stage::set(args.seed, &TERMS);
+    let (recorder, written) = Recorder::new();
     let door = stage.cloud.door().clone();
     let mut campaign = Campaign {
         operators: (0..OPERATORS).map(|it| Operator::new(&door, args.seed, it)).collect(),
@@ -77,20 +83,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<bool> {
     };
     let over = AtomicBool::new(false);
     let found = thread::scope(|scope| {
-        let (recorder, over) = (campaign.recorder.clone(), &over);
-        scope.spawn({
-            let recorder = recorder.clone();
-            move || watcher::watch(&door, &recorder, over)
-        });
-        for site in &campaign.stage.sites {
-            let (recorder, node, data) = (recorder.clone(), site.node.clone(), site.data());
-            if site.is_box() {
-                let starts = site.starts();
-                scope.spawn(move || watcher::containers(&node, starts, &recorder, over));
-            } else {
-                scope.spawn(move || watcher::processes(&node, &data, &recorder, over));
-            }
-        }
+        watcher::watch_all(scope, &campaign.stage, &campaign.recorder, &over);
         // A step that fails is a panic; whoever looks on must not wait for what does not come.
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| campaign.go(args)));
         over.store(true, Ordering::SeqCst);
@@ -241,7 +234,7 @@ impl Campaign {
 }
 
 /// What was done meanwhile, by kind.
-fn counts(history: &[Entry]) -> BTreeMap<String, u64> {
+pub(crate) fn counts(history: &[Entry]) -> BTreeMap<String, u64> {
     let mut counts = BTreeMap::new();
     for Entry { event, .. } in history {
         let kind = serde_json::to_value(event).unwrap_or_default();

@@ -16,6 +16,7 @@ mod operator;
 mod peace;
 mod report;
 mod schedule;
+mod soak;
 mod stage;
 mod watcher;
 
@@ -38,6 +39,8 @@ struct Cli {
 enum Command {
     /// Run a campaign. Exit code 1 if a promise was broken
     Run(RunArgs),
+    /// Break nothing, work for long, and look whether anything grows. Exit code 1 if it does
+    Soak(soak::SoakArgs),
     /// Write the table of all runs of a folder between its marks in a page
     Table {
         /// The folder with the runs
@@ -82,6 +85,7 @@ struct RunArgs {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(args) => campaign::run(&args),
+        Command::Soak(args) => soak::run(&args),
         Command::Table { runs, into } => report::table(&runs, &into).map(|()| true),
         Command::Plan { seed, bursts, only } => {
             let mut schedule = schedule::Schedule::new(seed, &stage::IS_BOX, &only);

@@ -20,7 +20,7 @@ use crate::stage::{DEVICES, NODES, Stage, member};
 /// How many write at once.
 pub(crate) const OPERATORS: u64 = 2;
 
-/// An app is changed no more often than this.
+/// Between two changes of an app, in a campaign.
 const APP_PAUSE: Duration = Duration::from_millis(3_500);
 
 pub(crate) struct Operator {
@@ -32,6 +32,8 @@ pub(crate) struct Operator {
     /// The last version of each `desired` that this operator knows of.
     known: BTreeMap<(String, String), u64>,
     apps: BTreeMap<String, Instant>,
+    /// An app is changed no more often than this.
+    app_pause: Duration,
 }
 
 impl Operator {
@@ -44,7 +46,13 @@ impl Operator {
             writes: 0,
             known: BTreeMap::new(),
             apps: BTreeMap::new(),
+            app_pause: APP_PAUSE,
         }
+    }
+
+    /// With so much time between two changes of an app.
+    pub(crate) fn at_leisure(self, app_pause: Duration) -> Self {
+        Self { app_pause, ..self }
     }
 
     /// Writes until it is told to rest.
@@ -58,8 +66,8 @@ impl Operator {
     fn write(&mut self, recorder: &Recorder) {
         let node = NODES[self.rng.random_range(0..NODES.len())].to_owned();
         // One operator is for the apps; both are for the devices.
-        let is_app =
-            self.number == 0 && self.apps.get(&node).is_none_or(|last| last.elapsed() > APP_PAUSE);
+        let is_app = self.number == 0
+            && self.apps.get(&node).is_none_or(|last| last.elapsed() > self.app_pause);
         let key = if is_app {
             self.apps.insert(node.clone(), Instant::now());
             APP

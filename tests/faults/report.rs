@@ -87,17 +87,15 @@ impl Run {
     }
 }
 
-const BEGIN: &str = "<!-- faults:begin -->\n";
-const END: &str = "<!-- faults:end -->";
-
 /// Writes the table of all runs of a folder between its marks in a page.
 pub(crate) fn table(folder: &Path, into: &Path) -> Result<()> {
     let runs = read(folder)?;
     ensure!(!runs.is_empty(), "{} holds no run; make some with `make faults`", folder.display());
     let page =
         std::fs::read_to_string(into).with_context(|| format!("reading {}", into.display()))?;
-    let page = put(&page, &rows(&runs))
-        .with_context(|| format!("{} lacks the marks {BEGIN}{END}", into.display()))?;
+    let page = between(&page, "faults", &rows(&runs)).with_context(|| {
+        format!("{} lacks the marks <!-- faults:begin --> and <!-- faults:end -->", into.display())
+    })?;
     std::fs::write(into, page).with_context(|| format!("writing {}", into.display()))
 }
 
@@ -117,10 +115,12 @@ fn read(folder: &Path) -> Result<Vec<Run>> {
     Ok(runs)
 }
 
-fn put(page: &str, rows: &str) -> Option<String> {
-    let (before, rest) = page.split_once(BEGIN)?;
-    let (_, after) = rest.split_once(END)?;
-    Some(format!("{before}{BEGIN}{rows}{END}{after}"))
+/// The page with these rows between the marks of that name.
+pub(crate) fn between(page: &str, name: &str, rows: &str) -> Option<String> {
+    let [begin, end] = ["begin", "end"].map(|it| format!("<!-- {name}:{it} -->"));
+    let (before, rest) = page.split_once(&format!("{begin}\n"))?;
+    let (_, after) = rest.split_once(&end)?;
+    Some(format!("{before}{begin}\n{rows}{end}{after}"))
 }
 
 fn rows(runs: &[Run]) -> String {
@@ -210,9 +210,10 @@ mod tests {
 
     #[test]
     fn only_what_is_between_the_marks_of_a_page_is_replaced() {
-        let page = format!("a\n{BEGIN}old\n{END}\nb\n");
-        assert_eq!(put(&page, "new\n").unwrap(), format!("a\n{BEGIN}new\n{END}\nb\n"));
-        assert_eq!(put("a\nb\n", "new\n"), None);
+        let page = "a\n<!-- soak:begin -->\nold\n<!-- soak:end -->\nb\n";
+        let new = "a\n<!-- soak:begin -->\nnew\n<!-- soak:end -->\nb\n";
+        assert_eq!(between(page, "soak", "new\n").as_deref(), Some(new));
+        assert_eq!(between(page, "faults", "new\n"), None);
     }
 
     #[test]

@@ -16,7 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use cloud::Cloud;
+use cloud::{Cloud, Terms};
 use link::Link;
 use site::Site;
 use warden::Warden;
@@ -60,13 +60,13 @@ pub(crate) struct Stage {
 
 impl Stage {
     /// Makes it, with every site joined and its app desired.
-    pub(crate) fn set(seed: u64) -> Self {
+    pub(crate) fn set(seed: u64, terms: &Terms) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.unwrap();
         let warden = Warden::start(folder.path());
-        let cloud = Cloud::start(folder.path());
+        let cloud = Cloud::start(folder.path(), terms);
         let mut stage =
             Self { sites: Vec::new(), links: Vec::new(), cloud, folder, _warden: warden, runtime };
         for (number, (node, is_box)) in NODES.into_iter().zip(IS_BOX).enumerate() {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::Scope;
 use std::time::Duration;
 
 use gnomon_tests::eventually::let_pass;
@@ -13,10 +14,30 @@ use crate::history::{Event, Half, Holder};
 use crate::operator::seen;
 use crate::stage::cloud::Door;
 use crate::stage::containers::{Starts, process};
-use crate::stage::member;
+use crate::stage::{Stage, member};
+
+/// Looks at everything on the stage, until it is over.
+pub(crate) fn watch_all<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    stage: &Stage,
+    recorder: &Recorder,
+    over: &'scope AtomicBool,
+) {
+    let (door, own) = (stage.cloud.door().clone(), recorder.clone());
+    scope.spawn(move || watch(&door, &own, over));
+    for site in &stage.sites {
+        let (recorder, node, data) = (recorder.clone(), site.node.clone(), site.data());
+        if site.is_box() {
+            let starts = site.starts();
+            scope.spawn(move || containers(&node, starts, &recorder, over));
+        } else {
+            scope.spawn(move || processes(&node, &data, &recorder, over));
+        }
+    }
+}
 
 /// Follows `/v1/watch` until it is over, from where it broke off.
-pub(crate) fn watch(door: &Door, recorder: &Recorder, over: &AtomicBool) {
+fn watch(door: &Door, recorder: &Recorder, over: &AtomicBool) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let client = reqwest::Client::builder().connect_timeout(PATIENCE).build().unwrap();
     let mut last = None;
@@ -79,7 +100,7 @@ fn take(event: &str, era: u64, recorder: &Recorder, last: &mut Option<String>) {
 }
 
 /// Hears of each start in a box, until it is over.
-pub(crate) fn containers(node: &str, mut starts: Starts, recorder: &Recorder, over: &AtomicBool) {
+fn containers(node: &str, mut starts: Starts, recorder: &Recorder, over: &AtomicBool) {
     while !over.load(Ordering::SeqCst) {
         starts.listen(|start| {
             let (node, service) = (node.to_owned(), start.service);
@@ -91,7 +112,7 @@ pub(crate) fn containers(node: &str, mut starts: Starts, recorder: &Recorder, ov
 }
 
 /// Looks for new host processes, until it is over.
-pub(crate) fn processes(node: &str, data: &Path, recorder: &Recorder, over: &AtomicBool) {
+fn processes(node: &str, data: &Path, recorder: &Recorder, over: &AtomicBool) {
     let mut known = BTreeSet::new();
     while !over.load(Ordering::SeqCst) {
         for found in gnomon_tests::site::instances(data).into_iter().filter_map(process) {

@@ -4,10 +4,10 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use gnomon_schemas::version::Version;
+use utoipa::IntoParams;
 use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::schema::Type;
 use utoipa::openapi::{ObjectBuilder, Required};
-use utoipa::IntoParams;
 
 use super::precondition;
 
@@ -83,7 +83,8 @@ mod tests {
         ] {
             assert_eq!(of(values), Answering::Minimal, "{values:?}");
         }
-        for values in [&[][..], &["return=representation"], &["return"], &["minimal"], &["", ",;="]] {
+        for values in [&[][..], &["return=representation"], &["return"], &["minimal"], &["", ",;="]]
+        {
             assert_eq!(of(values), Answering::Whole, "{values:?}");
         }
     }

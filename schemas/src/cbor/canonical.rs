@@ -165,15 +165,18 @@ mod tests {
     fn every_width_of_a_number_is_right_at_its_edges() {
         let edges = [0, 23, 24, 255, 256, 65_535, 65_536, u64::from(u32::MAX), 1 << 32, u64::MAX];
         let unsigned = edges.into_iter().map(Value::from);
-        let negative = edges.into_iter().filter_map(|edge| {
-            i64::try_from(edge).ok().map(|edge| Value::from(-1 - edge))
-        });
+        let negative = edges
+            .into_iter()
+            .filter_map(|edge| i64::try_from(edge).ok().map(|edge| Value::from(-1 - edge)));
         let floats = [0.0, -0.0, 65_504.0, 65_505.0, 5.96e-8, 1e-40, f64::MAX, f64::MIN_POSITIVE];
         let all: Vec<_> = unsigned.chain(negative).chain(floats.map(Value::from)).collect();
         for value in all {
             let object: Map<_, _> = [(String::new(), value)].into_iter().collect();
             let expected = encode(&CanonicalMap(&object));
-            assert_eq!((canonical(&object), canonical_len(&object)), (expected.clone(), expected.len()));
+            assert_eq!(
+                (canonical(&object), canonical_len(&object)),
+                (expected.clone(), expected.len())
+            );
         }
     }
 }

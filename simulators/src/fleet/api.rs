@@ -1,10 +1,11 @@
 //! The cloud's HTTP API, as far as a fleet needs it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gnomon_edge::link::mqtt::Address;
 use gnomon_schemas::id::NodeName;
-use reqwest::{Method, RequestBuilder, Url};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -12,6 +13,8 @@ use serde_json::{Value, json};
 use crate::report::CloudSays;
 
 const PATIENCE: Duration = Duration::from_mins(1);
+/// How long, in all, a request waits for a cloud that says it is asked too much.
+const HELD_UP: Duration = Duration::from_mins(2);
 /// What the app of a site is called.
 pub(super) const APP: &str = "station";
 
@@ -239,14 +242,23 @@ impl Api {
         }
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<(Url, (u16, Vec<u8>)), ApiError> {
-        let server = || self.server.clone();
-        let response = request.send().await;
+    async fn send(&self, mut request: RequestBuilder) -> Result<(Url, (u16, Vec<u8>)), ApiError> {
         let failed = |source: reqwest::Error| {
-            let url = source.url().cloned().unwrap_or_else(server);
+            let url = source.url().cloned().unwrap_or_else(|| self.server.clone());
             ApiError::Send { url, source: source.without_url() }
         };
-        let response = response.map_err(failed)?;
+        let until = Instant::now() + HELD_UP;
+        let response = loop {
+            let again = request.try_clone();
+            let response = request.send().await.map_err(failed)?;
+            match held_up(&response).zip(again) {
+                Some((wait, again)) if Instant::now() + wait < until => {
+                    tokio::time::sleep(wait).await;
+                    request = again;
+                }
+                _ => break response,
+            }
+        };
         let (url, status) = (response.url().clone(), response.status().as_u16());
         let bytes = response.bytes().await.map_err(failed)?;
         Ok((url, (status, bytes.into())))
@@ -267,6 +279,16 @@ impl Api {
     }
 }
 
+/// How long the cloud asks to wait before the same is asked again: a fleet enrols from one address,
+/// faster than strangers may.
+fn held_up(response: &reqwest::Response) -> Option<Duration> {
+    if response.status() != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let wait = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Some(Duration::from_secs(wait).max(Duration::from_millis(100)))
+}
+
 /// An app such as a petrol station runs.
 fn app(round: &str) -> Value {
     json!({ "services": {
@@ -285,4 +307,40 @@ fn app(round: &str) -> Value {
 
 fn change(round: &str) -> Value {
     json!({ "services": { "controller": { "environment": { "ROUND": round } } } })
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Answers a connection with each of these, in turn, and closes it.
+    async fn answering(answers: &'static [&'static str]) -> Api {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut peer, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 4096];
+                assert!(peer.read(&mut request).await.unwrap() > 0);
+                peer.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        Api::new(&server, None, None).unwrap()
+    }
+
+    #[tokio::test]
+    async fn who_is_asked_to_wait_asks_again_and_another_refusal_is_told() {
+        let api = answering(&[
+            "HTTP/1.1 429 Too Many Requests\r\nretry-after: 0\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 13\r\nconnection: close\r\n\r\n{\"token\":\"t\"}",
+            "HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\nconnection: close\r\n\r\n",
+        ])
+        .await;
+        assert_eq!(api.join_token(3).await.unwrap(), "t");
+        let refused = api.join_token(3).await;
+        assert!(matches!(refused, Err(ApiError::Refused { status: 403, .. })), "{refused:?}");
+    }
 }

@@ -12,8 +12,17 @@ use serde_json::Value;
 
 use super::disk::Disk;
 
-/// Of nodes: long enough for a burst and its peace, short enough to be renewed in a campaign.
-const CERTIFICATE_DAYS: &str = "0.0042";
+/// What a stage sets of its own.
+pub(crate) struct Terms {
+    /// The disk of the cloud.
+    pub(crate) disk_mib: u64,
+    /// Of the configuration that `init` writes.
+    pub(crate) config: &'static [(&'static str, &'static str)],
+}
+
+/// Of a campaign. Certificates are good for long enough for a burst and its peace, and short enough
+/// to be renewed.
+pub(crate) const TERMS: Terms = Terms { disk_mib: 256, config: &[("certificate_days", "0.0042")] };
 
 /// What is needed to call it, also while it is down.
 #[derive(Clone)]
@@ -47,10 +56,10 @@ pub(crate) struct Cloud {
 }
 
 impl Cloud {
-    pub(crate) fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path, terms: &Terms) -> Self {
         let folder = folder.join("cloud");
         std::fs::create_dir_all(&folder).unwrap();
-        let disk = Disk::make(&folder, 256);
+        let disk = Disk::make(&folder, terms.disk_mib);
         let data = disk.at().join("gnomon");
         let dir = data.to_string_lossy().into_owned();
         let any = "127.0.0.1:0";
@@ -69,7 +78,7 @@ impl Cloud {
             program: None,
             disk,
         };
-        cloud.set(&[("certificate_days", CERTIFICATE_DAYS)]);
+        cloud.set(terms.config);
         let ready = cloud.launch();
         let at = |name: &str| ready[name].as_str().unwrap().to_owned();
         let [http, https, mqtt] = ["http", "https", "mqtt"].map(|name| {
@@ -102,6 +111,11 @@ impl Cloud {
     /// Where its broker and its API for nodes are.
     pub(crate) fn addresses(&self) -> [&str; 2] {
         [&self.mqtt, &self.https]
+    }
+
+    /// The folder with everything that it keeps.
+    pub(crate) fn data(&self) -> &Path {
+        &self.data
     }
 
     pub(crate) const fn door(&self) -> &Door {

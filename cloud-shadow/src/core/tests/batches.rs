@@ -47,7 +47,8 @@ async fn more_than_a_round_takes_are_answered_one_round_after_the_other() {
     };
     let (first, second) =
         tokio::join!(handle.execute_all(many(0)), handle.execute_all(many(ROUND)));
-    let expected = |from: usize| (from..from + ROUND - 1).map(|n| n.to_string()).collect::<Vec<_>>();
+    let expected =
+        |from: usize| (from..from + ROUND - 1).map(|n| n.to_string()).collect::<Vec<_>>();
     assert_eq!(told(first.unwrap()), expected(1));
     assert_eq!(told(second.unwrap()), expected(ROUND));
 }

@@ -12,6 +12,10 @@ use super::names::{self, Workload};
 use super::{K3s, K3sError, WORK, drift, events, files, manifests, observe, registries};
 use crate::reconcile::model::{Instance, InstanceId, InstanceState, Observed, Slot};
 
+/// How long a pod may be without a node before that is believed: a scheduler also says so of a pod
+/// whose volume claim it has not seen yet, and tries again at once.
+const PLACED: Duration = Duration::from_secs(10);
+
 pub(super) async fn observe(k3s: &K3s) -> Result<Observed, K3sError> {
     let (node, now) = (&k3s.settings.node, now());
     let cache = k3s.mirror().look().await?;
@@ -79,25 +83,20 @@ pub(super) async fn start(k3s: &K3s, id: &InstanceId, slot: &Slot) -> Result<(),
 
 /// Waits until the container runs, or says why it does not.
 async fn until_begun(k3s: &K3s, kind: Workload, name: &str, slot: &Slot) -> Result<(), K3sError> {
-    let begun = k3s.mirror().until(WORK, |cache| {
-        let leaves = |pod: &Value| pod.pointer("/metadata/deletionTimestamp").is_some();
-        let pod = observe::newest(cache.pods(name).filter(|pod| !leaves(pod)));
-        if pod.is_some_and(|pod| observe::has_begun(pod) && observe::trouble(pod).is_none()) {
-            return Some(Ok(()));
-        }
-        let object = cache.get(kind.followed(), name)?;
-        let pod = pod.map(|pod| &**pod);
-        let stalled = pod.and_then(observe::trouble);
-        let stalled = stalled.or_else(|| observe::stalled(kind, object, pod, now()));
-        stalled.map(|(reason, transient)| Err(K3sError::NotStarting { reason, transient }))
-    });
-    match begun.await? {
+    let mut outcome = k3s.mirror().until(WORK, |cache| begun(cache, kind, name)).await?;
+    if let Some(Err((reason, _))) = &outcome
+        && observe::is_unplaced(reason)
+    {
+        let other = |cache: &Cache| match begun(cache, kind, name) {
+            Some(Err((reason, _))) if observe::is_unplaced(&reason) => None,
+            outcome => outcome,
+        };
+        outcome = k3s.mirror().until(PLACED, other).await?.or(outcome);
+    }
+    match outcome {
         Some(Ok(())) => Ok(()),
-        Some(Err(K3sError::NotStarting { transient: false, reason })) => {
-            Err(K3sError::NotStarting { reason, transient: false })
-        }
-        Some(Err(K3sError::NotStarting { reason, .. })) if reason != observe::TAKES_LONG => {
-            Err(K3sError::NotStarting { reason, transient: true })
+        Some(Err((reason, transient))) if !transient || reason != observe::TAKES_LONG => {
+            Err(K3sError::NotStarting { reason, transient })
         }
         Some(Err(_)) | None => {
             let reason = events::why(k3s, name).await?;
@@ -106,6 +105,20 @@ async fn until_begun(k3s: &K3s, kind: Workload, name: &str, slot: &Slot) -> Resu
             Err(K3sError::NotStarting { reason, transient: true })
         }
     }
+}
+
+/// Whether the container of a workload runs, or why it does not and whether that can pass by
+/// itself; `None`: nothing is known yet.
+fn begun(cache: &Cache, kind: Workload, name: &str) -> Option<Result<(), (String, bool)>> {
+    let leaves = |pod: &Value| pod.pointer("/metadata/deletionTimestamp").is_some();
+    let pod = observe::newest(cache.pods(name).filter(|pod| !leaves(pod)));
+    if pod.is_some_and(|pod| observe::has_begun(pod) && observe::trouble(pod).is_none()) {
+        return Some(Ok(()));
+    }
+    let object = cache.get(kind.followed(), name)?;
+    let pod = pod.map(|pod| &**pod);
+    let trouble = pod.and_then(observe::trouble);
+    trouble.or_else(|| observe::stalled(kind, object, pod, now())).map(Err)
 }
 
 /// A finished job is replaced by an equal one. Its files go with it, so that one with files is

@@ -13,6 +13,8 @@ const STOPPED: i64 = 143;
 const LOST: i64 = 255;
 /// Said of a pod of which nothing else can be said.
 pub(super) const TAKES_LONG: &str = "it takes long";
+/// Begins what is said of a pod that no node takes.
+const UNPLACED: &str = "no node can run it";
 /// A pod that has not begun after so long, in milliseconds, does not begin by itself.
 const LATE: i64 = 5 * 60 * 1000;
 
@@ -206,10 +208,13 @@ pub(super) fn trouble(pod: &Value) -> Option<(String, bool)> {
     let unschedulable = conditions.into_iter().flatten().find(|it| {
         text(it, "/type") == Some("PodScheduled") && text(it, "/reason") == Some("Unschedulable")
     })?;
-    Some((
-        format!("no node can run it: {}", text(unschedulable, "/message").unwrap_or_default()),
-        true,
-    ))
+    let message = text(unschedulable, "/message").unwrap_or_default();
+    Some((format!("{UNPLACED}: {message}"), true))
+}
+
+/// Whether a trouble is that no node takes the pod.
+pub(super) fn is_unplaced(reason: &str) -> bool {
+    reason.starts_with(UNPLACED)
 }
 
 /// Whether a pod has come so far that its container ran.
