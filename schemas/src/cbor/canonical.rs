@@ -57,7 +57,9 @@ fn put_value(into: &mut Vec<u8>, value: &Value) {
         Value::String(text) => put_text(into, text),
         Value::Array(items) => {
             put_head(into, ARRAY, items.len() as u64);
-            items.iter().for_each(|item| put_value(into, item));
+            for item in items {
+                put_value(into, item);
+            }
         }
         Value::Object(object) => put_object(into, object),
     }

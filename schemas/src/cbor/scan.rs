@@ -212,11 +212,13 @@ impl<'a> Scan<'a> {
             Some(&DOUBLE) => 9,
             Some(_) | None => return Ok(None),
         };
-        let number = match *self.take(len)? {
-            [_, a, b] => f16::from_be_bytes([a, b]).to_f64(),
-            [_, a, b, c, d] => f64::from(f32::from_be_bytes([a, b, c, d])),
-            [_, a, b, c, d, e, f, g, h] => f64::from_be_bytes([a, b, c, d, e, f, g, h]),
-            _ => return Err(self.error("a bad float")),
+        let bytes = self.take(len)?.get(1..).unwrap_or_default();
+        let number = if let Ok(half) = <[u8; 2]>::try_from(bytes) {
+            f16::from_be_bytes(half).to_f64()
+        } else if let Ok(single) = <[u8; 4]>::try_from(bytes) {
+            f64::from(f32::from_be_bytes(single))
+        } else {
+            f64::from_be_bytes(bytes.try_into().map_err(|_| self.error("a bad float"))?)
         };
         if float_len(number) != len {
             return Err(self.error("a float is not in its shortest form"));
@@ -345,20 +347,20 @@ impl Build {
 }
 
 /// Writes an initial byte and the number that belongs to it, in its shortest form.
-pub(super) fn put_head(into: &mut Vec<u8>, major: u8, number: u64) {
+pub(super) fn put_head(buffer: &mut Vec<u8>, major: u8, number: u64) {
     let bytes = number.to_be_bytes();
     let (info, width) = match number {
         0..24 => {
             let [.., small] = bytes;
-            return into.push(major << 5 | small);
+            return buffer.push(major << 5 | small);
         }
         24..0x100 => (24, 1),
         0x100..0x1_0000 => (25, 2),
         0x1_0000..0x1_0000_0000 => (26, 4),
         _ => (27, 8),
     };
-    into.push(major << 5 | info);
-    into.extend(bytes.iter().skip(bytes.len() - width));
+    buffer.push(major << 5 | info);
+    buffer.extend(bytes.iter().skip(bytes.len() - width));
 }
 
 /// How many bytes that are.
