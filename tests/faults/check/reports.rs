@@ -10,9 +10,10 @@ use crate::history::{Entry, Event, Half, value};
 struct Given {
     /// The highest that was taken and is owed.
     owed: Option<u64>,
-    /// What was taken since the last peace.
+    /// What was ever taken.
     taken: BTreeSet<u64>,
-    /// What may be there as well: it was not answered, or its site lost its store.
+    /// What may be there as well: it was not answered, or its site lost its store, or the newest part
+    /// of it, and tells what it still has.
     possible: BTreeSet<u64>,
 }
 
@@ -22,7 +23,9 @@ impl Given {
         let is_possible = held.is_some_and(|held| self.possible.contains(&held));
         let wrong = (held != self.owed && !is_possible)
             .then(|| format!("{:?} was taken, and the cloud holds {held:?}", self.owed));
-        *self = Self { owed: held, taken: held.into_iter().collect(), possible: BTreeSet::new() };
+        self.owed = held;
+        self.taken.extend(held);
+        self.possible.clear();
         wrong
     }
 }
@@ -44,7 +47,7 @@ pub(super) fn check(history: &[Entry]) -> Vec<Violation> {
             Event::Forgot { node } => {
                 for (_, given) in all.iter_mut().filter(|(place, _)| place.0 == *node) {
                     given.owed = None;
-                    given.possible.append(&mut given.taken);
+                    given.possible.extend(&given.taken);
                 }
             }
             Event::Peace { ends, .. } => {
