@@ -46,6 +46,8 @@ struct Size {
     connections: usize,
     /// Of those that write many shadows at once.
     batchers: usize,
+    /// How many shadows each of their requests writes.
+    batch: usize,
     /// Connected sites while writes go to them.
     sites: usize,
     /// How many such writes.
@@ -62,6 +64,7 @@ const FULL: Size = Size {
     lasts: Duration::from_secs(10),
     connections: 1_000,
     batchers: 50,
+    batch: 100,
     sites: 10_000,
     writes: 2_000,
 };
@@ -76,6 +79,7 @@ const SHORT: Size = Size {
     lasts: Duration::from_secs(1),
     connections: 50,
     batchers: 4,
+    batch: 10,
     sites: 100,
     writes: 100,
 };

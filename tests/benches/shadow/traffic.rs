@@ -14,7 +14,7 @@ use crate::load::{self, Client};
 use crate::report::{Row, Target};
 use crate::service::Service;
 use crate::site::Site;
-use crate::{Bench, disk, stages};
+use crate::{Bench, Size, disk, stages};
 
 /// What one kind of traffic does at most, and at half of that.
 struct Traffic {
@@ -53,14 +53,12 @@ pub(crate) fn batches(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     let (shape, connections) = (bench.shape(), bench.size.batchers);
     let data = bench.folder.join("batches");
     fill::fill(&data, shape, 0)?;
-    let ours = ours_in_batches(&data, shape, connections, bench.size.lasts)?;
+    let ours = ours_in_batches(&data, shape, bench.size)?;
     let peer = as_peer(home_in_batches(bench));
-    let what = format!("durable writes over HTTP, {BATCH} in a request, {connections} connections");
+    let batch = bench.size.batch;
+    let what = format!("durable writes over HTTP, {batch} in a request, {connections} connections");
     rows(bench, &what, fill::bytes_of_write()?, &ours, peer.as_ref())
 }
-
-/// How many writes a request has that has many.
-const BATCH: usize = 100;
 
 /// Reports over MQTT.
 pub(crate) fn reports(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
@@ -119,17 +117,12 @@ async fn ours_over_http(
 }
 
 #[tokio::main]
-async fn ours_in_batches(
-    data: &Path,
-    shape: Shape,
-    connections: usize,
-    lasts: Duration,
-) -> anyhow::Result<Traffic> {
+async fn ours_in_batches(data: &Path, shape: Shape, size: Size) -> anyhow::Result<Traffic> {
     eprintln!("measuring: writes over HTTP, in batches");
     let service = Service::start(data)?;
     let (http, token) = (service.http, &service.token);
-    let writers = HttpBatcher::many(http, token, shape, connections, BATCH).await?;
-    Ok(measure(writers, lasts, Some(&service)).await?.times(BATCH))
+    let writers = HttpBatcher::many(http, token, shape, size.batchers, size.batch).await?;
+    Ok(measure(writers, size.lasts, Some(&service)).await?.times(size.batch))
 }
 
 #[tokio::main]
@@ -189,9 +182,9 @@ async fn home_in_batches(bench: &Bench<'_>) -> anyhow::Result<Option<Traffic>> {
     let folder = bench.folder.join("home-batches");
     std::fs::create_dir_all(&folder)?;
     let stack = HomeMade::start(bench.root, venv, &folder)?;
-    let (token, shape, count) = (homemade::TOKEN, bench.shape(), bench.size.batchers);
-    let writers = HttpBatcher::many(stack.http, token, shape, count, BATCH).await?;
-    Ok(Some(measure(writers, bench.size.lasts, None).await?.times(BATCH)))
+    let (token, shape, size) = (homemade::TOKEN, bench.shape(), bench.size);
+    let writers = HttpBatcher::many(stack.http, token, shape, size.batchers, size.batch).await?;
+    Ok(Some(measure(writers, size.lasts, None).await?.times(size.batch)))
 }
 
 #[tokio::main]
