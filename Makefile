@@ -8,7 +8,7 @@ SITES ?= 1000 5000 10000
 export RUST_BACKTRACE ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test sim pair mutants explore fuzz bench scale powercut faults soak parity deb fmt lint doc deny ci clean
+.PHONY: help setup build demo test sim pair mutants explore fuzz bench scale kills powercut faults soak parity deb fmt lint doc deny ci clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,10 @@ bench: ## measure, with peers in the same run: make bench, or BENCH=broker|shado
 
 scale: ## the mass-reconnect test on a quiet machine, a run per size, into docs/scale.md: make scale SITES="1000 10000"
 	sh simulators/scale.sh $(SITES)
+
+kills: ## kill -9 the cloud under racing writers: make kills ROUNDS=100 WRITERS=1000
+	GNOMON_KILL_ROUNDS=$(or $(ROUNDS),100) GNOMON_KILL_WRITERS=$(or $(WRITERS),1000) \
+	$(CARGO) test --locked --package gnomon-cloud --test it racing_writers -- --nocapture
 
 powercut: build ## cut the power of a site in a box, ROUNDS times: make powercut ROUNDS=100
 	ROUNDS=$(or $(ROUNDS),10) $(CARGO) test --locked --package gnomon-tests --test e2e power_cuts -- --nocapture

@@ -159,7 +159,7 @@ impl CheckReport {
             return self.complain(format!("there is history of {key} at {node}, but no such node"));
         };
         let view = found.shadow(&key);
-        let present = view.half(half).map(|half| Arc::clone(&half.document));
+        let present = view.half(half).map(|half| Arc::clone(half.document.tree()));
         let count = entries.len();
         let told = unfold(present, entries).count();
         if told < count {

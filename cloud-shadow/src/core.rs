@@ -147,7 +147,26 @@ async fn run(mut rounds: Rounds, mut inputs: mpsc::Receiver<Arrived>, stop: Canc
                 rounds.end_watching();
             }
         }
-        rounds.note_wait(buffer.first(), inputs.len());
-        rounds.run(buffer.drain(..).map(|arrived: Arrived| arrived.input)).await;
+        loop {
+            let count = size_of_round(&buffer);
+            rounds.note_wait(buffer.first(), buffer.len() - count + inputs.len());
+            rounds.run(buffer.drain(..count).map(|arrived| arrived.input)).await;
+            if buffer.is_empty() {
+                break;
+            }
+        }
     }
+}
+
+/// How many of the inputs one commit takes together.
+fn size_of_round(inputs: &[Arrived]) -> usize {
+    let mut left = ROUND;
+    let fits = |arrived: &&Arrived| {
+        let is_first = left == ROUND;
+        let weight = arrived.weight();
+        let fits = is_first || weight <= left;
+        left = left.saturating_sub(weight);
+        fits
+    };
+    inputs.iter().take_while(fits).count()
 }

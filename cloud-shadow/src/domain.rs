@@ -19,6 +19,7 @@ mod labels;
 mod lag;
 #[cfg(test)]
 mod laws;
+mod lazy;
 mod load;
 mod node;
 mod placing;
@@ -43,6 +44,7 @@ pub use command::{
 pub use history::{Entry, HistoryLimits, Revision, unfold};
 pub use labels::check as check_labels;
 pub use lag::{Behind, Lags};
+pub use lazy::LazyDocument;
 pub use load::LoadError;
 pub use node::Node;
 pub use pointer::{FieldCondition, Found, ParsePointerError, Pointer, project};
@@ -138,10 +140,10 @@ impl Domain {
     /// Takes one command: all of it, or nothing and the reason why.
     pub fn handle(&mut self, command: Command, now: Now) -> Result<Done, Rejection> {
         let Command { node: name, action, by } = command;
-        self.unsettle(&name);
+        let before = self.standing(&name);
         let result = self.act(&name, action, &by, now);
         self.keep_pace(&name, now);
-        self.settle(&name);
+        self.settle(&name, before);
         result
     }
 
@@ -359,25 +361,47 @@ impl Domain {
         }
     }
 
-    /// Takes the node out of the census and the timers, since both may be about to change.
-    fn unsettle(&mut self, name: &NodeName) {
-        let Some(node) = self.nodes.get(name) else { return };
-        self.census.online -= usize::from(node.presence.online);
-        self.census.in_sync -= usize::from(node.writer.is_in_sync());
-        if let Some((moment, _)) = node.writer.poll_timeout() {
-            self.timers.remove(&(moment, name.clone()));
-        }
-        self.lags.remove(node);
+    /// What is counted and listed of a node; `None`: there is none.
+    fn standing(&self, name: &NodeName) -> Option<Standing> {
+        let node = self.nodes.get(name)?;
+        Some(Standing {
+            online: node.presence.online,
+            in_sync: node.writer.is_in_sync(),
+            timer: node.writer.poll_timeout().map(|(moment, _)| moment),
+            behind_since: node.behind_since,
+        })
     }
 
-    /// Puts the node back into the census and the timers.
-    fn settle(&mut self, name: &NodeName) {
-        let Some(node) = self.nodes.get(name) else { return };
-        self.census.online += usize::from(node.presence.online);
-        self.census.in_sync += usize::from(node.writer.is_in_sync());
-        if let Some((moment, _)) = node.writer.poll_timeout() {
-            self.timers.insert((moment, name.clone()));
+    /// Brings the census and the lists up to date with a node of which this stood in them.
+    fn settle(&mut self, name: &NodeName, before: Option<Standing>) {
+        let after = self.standing(name);
+        if before == after {
+            return;
         }
-        self.lags.insert(node);
+        if let Some(before) = before {
+            self.census.online -= usize::from(before.online);
+            self.census.in_sync -= usize::from(before.in_sync);
+            if let Some(moment) = before.timer {
+                self.timers.remove(&(moment, name.clone()));
+            }
+            self.lags.remove(before.behind_since, name);
+        }
+        if let Some(after) = after {
+            self.census.online += usize::from(after.online);
+            self.census.in_sync += usize::from(after.in_sync);
+            if let Some(moment) = after.timer {
+                self.timers.insert((moment, name.clone()));
+            }
+            self.lags.insert(after.behind_since, name);
+        }
     }
+}
+
+/// What of a node is in the census, among the timers and in the list of those that are behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Standing {
+    online: bool,
+    in_sync: bool,
+    timer: Option<Moment>,
+    behind_since: Option<u64>,
 }

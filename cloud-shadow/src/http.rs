@@ -32,6 +32,7 @@ mod path;
 mod patience;
 pub(crate) mod pending;
 mod precondition;
+mod prefer;
 mod query;
 mod renew;
 mod revoke;

@@ -164,7 +164,7 @@ pub(crate) fn read_row<'a>(key: &'a [u8], value: &'a [u8]) -> Result<NodeRow<'a>
 
 /// Where everything of a node is.
 pub(crate) fn at(node: &NodeName) -> Vec<u8> {
-    format!("at/{node}/").into_bytes()
+    [b"at/", node.as_str().as_bytes(), b"/"].concat()
 }
 
 pub(crate) fn node(node: &NodeName) -> Vec<u8> {
@@ -197,7 +197,7 @@ pub(crate) fn machine(node: &NodeName, stream: Stream, row: gnomon_sync::Row) ->
         Stream::Down => b"d/",
         Stream::Up => b"u/",
     };
-    let key = [at(node).as_slice(), part, &row.key].concat();
+    let key = [b"at/", node.as_str().as_bytes(), b"/", part, &row.key].concat();
     match row.value {
         Some(value) => Op::Put { key, value },
         None => Op::Delete { key },
@@ -210,7 +210,7 @@ pub(crate) fn put<T: Serialize>(key: Vec<u8>, record: &T) -> Op {
 }
 
 fn below(node: &NodeName, name: &str) -> Vec<u8> {
-    [at(node).as_slice(), name.as_bytes()].concat()
+    [b"at/", node.as_str().as_bytes(), b"/", name.as_bytes()].concat()
 }
 
 pub(crate) fn record<'a, T: Deserialize<'a>>(

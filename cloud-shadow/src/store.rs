@@ -68,6 +68,11 @@ pub trait Store: std::fmt::Debug + Send + Sync + 'static {
     /// Makes the changes in their order: all of them, durably, or none.
     fn commit(&self, ops: &[Op]) -> Result<(), StoreError>;
 
+    /// The same, for one who needs the changes no more: nothing is copied that need not be.
+    fn commit_owned(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        self.commit(&ops)
+    }
+
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 

@@ -8,8 +8,10 @@ use serde_json::{Map, Number, Value};
 
 use crate::limits;
 
+mod canonical;
 mod scan;
 
+pub(crate) use canonical::{canonical, canonical_len};
 pub use scan::{Build, Scan, ScanError};
 
 /// Why bytes are not acceptable CBOR.

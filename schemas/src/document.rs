@@ -104,7 +104,7 @@ impl Document {
         let Value::Object(mut object) = value else {
             return Err(InvalidDocument::NotAnObject);
         };
-        check_object(&mut object, &mut Place::default(), false)?;
+        check_object(&mut object, &Place::default(), false)?;
         Self(object).within_size()
     }
 
@@ -115,7 +115,13 @@ impl Document {
 
     /// The result of [`merge`], unless it would break a limit.
     pub fn apply(&self, patch: &Patch) -> Result<Self, InvalidDocument> {
-        Self::from_value(Value::Object(merge(self, patch).0))
+        self.clone().applied(patch)
+    }
+
+    /// The same, for one who needs the document as it was no more.
+    pub fn applied(mut self, patch: &Patch) -> Result<Self, InvalidDocument> {
+        algebra::merge_object(&mut self.0, patch);
+        Self::from_value(Value::Object(self.0))
     }
 
     /// The content.
@@ -140,7 +146,7 @@ impl Document {
 
     /// The deterministic CBOR form.
     pub fn to_cbor(&self) -> Vec<u8> {
-        cbor::encode(&CanonicalMap(&self.0))
+        cbor::canonical(&self.0)
     }
 
     /// The fingerprint: equal exactly when the documents are.
@@ -149,7 +155,7 @@ impl Document {
     }
 
     fn within_size(self) -> Result<Self, InvalidDocument> {
-        let len = self.to_cbor().len();
+        let len = cbor::canonical_len(&self.0);
         let limit = limits::DOCUMENT_BYTES;
         if len > limit { Err(InvalidDocument::TooLarge { len, limit }) } else { Ok(self) }
     }
@@ -183,21 +189,48 @@ fn digest_of(cbor: &[u8]) -> Digest {
     Digest(short)
 }
 
-/// The way from the root to the value being looked at; becomes a JSON pointer in errors.
-#[derive(Default)]
-struct Place(Vec<String>);
+/// The way from the root to the value being looked at; becomes a JSON pointer in errors. It lies on
+/// the stack, since nearly always nobody asks for it.
+#[derive(Clone, Copy, Default)]
+struct Place<'a> {
+    before: Option<(&'a Place<'a>, Step<'a>)>,
+    depth: usize,
+}
 
-impl Place {
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Member(&'a str),
+    Element(usize),
+}
+
+impl<'a> Place<'a> {
     fn pointer(&self) -> String {
-        let escape = |step: &String| format!("/{}", step.replace('~', "~0").replace('/', "~1"));
-        self.0.iter().map(escape).collect::<String>().chars().take(512).collect()
+        let mut steps = Vec::with_capacity(self.depth);
+        let mut at = self;
+        while let Some((before, step)) = at.before {
+            steps.push(match step {
+                Step::Member(key) => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+                Step::Element(index) => format!("/{index}"),
+            });
+            at = before;
+        }
+        steps.iter().rev().flat_map(|step| step.chars()).take(512).collect()
     }
 
-    fn within<T>(&mut self, step: String, visit: impl FnOnce(&mut Self) -> T) -> T {
-        self.0.push(step);
-        let result = visit(self);
-        self.0.pop();
-        result
+    const fn member(&'a self, key: &'a str) -> Self {
+        Self { before: Some((self, Step::Member(key))), depth: self.depth + 1 }
+    }
+
+    const fn element(&'a self, index: usize) -> Self {
+        Self { before: Some((self, Step::Element(index))), depth: self.depth + 1 }
+    }
+
+    fn check_depth(&self) -> Result<(), InvalidDocument> {
+        let limit = limits::DOCUMENT_DEPTH;
+        if self.depth < limit {
+            return Ok(());
+        }
+        Err(InvalidDocument::TooDeep { at: self.pointer(), limit })
     }
 }
 
@@ -205,40 +238,29 @@ impl Place {
 /// null (they may in a patch, and never inside an array).
 fn check_object(
     object: &mut Map<String, Value>,
-    place: &mut Place,
+    place: &Place<'_>,
     nulls: bool,
 ) -> Result<(), InvalidDocument> {
-    if place.0.len() >= limits::DOCUMENT_DEPTH {
-        return Err(InvalidDocument::TooDeep {
-            at: place.pointer(),
-            limit: limits::DOCUMENT_DEPTH,
-        });
-    }
+    place.check_depth()?;
     for (key, value) in object {
         let (len, limit) = (key.len(), limits::OBJECT_KEY_BYTES);
         if len > limit {
             return Err(InvalidDocument::KeyTooLong { at: place.pointer(), len, limit });
         }
-        place.within(key.clone(), |place| check_value(value, place, nulls))?;
+        check_value(value, &place.member(key), nulls)?;
     }
     Ok(())
 }
 
-fn check_value(value: &mut Value, place: &mut Place, nulls: bool) -> Result<(), InvalidDocument> {
+fn check_value(value: &mut Value, place: &Place<'_>, nulls: bool) -> Result<(), InvalidDocument> {
     match value {
         Value::Null if nulls => Ok(()),
         Value::Null => Err(InvalidDocument::Null { at: place.pointer() }),
         Value::Object(object) => check_object(object, place, nulls),
         Value::Array(items) => {
-            if place.0.len() >= limits::DOCUMENT_DEPTH {
-                return Err(InvalidDocument::TooDeep {
-                    at: place.pointer(),
-                    limit: limits::DOCUMENT_DEPTH,
-                });
-            }
-            items.iter_mut().enumerate().try_for_each(|(index, item)| {
-                place.within(index.to_string(), |place| check_value(item, place, false))
-            })
+            place.check_depth()?;
+            let mut items = items.iter_mut().enumerate();
+            items.try_for_each(|(index, item)| check_value(item, &place.element(index), false))
         }
         Value::Number(number) => {
             if number.as_f64() == Some(0.0) && number.is_f64() {

@@ -1,10 +1,10 @@
 //! The persisted forms of both machines: CBOR rows with one-letter fields.
 
-use gnomon_schemas::cbor;
+use gnomon_schemas::cbor::{self, Build};
 use gnomon_schemas::key::{ParseKeyError, ShadowKey};
 use gnomon_schemas::version::{Epoch, Seq, Version};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::output::Row;
 
@@ -75,7 +75,8 @@ impl RowKey {
 }
 
 /// A writer's stream row.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub(crate) struct WriterStream {
     #[serde(rename = "e")]
     epoch: [u64; 2],
@@ -95,10 +96,22 @@ impl WriterStream {
     pub(crate) fn epoch(&self) -> Epoch {
         join(self.epoch)
     }
+
+    fn encode(self) -> Vec<u8> {
+        let build = epoch_in(Build::default().map(4), self.epoch).text("s").unsigned(self.head.0);
+        let build = build.text("f").unsigned(self.floor.0);
+        build.text("p").unsigned(self.purged.0).finish()
+    }
+
+    /// As a row.
+    pub(crate) fn row(self) -> Row {
+        Row { key: STREAM.to_vec(), value: Some(self.encode()) }
+    }
 }
 
 /// A reader's stream row: its watermark.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 pub(crate) struct ReaderStream {
     #[serde(rename = "e")]
     epoch: [u64; 2],
@@ -114,10 +127,20 @@ impl ReaderStream {
     pub(crate) fn epoch(&self) -> Epoch {
         join(self.epoch)
     }
+
+    fn encode(self) -> Vec<u8> {
+        let build = epoch_in(Build::default().map(2), self.epoch);
+        build.text("s").unsigned(self.seq.0).finish()
+    }
+
+    /// As a row.
+    pub(crate) fn row(self) -> Row {
+        Row { key: STREAM.to_vec(), value: Some(self.encode()) }
+    }
 }
 
-pub(crate) fn stream_row<T: Serialize>(stream: &T) -> Row {
-    Row { key: STREAM.to_vec(), value: Some(cbor::encode(stream)) }
+fn epoch_in(build: Build, [high, low]: [u64; 2]) -> Build {
+    build.text("e").array(2).unsigned(high).unsigned(low)
 }
 
 pub(crate) fn half_row(key: &ShadowKey, half: Option<Vec<u8>>) -> Row {
@@ -157,4 +180,21 @@ fn split(epoch: Epoch) -> [u64; 2] {
 
 fn join([high, low]: [u64; 2]) -> Epoch {
     Epoch(u128::from(high) << 64 | u128::from(low))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What version 0.1 has written: as serde sees the fields.
+    #[test]
+    fn a_stream_lies_on_the_disk_as_it_always_did() {
+        for number in [0, 23, 24, 1 << 40, u64::MAX] {
+            let epoch = Epoch(u128::from(number) << 70 | 5);
+            let writer = WriterStream::new(epoch, Seq(number), Version(1), Seq(7));
+            assert_eq!(writer.encode(), cbor::encode(&writer));
+            let reader = ReaderStream::new(epoch, Seq(number));
+            assert_eq!(reader.encode(), cbor::encode(&reader));
+        }
+    }
 }

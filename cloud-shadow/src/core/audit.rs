@@ -122,6 +122,25 @@ pub struct AuditEntry {
     pub outcome: String,
 }
 
+/// The same as it is written.
+#[derive(Serialize)]
+struct EntryRef<'a> {
+    #[serde(rename = "n")]
+    number: u64,
+    #[serde(rename = "t")]
+    at_ms: u64,
+    #[serde(rename = "b")]
+    by: &'a str,
+    #[serde(rename = "a")]
+    action: &'a str,
+    #[serde(rename = "o")]
+    target: &'a str,
+    #[serde(rename = "w", skip_serializing_if = "Option::is_none")]
+    tenant: Option<&'a str>,
+    #[serde(rename = "r")]
+    outcome: &'a str,
+}
+
 /// A row that is there: its first entry's number, how many it has, when it was written.
 #[derive(Debug, Clone, Copy)]
 struct Kept {
@@ -210,7 +229,7 @@ impl AuditLog {
         for (owner, deeds) in owned {
             let row = Kept { first: next, count: deeds.len(), at_ms };
             let entries: Vec<_> =
-                (next..).zip(deeds).map(|(number, deed)| entry(number, at_ms, deed)).collect();
+                (next..).zip(&deeds).map(|(number, deed)| entry(number, at_ms, deed)).collect();
             ops.push(crate::rows::put(key_of(row.first), &entries));
             next += row.count as u64;
             staged.rows.push((owner, row));
@@ -279,15 +298,15 @@ impl AuditLog {
     }
 }
 
-fn entry(number: u64, at_ms: u64, deed: Deed) -> AuditEntry {
-    AuditEntry {
+fn entry(number: u64, at_ms: u64, deed: &Deed) -> EntryRef<'_> {
+    EntryRef {
         number,
         at_ms,
-        by: deed.by.to_string(),
-        action: deed.action.to_owned(),
-        target: deed.target,
-        tenant: deed.tenant,
-        outcome: deed.outcome.to_owned(),
+        by: deed.by.as_str(),
+        action: deed.action,
+        target: &deed.target,
+        tenant: deed.tenant.as_ref().map(TenantName::as_str),
+        outcome: deed.outcome,
     }
 }
 

@@ -68,6 +68,19 @@ impl Reply {
     }
 }
 
+/// Where the answers of many commands go.
+pub(super) struct Replies {
+    sender: oneshot::Sender<Vec<Result<Answer, Refusal>>>,
+    pub(super) span: Span,
+}
+
+impl Replies {
+    /// Answers; whoever asked may have gone.
+    pub(super) fn send(self, results: Vec<Result<Answer, Refusal>>) {
+        drop(self.sender.send(results));
+    }
+}
+
 pub(super) type Reader = Box<dyn FnOnce(Result<(&Domain, Now), Refusal>) + Send>;
 pub(super) type WatchReply = oneshot::Sender<Result<Watching, Refusal>>;
 
@@ -77,9 +90,25 @@ pub(super) struct Arrived {
     pub(super) input: Input,
 }
 
+impl Arrived {
+    /// How many commands it is, at least one.
+    pub(super) fn weight(&self) -> usize {
+        match &self.input {
+            Input::Commands(commands, _) => commands.len().max(1),
+            Input::Command(..)
+            | Input::Read(_)
+            | Input::Watch(..)
+            | Input::Forget(_)
+            | Input::Keep(..)
+            | Input::Thing(..) => 1,
+        }
+    }
+}
+
 /// What comes in.
 pub(super) enum Input {
     Command(Command, Option<Reply>),
+    Commands(Vec<Command>, Replies),
     Read(Reader),
     Watch(WatchFilter, Option<Position>, WatchReply),
     Forget(Vec<Op>),
@@ -124,22 +153,18 @@ impl CoreHandle {
         answer.await.unwrap_or(Err(Refusal::Stopping))
     }
 
-    /// Carries out commands in their order, each for itself.
+    /// Carries out commands in their order, each for itself and all in one commit.
     pub async fn execute_all(
         &self,
         commands: Vec<Command>,
     ) -> Result<Vec<Result<Answer, Refusal>>, Refusal> {
-        let mut answers = Vec::with_capacity(commands.len());
-        for command in commands {
-            let (reply, answer) = Reply::channel();
-            self.send(Input::Command(command, Some(reply))).await?;
-            answers.push(answer);
+        if commands.is_empty() {
+            return Ok(Vec::new());
         }
-        let mut results = Vec::with_capacity(answers.len());
-        for answer in answers {
-            results.push(answer.await.unwrap_or(Err(Refusal::Stopping)));
-        }
-        Ok(results)
+        let (sender, answers) = oneshot::channel();
+        let replies = Replies { sender, span: Span::current() };
+        self.send(Input::Commands(commands, replies)).await?;
+        answers.await.map_err(|_| Refusal::Stopping)
     }
 
     /// Tells of something that has happened and that nobody waits for.

@@ -102,6 +102,6 @@ fn revisions(
     let is_kept = move |revision: &Revision| {
         revision.entry.at_ms >= oldest || Some(revision.entry.shadow_version) == newest
     };
-    let present = present.map(|half| Arc::clone(&half.document));
+    let present = present.map(|half| Arc::clone(half.document.tree()));
     unfold(present, entries).take(limits.versions).take_while(is_kept)
 }

@@ -1,6 +1,6 @@
 //! One round: decide, commit, carry out, then let others look.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,7 +9,8 @@ use tracing::Instrument as _;
 
 use super::audit::{AuditLimits, AuditLog, Deed};
 use super::breath::Breath;
-use super::handle::{Arrived, Input, Refusal, Reply};
+use super::handle::{Arrived, Input, Refusal, Replies, Reply};
+use super::things::Asked;
 use super::watch::Watchers;
 use super::{CoreConfig, CoreParts, RELOAD, start};
 use crate::aws::domain::{Limits, Rejected};
@@ -40,8 +41,44 @@ struct Decided {
     session: Option<Session>,
     is_timer: bool,
     deed: Option<Deed>,
-    reply: Option<Reply>,
+    asker: Asker,
     result: Result<Done, Rejection>,
+    /// Whether something of it is in the commit.
+    is_written: bool,
+}
+
+/// Who waits for what becomes of a command.
+enum Asker {
+    Nobody,
+    One(Reply),
+    /// The first group that is not answered yet: commands are answered in their order.
+    Group,
+}
+
+/// Commands that are answered together.
+struct Group {
+    replies: Replies,
+    size: usize,
+    results: Vec<Result<Answer, Refusal>>,
+}
+
+impl Group {
+    fn of(size: usize, replies: Replies) -> Self {
+        Self { replies, size, results: Vec::with_capacity(size) }
+    }
+}
+
+/// The inputs of a round.
+#[derive(Default)]
+struct Taken {
+    decided: Vec<Decided>,
+    groups: VecDeque<Group>,
+    /// Those who look, once everything is durable.
+    looks: Vec<Input>,
+    others: Others,
+    orders: Vec<Asked>,
+    /// What to remember of each order.
+    attempts: Vec<Option<Deed>>,
 }
 
 impl Rounds {
@@ -94,25 +131,12 @@ impl Rounds {
             return self.refuse_all(inputs);
         }
         let (now, began) = (self.parts.clock.now(), Instant::now());
-        let (mut decided, mut looks, mut others) = (Vec::new(), Vec::new(), Others::default());
-        let (mut orders, mut attempts) = (Vec::new(), Vec::new());
         let mut breath = Breath::new();
-        for input in inputs {
-            breath.draw().await;
-            match input {
-                Input::Command(command, reply) => decided.push(self.decide(command, reply, now)),
-                look @ (Input::Read(_) | Input::Watch(..)) => looks.push(look),
-                Input::Forget(ops) => others.ops.extend(ops),
-                Input::Keep(ops, deed, reply) => others.keep(ops, deed, reply),
-                Input::Thing(order, reply, deed) => {
-                    orders.push((order, reply));
-                    attempts.push(deed);
-                }
-            }
-        }
+        let Taken { mut decided, mut groups, looks, mut others, orders, attempts } =
+            self.take(inputs, now, &mut breath).await;
         for node in self.domain.due(now.moment) {
             let command = Command { node, action: Action::Timeout, by: Author::cloud() };
-            decided.push(self.decide(command, None, now));
+            decided.push(self.decide(command, Asker::Nobody, now));
         }
         let mut things = self.weigh(orders, now).await;
         others.ops.extend(things.take_ops());
@@ -128,7 +152,7 @@ impl Rounds {
         }
         for command in decided {
             breath.draw().await;
-            self.carry_out(command, failure.as_ref());
+            self.carry_out(command, failure.as_ref(), &mut groups);
         }
         if !self.catch_up().await {
             return self.refuse_all(looks.into_iter());
@@ -141,11 +165,46 @@ impl Rounds {
         self.parts.metrics.watchers(self.watchers.len());
     }
 
-    fn decide(&mut self, command: Command, reply: Option<Reply>, now: Now) -> Decided {
+    /// Decides about what can be decided at once, and sorts the rest.
+    async fn take(
+        &mut self,
+        inputs: impl Iterator<Item = Input>,
+        now: Now,
+        breath: &mut Breath,
+    ) -> Taken {
+        let mut taken = Taken::default();
+        for input in inputs {
+            breath.draw().await;
+            match input {
+                Input::Command(command, reply) => {
+                    let asker = reply.map_or(Asker::Nobody, Asker::One);
+                    taken.decided.push(self.decide(command, asker, now));
+                }
+                Input::Commands(commands, replies) => {
+                    spans::link(&replies.span);
+                    taken.groups.push_back(Group::of(commands.len(), replies));
+                    for command in commands {
+                        breath.draw().await;
+                        taken.decided.push(self.decide(command, Asker::Group, now));
+                    }
+                }
+                look @ (Input::Read(_) | Input::Watch(..)) => taken.looks.push(look),
+                Input::Forget(ops) => taken.others.ops.extend(ops),
+                Input::Keep(ops, deed, reply) => taken.others.keep(ops, deed, reply),
+                Input::Thing(order, reply, deed) => {
+                    taken.orders.push((order, reply));
+                    taken.attempts.push(deed);
+                }
+            }
+        }
+        taken
+    }
+
+    fn decide(&mut self, command: Command, asker: Asker, now: Now) -> Decided {
         let (node, session) = (command.node.clone(), command.action.session());
         let is_timer = matches!(command.action, Action::Timeout);
         let deed = Deed::of(&command, self.domain.node(&node));
-        if let Some(reply) = &reply {
+        if let Asker::One(reply) = &asker {
             spans::link(&reply.span);
         }
         let result = self.domain.handle(command, now);
@@ -153,7 +212,7 @@ impl Rounds {
             self.parts.metrics.caught_up(after_ms);
         }
         let deed = deed.filter(|_| result.is_ok());
-        Decided { node, session, is_timer, deed, reply, result }
+        Decided { node, session, is_timer, deed, asker, result, is_written: false }
     }
 
     /// Writes what all the commands want written. On failure their nodes are ahead of the store.
@@ -164,14 +223,11 @@ impl Rounds {
         mut ops: Vec<Op>,
         mut deeds: Vec<Deed>,
     ) -> Option<Refusal> {
-        let mut nodes = BTreeSet::new();
         let mut commands = 0;
-        for command in decided {
+        for command in &mut *decided {
             let Ok(done) = &mut command.result else { continue };
-            let own = take_ops(done);
-            if !own.is_empty() {
-                ops.extend(own);
-                nodes.insert(command.node.clone());
+            if take_ops(done, &mut ops) {
+                command.is_written = true;
                 deeds.extend(command.deed.take());
                 commands += 1;
             }
@@ -183,7 +239,7 @@ impl Rounds {
             match self.remember(deeds).await {
                 Ok(rows) => ops.extend(rows),
                 Err(refusal) => {
-                    self.ahead = nodes;
+                    self.ahead = written(decided);
                     return Some(refusal);
                 }
             }
@@ -191,7 +247,7 @@ impl Rounds {
         let (store, began) = (Arc::clone(&self.parts.store), Instant::now());
         let bytes = ops.iter().map(Op::bytes).sum();
         let span = spans::commit(commands, ops.len(), bytes);
-        let writing = tokio::task::spawn_blocking(move || store.commit(&ops));
+        let writing = tokio::task::spawn_blocking(move || store.commit_owned(ops));
         let committed = writing.instrument(span).await;
         self.parts.metrics.stage(Stage::Commit, began.elapsed());
         self.parts.metrics.committed(commands, bytes, began.elapsed());
@@ -207,7 +263,7 @@ impl Rounds {
                 Refusal::StoreFailed
             }
         };
-        self.ahead = nodes;
+        self.ahead = written(decided);
         Some(refusal)
     }
 
@@ -230,7 +286,12 @@ impl Rounds {
         Ok(self.audit.as_mut().map(|audit| audit.stage(deeds, now_ms)).unwrap_or_default())
     }
 
-    fn carry_out(&mut self, command: Decided, failure: Option<&Refusal>) {
+    fn carry_out(
+        &mut self,
+        command: Decided,
+        failure: Option<&Refusal>,
+        groups: &mut VecDeque<Group>,
+    ) {
         let lost = failure.filter(|_| self.ahead.contains(&command.node));
         let result = match (command.result, lost) {
             (_, Some(refusal)) => Err(refusal.clone()),
@@ -248,8 +309,10 @@ impl Rounds {
             Ok(_) => self.parts.metrics.accepted(),
             Err(refusal) => self.parts.metrics.refused(refusal.code()),
         }
-        if let Some(reply) = command.reply {
-            reply.send(result);
+        match command.asker {
+            Asker::Nobody => {}
+            Asker::One(reply) => reply.send(result),
+            Asker::Group => answer(groups, result),
         }
     }
 
@@ -280,7 +343,11 @@ impl Rounds {
 
     fn show(&mut self, look: Input, now: Now) {
         match look {
-            Input::Command(..) | Input::Forget(_) | Input::Keep(..) | Input::Thing(..) => {}
+            Input::Command(..)
+            | Input::Commands(..)
+            | Input::Forget(_)
+            | Input::Keep(..)
+            | Input::Thing(..) => {}
             Input::Read(reader) => reader(Ok((&self.domain, now))),
             Input::Watch(filter, seen, reply) => {
                 drop(reply.send(self.watchers.add(filter, seen, &self.domain)));
@@ -309,6 +376,9 @@ impl Rounds {
                 Input::Command(command, None) => self.miss(command),
                 Input::Command(_, Some(reply)) | Input::Keep(_, _, reply) => {
                     reply.send(Err(refusal.clone()));
+                }
+                Input::Commands(commands, replies) => {
+                    replies.send(vec![Err(refusal.clone()); commands.len()]);
                 }
                 Input::Read(reader) => reader(Err(refusal.clone())),
                 Input::Watch(_, _, reply) => drop(reply.send(Err(refusal.clone()))),
@@ -382,14 +452,32 @@ impl Action {
     }
 }
 
-fn take_ops(done: &mut Done) -> Vec<Op> {
-    let mut ops = Vec::new();
+/// Takes what a command wants written; whether that is anything.
+fn take_ops(done: &mut Done, ops: &mut Vec<Op>) -> bool {
+    let before = ops.len();
     for effect in &mut done.effects {
         if let Effect::Persist(own) = effect {
             ops.append(own);
         }
     }
-    ops
+    ops.len() > before
+}
+
+/// The nodes of which something is in the commit.
+fn written(decided: &[Decided]) -> BTreeSet<NodeName> {
+    let written = decided.iter().filter(|command| command.is_written);
+    written.map(|command| command.node.clone()).collect()
+}
+
+/// Notes what became of the next command of the first group, and answers that when it is whole.
+fn answer(groups: &mut VecDeque<Group>, result: Result<Answer, Refusal>) {
+    let Some(group) = groups.front_mut() else { return };
+    group.results.push(result);
+    if group.results.len() == group.size
+        && let Some(Group { replies, results, .. }) = groups.pop_front()
+    {
+        replies.send(results);
+    }
 }
 
 fn explain(error: &StoreError) -> Refusal {

@@ -15,6 +15,7 @@ use crate::domain::{
 };
 use crate::store::MemoryStore;
 
+mod batches;
 mod past;
 mod things;
 

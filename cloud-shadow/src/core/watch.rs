@@ -103,6 +103,7 @@ impl Watchers {
             }
             None => WatchStart::Snapshot(filter.snapshot(domain)?),
         };
+        self.recent.begin();
         // One place more, for the word that the queue was full.
         let (queue, events) = mpsc::channel(self.queue.max(1) + 1);
         self.open.push(Watcher { filter, queue });
@@ -111,7 +112,7 @@ impl Watchers {
 
     /// Tells everyone whom it concerns.
     pub(super) fn tell(&mut self, notice: Notice) {
-        let placed = self.recent.push(notice);
+        let Some(placed) = self.recent.push(notice) else { return };
         self.open.retain(|watcher| !watcher.filter.wants(&placed.1) || watcher.offer(&placed));
     }
 

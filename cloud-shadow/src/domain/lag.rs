@@ -31,17 +31,17 @@ pub struct Behind<'a> {
 }
 
 impl Lags {
-    /// Takes a node out, since what is known of it may be about to change.
-    pub(super) fn remove(&mut self, node: &Node) {
-        if let Some(since) = node.behind_since {
-            self.behind.remove(&(since, node.name.clone()));
+    /// Takes out a node that was behind since then, if it was.
+    pub(super) fn remove(&mut self, since_ms: Option<u64>, node: &NodeName) {
+        if let Some(since) = since_ms {
+            self.behind.remove(&(since, node.clone()));
         }
     }
 
-    /// Puts it back.
-    pub(super) fn insert(&mut self, node: &Node) {
-        if let Some(since) = node.behind_since {
-            self.behind.insert((since, node.name.clone()));
+    /// Puts in one that is behind since then, if it is.
+    pub(super) fn insert(&mut self, since_ms: Option<u64>, node: &NodeName) {
+        if let Some(since) = since_ms {
+            self.behind.insert((since, node.clone()));
         }
     }
 }

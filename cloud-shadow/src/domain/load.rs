@@ -72,16 +72,14 @@ impl Domain {
         now: Now,
     ) -> Result<Vec<Effect>, LoadError> {
         let Some(record) = record else {
-            self.unsettle(name);
-            self.unload(name);
+            self.drop_node(name);
             return Ok(Vec::new());
         };
         let rng = StdRng::from_rng(&mut self.rng);
         match Node::restore(&self.config, rng, name, record, rows) {
             Ok(node) => Ok(self.take_over(node, now)),
             Err(error) => {
-                self.unsettle(name);
-                self.unload(name);
+                self.drop_node(name);
                 Err(error)
             }
         }
@@ -95,7 +93,7 @@ impl Domain {
     /// Puts a node that [`Node::restore`] has made in the place of what is known of it.
     pub fn take_over(&mut self, mut node: Node, now: Now) -> Vec<Effect> {
         let name = node.name.clone();
-        self.unsettle(&name);
+        let stood = self.standing(&name);
         let before = self.nodes.get(&name).map(|node| (node.link, node.latest, node.open.clone()));
         self.unload(&name);
         let (link, latest, open) = before.unwrap_or((Link::Down, None, None));
@@ -104,8 +102,14 @@ impl Domain {
         self.tokens.extend(node.tokens.keys().map(|hash| (*hash, name.clone())));
         self.nodes.insert(name.clone(), node);
         self.census.nodes += 1;
-        self.settle(&name);
+        self.settle(&name, stood);
         effects
+    }
+
+    fn drop_node(&mut self, name: &NodeName) {
+        let stood = self.standing(name);
+        self.unload(name);
+        self.settle(name, stood);
     }
 }
 
@@ -166,7 +170,7 @@ impl Node {
                     Half::Reported => self.reader.get(&key),
                 };
                 let Some(held) = held else { continue };
-                let (version, document) = (held.version, held.document.unpack());
+                let (version, document) = (held.version, held.document.clone().into());
                 ops.extend(self.shadows.begin(&self.name, &key, half, version, &document, now));
             }
         }

@@ -15,6 +15,7 @@ use rand::rngs::StdRng;
 
 use super::DomainConfig;
 use super::command::{Answer, Author, Created, Done, Effect, Notice, Now, Session, ShadowChange};
+use super::lazy::LazyDocument;
 use super::shadows::{Accepted, Shadows};
 use crate::access::Home;
 use crate::identity::TokenHash;
@@ -137,7 +138,7 @@ impl Node {
         &mut self,
         change: &Accepted<'_>,
         before: Option<Arc<Document>>,
-        after: Option<Arc<Document>>,
+        after: Option<LazyDocument>,
     ) -> (Vec<Op>, Box<ShadowChange>) {
         let ops = self.shadows.count(&self.name, change);
         let (half, by) = (change.half, change.by.clone());
@@ -155,13 +156,13 @@ impl Node {
     fn count_reported(&mut self, now: Now, delivery: &Delivery) -> (Vec<Op>, Box<ShadowChange>) {
         let before = self.shadows.exchange_reported(&delivery.key, delivery.document.clone());
         let before = before.map(|before| Arc::new(before.unpack()));
-        let after = delivery.document.as_ref().map(|after| Arc::new(after.unpack()));
+        let after = delivery.document.clone().map(LazyDocument::from);
         let change = Accepted {
             key: &delivery.key,
             half: Half::Reported,
             version: delivery.version,
             before: before.as_deref(),
-            after: after.as_deref(),
+            after: after.as_ref(),
             named: None,
             by: &Author::node(&self.name),
             unix_ms: now.unix_ms,

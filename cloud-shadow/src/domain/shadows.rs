@@ -10,6 +10,7 @@ use gnomon_schemas::version::{Half, Version};
 
 use super::command::{Author, Now};
 use super::history::Entry as Past;
+use super::lazy::LazyDocument;
 use super::times::{Stamp, Times};
 use crate::rows::{self, HalfRecord, ShadowRecord};
 use crate::store::Op;
@@ -42,7 +43,7 @@ pub(super) struct Accepted<'a> {
     /// The half's version with it.
     pub(super) version: Version,
     pub(super) before: Option<&'a Document>,
-    pub(super) after: Option<&'a Document>,
+    pub(super) after: Option<&'a LazyDocument>,
     /// What was asked for, if that was a patch.
     pub(super) named: Option<&'a Patch>,
     pub(super) by: &'a Author,
@@ -151,7 +152,7 @@ impl Shadows {
         key: &ShadowKey,
         half: Half,
         version: Version,
-        document: &Document,
+        document: &LazyDocument,
         now: Now,
     ) -> [Op; 2] {
         let record = &mut self.entry(key).record;
@@ -231,8 +232,8 @@ impl Accepted<'_> {
             version: self.version,
             at_ms: self.unix_ms,
             by: self.by.clone(),
-            digest: self.after.map(Document::digest),
-            undo: Past::undo(self.before, self.after),
+            digest: self.after.map(|after| after.packed().digest()),
+            undo: Past::undo(self.before, self.after.map(|after| &**after)),
         }
     }
 }
@@ -246,7 +247,7 @@ mod tests {
         let node: NodeName = "site-1".parse().unwrap();
         let mut shadows = Shadows::new(10);
         let key = |n: usize| format!("app/a{n}").parse::<ShadowKey>().unwrap();
-        let (by, document) = (Author::cloud(), Document::new());
+        let (by, document) = (Author::cloud(), LazyDocument::from(Document::new()));
         let count = |shadows: &mut Shadows, n: usize, present: bool| {
             let after = present.then_some(&document);
             shadows.count(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use gnomon_schemas::document::{Change, Document, Patch};
 use gnomon_schemas::version::Version;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::{Map, Value};
 
 #[cfg(test)]
@@ -22,8 +22,8 @@ pub struct Stamp {
 
 /// The stamps of the leaves of one document. A leaf is whatever is not an object with members: an
 /// array counts as one, since arrays are replaced as a whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<Run>", into = "Vec<Run>")]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "Vec<Run>")]
 pub struct Times(Arc<[Run]>);
 
 /// So many leaves in a row with one stamp: count, version, date.
@@ -41,9 +41,9 @@ impl From<Vec<Run>> for Times {
     }
 }
 
-impl From<Times> for Vec<Run> {
-    fn from(times: Times) -> Self {
-        times.0.to_vec()
+impl Serialize for Times {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.as_ref().serialize(serializer)
     }
 }
 

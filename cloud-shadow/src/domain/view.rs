@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gnomon_schemas::document::Document;
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Epoch, Half, Seq, Version};
 use gnomon_sync::WriterCounters;
 
+use super::lazy::LazyDocument;
 use super::node::Node;
 use super::times::Times;
 use crate::access::Home;
@@ -85,7 +85,7 @@ pub struct HalfView {
     /// How many changes it has seen.
     pub version: Version,
     /// Its document.
-    pub document: Arc<Document>,
+    pub document: LazyDocument,
     /// When it last changed here, in milliseconds since 1970.
     pub changed_ms: Option<u64>,
     /// When each of its fields was last written.
@@ -146,15 +146,15 @@ impl Node {
     pub(super) fn shadow_knowing(
         &self,
         key: &ShadowKey,
-        known: Option<&(Half, Version, Arc<Document>)>,
+        known: Option<&(Half, Version, LazyDocument)>,
     ) -> ShadowView {
         let nothing = ShadowRecord::default();
         let record = self.shadows.get(key).unwrap_or(&nothing);
         let document = |which: Half, held: gnomon_sync::Held<'_>| match known {
             Some((half, version, document)) if *half == which && *version == held.version => {
-                Arc::clone(document)
+                document.clone()
             }
-            Some(_) | None => Arc::new(held.document.unpack()),
+            Some(_) | None => held.document.clone().into(),
         };
         let half = |which: Half, held: gnomon_sync::Held<'_>, record: &HalfRecord| HalfView {
             version: held.version,

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use gnomon_schemas::app::{AppSpec, DocumentError};
-use gnomon_schemas::document::{Document, Patch};
+use gnomon_schemas::document::{Document, Packed, Patch};
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Half, Version};
 
 use super::command::{
     Answer, Author, Change, Created, Done, Effect, Notice, Now, Precondition, Write,
 };
+use super::lazy::LazyDocument;
 use super::node::Node;
 use super::pointer::FieldCondition;
 use super::rejection::Rejection;
@@ -26,8 +27,10 @@ impl Node {
         limit: usize,
     ) -> Result<Done, Rejection> {
         let Write { key, change, when, fields } = write;
-        let old = self.writer.get(&key).map(|held| Arc::new(held.document.unpack()));
-        self.check_conditions(&key, when, &fields)?;
+        let held = self.writer.get(&key);
+        let current = held.map_or(Version::ZERO, |held| held.version);
+        self.check_conditions(&key, current, held.map(|held| held.document), when, &fields)?;
+        let old = held.map(|held| Arc::new(held.document.unpack()));
         let (document, named) = match change {
             Change::Delete => (None, None),
             Change::Put(document) => (Some(reveal(&key, document, old.as_deref())?), None),
@@ -45,22 +48,21 @@ impl Node {
             }
             None => {}
         }
-        Ok(self.change(now, by, Decided { key, document, named, old }))
+        Ok(self.change(now, by, Decided { key, document, named, old, current }))
     }
 
     fn check_conditions(
         &self,
         key: &ShadowKey,
+        current: Version,
+        document: Option<&Packed>,
         when: Precondition,
         fields: &[FieldCondition],
     ) -> Result<(), Rejection> {
-        let held = self.writer.get(key);
-        let current = held.map_or(Version::ZERO, |held| held.version);
         if !when.holds(current) {
             let (node, key) = (self.name.clone(), key.clone());
             return Err(Rejection::VersionConflict { node, key, current });
         }
-        let document = held.map(|held| held.document);
         match fields.iter().find(|condition| !condition.holds(document)) {
             None => Ok(()),
             Some(failed) => {
@@ -71,8 +73,7 @@ impl Node {
     }
 
     fn check(&self, key: &ShadowKey, document: &Document, limit: usize) -> Result<(), Rejection> {
-        let is_new = !self.has(key);
-        if is_new && self.shadows.present() >= limit {
+        if self.shadows.present() >= limit && !self.has(key) {
             return Err(Rejection::LimitReached { what: "shadows", limit });
         }
         if key.app().is_none() {
@@ -85,25 +86,24 @@ impl Node {
 
     /// Makes a change that was found to be in order; one that changes nothing has no effects.
     fn change(&mut self, now: Now, by: &Author, decided: Decided) -> Done {
-        let Decided { key, document, named, old } = decided;
-        let current = self.writer.get(&key).map(|held| held.version);
-        let document = document.map(Arc::new);
+        let Decided { key, document, named, old, current } = decided;
+        let document = document.map(LazyDocument::from);
         let version = match &document {
-            Some(document) => Some(self.writer.put(now.moment, &key, &**document)),
+            Some(document) => Some(self.writer.put(now.moment, &key, document.packed().clone())),
             None => self.writer.delete(now.moment, &key),
         };
-        let created = Created(current.is_none());
-        if let Some(version) = version.filter(|version| Some(*version) != current) {
+        let created = Created(old.is_none());
+        if let Some(version) = version.filter(|version| *version != current) {
             let change = Accepted {
                 key: &key,
                 half: Half::Desired,
                 version,
                 before: old.as_deref(),
-                after: document.as_deref(),
+                after: document.as_ref(),
                 named: named.as_ref(),
                 by,
                 unix_ms: now.unix_ms,
-                present: self.has(&key),
+                present: document.is_some() || self.reader.get(&key).is_some(),
             };
             let (ops, change) = self.count(&change, old.clone(), document.clone());
             let answer = Answer::Shadow(Box::new(change.view.clone()), created);
@@ -122,6 +122,8 @@ struct Decided {
     document: Option<Document>,
     named: Option<Patch>,
     old: Option<Arc<Document>>,
+    /// The version of `old`; zero: there is none.
+    current: Version,
 }
 
 /// The document of an app with the contents of those secrets that it leaves as they are.

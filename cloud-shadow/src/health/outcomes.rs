@@ -57,6 +57,12 @@ impl Store for Watched {
         done
     }
 
+    fn commit_owned(&self, ops: Vec<Op>) -> Result<(), StoreError> {
+        let done = self.store.commit_owned(ops);
+        self.outcomes.note(&done);
+        done
+    }
+
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         self.store.get(key)
     }

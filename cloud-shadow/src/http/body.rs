@@ -1,14 +1,15 @@
 //! Reading bodies: bounded in size and time, strict about what they are.
 
+use std::fmt;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use gnomon_schemas::{json, limits};
 use http_body_util::BodyExt as _;
-use serde::de::{DeserializeOwned, Error as _};
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, forward_to_deserialize_any};
+use serde_json::Value;
 use tokio::sync::Semaphore;
 
 use super::ApiError;
@@ -58,25 +59,56 @@ pub(super) async fn request<T: DeserializeOwned>(
 }
 
 /// Reads a JSON object and nothing else: an array would be taken for the fields in their order.
-pub(super) fn strict<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+pub(super) fn strict<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {
-    let object = Map::deserialize(deserializer)?;
-    serde_json::from_value(Value::Object(object)).map_err(D::Error::custom)
+    T::deserialize(Object(deserializer))
 }
 
 /// Reads an array of which each item is an object.
-pub(super) fn strict_all<'de, D: Deserializer<'de>, T: DeserializeOwned>(
+pub(super) fn strict_all<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
     struct Strict<T>(T);
-    impl<'de, T: DeserializeOwned> Deserialize<'de> for Strict<T> {
+    impl<'de, T: Deserialize<'de>> Deserialize<'de> for Strict<T> {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             strict(deserializer).map(Self)
         }
     }
     let items = Vec::<Strict<T>>::deserialize(deserializer)?;
     Ok(items.into_iter().map(|Strict(item)| item).collect())
+}
+
+/// Gives away objects only, whatever it is asked for.
+struct Object<D>(D);
+
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Object<D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        self.0.deserialize_map(OfObjects(visitor))
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
+    }
+}
+
+/// Takes an object, and complains about everything else.
+struct OfObjects<V>(V);
+
+impl<'de, V: Visitor<'de>> Visitor<'de> for OfObjects<V> {
+    type Value = V::Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<V::Value, A::Error> {
+        self.0.visit_map(map)
+    }
 }
 
 fn check_media_type(headers: &HeaderMap, allowed: &[&str]) -> Result<(), ApiError> {

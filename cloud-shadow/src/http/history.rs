@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 use super::auth::Caller;
 use super::path::ShadowPath;
 use super::precondition::Conditions;
+use super::prefer::Answering;
 use super::query::Pairs;
 use super::shape::shown;
 use super::{Api, ApiError, body, precondition, shadows};
@@ -242,7 +243,7 @@ pub(super) async fn roll_back(
     let document = found.ok_or_else(|| ApiError::unknown_version(&format!("version {version}")))?;
     let change = document.map_or(Change::Delete, |document| Change::Put((*document).clone()));
     let action = Action::Write(Write { key, change, when, fields });
-    shadows::write(&api, Command { node, action, by }).await
+    shadows::write(&api, Command { node, action, by }, Answering::Whole).await
 }
 
 fn past(node: NodeName, key: ShadowKey, pairs: &mut Pairs) -> Result<Past, ApiError> {

@@ -10,9 +10,10 @@ use gnomon_schemas::document::{Document, Patch};
 use super::auth::Caller;
 use super::path::{NodePath, ShadowPath};
 use super::precondition::Conditions;
+use super::prefer::Answering;
 use super::query::Pairs;
 use super::shape::{ShadowJson, ShadowsJson, Wanted};
-use super::{Api, ApiError, body, precondition};
+use super::{Api, ApiError, body, precondition, prefer};
 use crate::clock;
 use crate::domain::{Action, Answer, Change, Command, Created, Rejection, ShadowView, Write};
 
@@ -71,10 +72,11 @@ pub(super) async fn read(
 #[utoipa::path(put, path = "/v1/nodes/{node}/shadows/{key}", tag = "shadows",
     params(("node" = String, Path, description = "The node's name", example = "site-1"),
         ("key" = String, Path, description = "The shadow's key", example = "device/pump-7"),
-        Conditions),
+        Conditions, Answering),
     request_body(content = Object, description = "The new document, without null",
         example = json!({ "price": 1.79 })),
-    responses((status = 200, body = ShadowJson<'_>), (status = 201, body = ShadowJson<'_>)))]
+    responses((status = 200, body = ShadowJson<'_>), (status = 201, body = ShadowJson<'_>),
+        (status = 204, description = "It is done; who asked preferred no more")))]
 pub(super) async fn put(
     State(api): State<Api>,
     Caller(by): Caller,
@@ -86,17 +88,18 @@ pub(super) async fn put(
     let value = body::json(&headers, content, body::JSON).await?;
     let change = Change::Put(Document::from_value(value)?);
     let action = Action::Write(Write { key, change, when, fields });
-    write(&api, Command { node, action, by }).await
+    write(&api, Command { node, action, by }, Answering::of(&headers)).await
 }
 
 /// Changes `desired` by a merge patch (RFC 7396).
 #[utoipa::path(patch, path = "/v1/nodes/{node}/shadows/{key}", tag = "shadows",
     params(("node" = String, Path, description = "The node's name", example = "site-1"),
         ("key" = String, Path, description = "The shadow's key", example = "device/pump-7"),
-        Conditions),
+        Conditions, Answering),
     request_body(content((Object = "application/merge-patch+json"), (Object = "application/json")),
         description = "What changes; null deletes", example = json!({ "price": 1.79 })),
-    responses((status = 200, body = ShadowJson<'_>), (status = 201, body = ShadowJson<'_>)))]
+    responses((status = 200, body = ShadowJson<'_>), (status = 201, body = ShadowJson<'_>),
+        (status = 204, description = "It is done; who asked preferred no more")))]
 pub(super) async fn patch(
     State(api): State<Api>,
     Caller(by): Caller,
@@ -108,7 +111,7 @@ pub(super) async fn patch(
     let value = body::json(&headers, content, body::PATCH).await?;
     let change = Change::Patch(Patch::from_value(value)?);
     let action = Action::Write(Write { key, change, when, fields });
-    write(&api, Command { node, action, by }).await
+    write(&api, Command { node, action, by }, Answering::of(&headers)).await
 }
 
 /// Deletes `desired`.
@@ -130,8 +133,15 @@ pub(super) async fn delete(
 }
 
 /// Carries out a write and answers with the shadow.
-pub(super) async fn write(api: &Api, command: Command) -> Result<Response, ApiError> {
+pub(super) async fn write(
+    api: &Api,
+    command: Command,
+    answering: Answering,
+) -> Result<Response, ApiError> {
     let (view, Created(created)) = execute(api, command).await?;
+    if answering == Answering::Minimal {
+        return Ok(prefer::minimal(view.desired_version()));
+    }
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok(respond(status, &view, &Wanted::plain(clock::unix_ms())))
 }

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::path::ShadowPath;
+use super::prefer::Answering;
 use super::{Api, ApiError, body, shadows};
 use crate::domain::{Action, Command};
 
@@ -37,5 +38,6 @@ pub(super) async fn put(
     content: Body,
 ) -> Result<Response, ApiError> {
     let PutTags { tags } = body::request(&headers, content, body::REQUEST).await?;
-    shadows::write(&api, Command { node, action: Action::Tag { key, tags }, by }).await
+    let action = Action::Tag { key, tags };
+    shadows::write(&api, Command { node, action, by }, Answering::Whole).await
 }

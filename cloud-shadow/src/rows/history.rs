@@ -3,12 +3,12 @@
 //! who looks for what is too old need not decode it.
 
 use ciborium::Value as Cbor;
-use gnomon_schemas::cbor;
+use gnomon_schemas::cbor::Build;
 use gnomon_schemas::document::Patch;
 use gnomon_schemas::id::NodeName;
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::{Digest, Half, Version};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use super::ReadRowError;
 use crate::domain::{Author, Entry};
@@ -17,7 +17,8 @@ use crate::store::Op;
 /// The prefix of every row of the history.
 pub const PAST: &[u8] = b"past/";
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
+#[cfg_attr(test, derive(serde::Serialize))]
 struct Row<P> {
     #[serde(rename = "v")]
     version: Version,
@@ -41,26 +42,37 @@ pub(crate) fn of_shadow(node: &NodeName, key: &ShadowKey) -> Vec<u8> {
 
 /// Everything of a half, in the order of the versions.
 pub(crate) fn of_half(node: &NodeName, key: &ShadowKey, half: Half) -> Vec<u8> {
+    key_of(node, key, half, &[])
+}
+
+fn key_of(node: &NodeName, key: &ShadowKey, half: Half, number: &[u8]) -> Vec<u8> {
     let half: &[u8] = match half {
-        Half::Desired => b"d",
-        Half::Reported => b"u",
+        Half::Desired => b"\0d",
+        Half::Reported => b"\0u",
     };
-    [of_shadow(node, key).as_slice(), half].concat()
+    let key = key.to_string();
+    [PAST, node.as_str().as_bytes(), b"/", key.as_bytes(), half, number].concat()
 }
 
 /// The entry as a change of the store.
 pub(crate) fn put(node: &NodeName, key: &ShadowKey, half: Half, entry: &Entry) -> Op {
     let number = entry.shadow_version.0.to_be_bytes();
-    let row = Row {
-        version: entry.version,
-        by: entry.by.as_str().to_owned(),
-        digest: entry.digest.map(split),
-        undo: entry.undo.as_ref(),
+    Op::Put { key: key_of(node, key, half, &number), value: encode(entry) }
+}
+
+/// What a [`Row`] is read from, behind the date.
+fn encode(entry: &Entry) -> Vec<u8> {
+    let build = Build::default().raw(&entry.at_ms.to_be_bytes()).map(4);
+    let build = build.text("v").unsigned(entry.version.0).text("w").text(entry.by.as_str());
+    let build = match entry.digest.map(split) {
+        Some([high, low]) => build.text("g").array(2).unsigned(high).unsigned(low),
+        None => build.text("g").null(),
     };
-    Op::Put {
-        key: [of_half(node, key, half).as_slice(), &number].concat(),
-        value: [entry.at_ms.to_be_bytes().as_slice(), &cbor::encode(&row)].concat(),
-    }
+    let build = match &entry.undo {
+        Some(undo) => build.text("u").raw(&undo.to_cbor()),
+        None => build.text("u").null(),
+    };
+    build.finish()
 }
 
 /// Reads an entry.
@@ -119,6 +131,7 @@ fn join([high, low]: [u64; 2]) -> Digest {
 
 #[cfg(test)]
 mod tests {
+    use gnomon_schemas::cbor;
     use gnomon_schemas::document::Document;
 
     use super::*;
@@ -149,6 +162,14 @@ mod tests {
             assert_eq!(place_of(&row).unwrap(), (node.clone(), key.clone(), Half::Reported));
             assert_eq!(age_of(&row, &value).unwrap(), (12345, digest.is_none()));
             assert_eq!(read(&row, &value).unwrap(), entry);
+            // What version 0.1 has written.
+            let as_ever = Row {
+                version: entry.version,
+                by: entry.by.to_string(),
+                digest: entry.digest.map(split),
+                undo: entry.undo.as_ref(),
+            };
+            assert_eq!(value[8..], cbor::encode(&as_ever));
             assert!(read(&row, &value[..10]).is_err());
         }
         let parent: ShadowKey = "device/a".parse().unwrap();

@@ -72,6 +72,9 @@ struct Bounds {
     file: u64,
     /// The most bytes of one commit that are appended; a larger one goes to the base at once.
     commit: usize,
+    /// How much of the layers is brought to the base in one of its commits: what else wants the disk
+    /// meanwhile waits for that long.
+    part: usize,
     /// How long a commit stays in the journal alone.
     age: Duration,
     /// When to try again what has failed.
@@ -82,6 +85,7 @@ const BOUNDS: Bounds = Bounds {
     layer: 48 * 1024 * 1024,
     file: 64 * 1024 * 1024,
     commit: 32 * 1024 * 1024,
+    part: 2 * 1024 * 1024,
     age: Duration::from_secs(30),
     retry: Duration::from_secs(1),
 };
@@ -162,6 +166,10 @@ impl std::fmt::Debug for Shared {
 
 impl Store for JournaledStore {
     fn commit(&self, ops: &[Op]) -> Result<(), StoreError> {
+        self.commit_owned(ops.to_vec())
+    }
+
+    fn commit_owned(&self, ops: Vec<Op>) -> Result<(), StoreError> {
         if ops.is_empty() {
             return Ok(());
         }
@@ -169,11 +177,12 @@ impl Store for JournaledStore {
         let mut writer = shared.writer();
         shared.base.check_file()?;
         shared.make_room(self.flusher.is_some())?;
+        let bytes = ops.iter().map(Op::bytes).sum::<usize>();
         let rows = shared.resolve(ops)?;
         if rows.is_empty() {
             return Ok(());
         }
-        if ops.iter().map(Op::bytes).sum::<usize>() > shared.bounds.commit {
+        if bytes > shared.bounds.commit {
             return writer.bypass(shared, &rows);
         }
         writer.append(shared, rows)

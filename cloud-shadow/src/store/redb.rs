@@ -85,11 +85,11 @@ impl RedbStore {
         })
     }
 
-    /// Makes the changes and sets the mark in one commit.
+    /// Makes the changes and sets the mark, if one is given, in one commit.
     pub(super) fn commit_marked<'a>(
         &self,
         changes: impl Iterator<Item = Change<'a>>,
-        mark: &[u8],
+        mark: Option<&[u8]>,
     ) -> Result<(), StoreError> {
         self.check_file()?;
         self.write(|transaction| {
@@ -100,7 +100,9 @@ impl RedbStore {
                     None => drop(rows.remove(key)?),
                 }
             }
-            transaction.open_table(MARKS)?.insert(JOURNAL, mark)?;
+            if let Some(mark) = mark {
+                transaction.open_table(MARKS)?.insert(JOURNAL, mark)?;
+            }
             Ok(())
         })
     }

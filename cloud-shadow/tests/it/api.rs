@@ -74,6 +74,26 @@ async fn a_condition_that_does_not_hold_changes_nothing() {
     cloud.stop().await;
 }
 
+#[tokio::test]
+async fn who_prefers_no_more_gets_the_version_alone() {
+    let cloud = Cloud::with_node().await;
+    let before = cloud.api.get("/v1/nodes/site-1/shadows").await;
+    assert_eq!(before["shadows"], json!([]));
+    for (method, version) in [(Method::PATCH, "\"1\""), (Method::PUT, "\"2\"")] {
+        let write = cloud.api.request(method, NODE).header("Prefer", "return=minimal");
+        let done = write.json(&json!({ "n": version })).send().await.unwrap();
+        assert_eq!(done.status(), StatusCode::NO_CONTENT);
+        assert_eq!(done.headers()["etag"], version);
+        assert_eq!(done.headers()["preference-applied"], "return=minimal");
+        assert_eq!(done.bytes().await.unwrap(), "");
+        assert_eq!(cloud.api.get(NODE).await["desired"]["document"]["n"], version);
+    }
+    let refused_all_the_same = cloud.api.request(Method::PATCH, NODE).header(IF_MATCH, "\"1\"");
+    let write = refused_all_the_same.header("Prefer", "return=minimal").json(&json!({ "n": 3 }));
+    refused(write.send().await.unwrap(), 412, "version_conflict").await;
+    cloud.stop().await;
+}
+
 const WRITERS: usize = 250;
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Writers that compare and set, a thousand at once: one winner per version, no lost update, and
 //! what was answered is there after a `kill -9` in the middle of it. `GNOMON_KILL_ROUNDS` says how
-//! many times the cloud is killed.
+//! many times the cloud is killed, `GNOMON_KILL_WRITERS` how many write meanwhile (`make kills`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -110,7 +110,10 @@ async fn of_a_thousand_writers_that_compare_and_set_each_version_has_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_racing_writers_were_answered_is_there_after_kill_9() {
-    let rounds = std::env::var("GNOMON_KILL_ROUNDS").map_or(3, |rounds| rounds.parse().unwrap());
+    let number = |name: &str, usual| {
+        std::env::var(name).map_or(usual, |number| number.parse::<u64>().unwrap())
+    };
+    let (rounds, writers) = (number("GNOMON_KILL_ROUNDS", 3), number("GNOMON_KILL_WRITERS", 64));
     let dir = tempfile::tempdir().unwrap();
     let mut answered = BTreeMap::new();
     for round in 0..rounds {
@@ -121,7 +124,7 @@ async fn what_racing_writers_were_answered_is_there_after_kill_9() {
             api.patch(SHARED, &json!({ "w": -1 })).await;
         }
         let over = Arc::new(AtomicBool::new(false));
-        let racing = race(&api, 64, u64::MAX, Arc::clone(&over));
+        let racing = race(&api, writers, u64::MAX, Arc::clone(&over));
         let kill = async {
             let before = answered.len() as u64 + 1;
             let path = "/v1/nodes/site-1";

@@ -2,8 +2,10 @@
 //! documents. It copies nothing, and takes only the deterministic encoding of what JSON can say,
 //! so that equal values have equal bytes; what comes over a wire is decoded elsewhere.
 
+use half::f16;
 use serde_json::{Map, Number, Value};
 
+use super::canonical::{DOUBLE, HALF, SINGLE, float_len};
 use crate::limits;
 
 /// Why bytes are not in the deterministic encoding.
@@ -23,18 +25,15 @@ pub struct Scan<'a> {
 }
 
 /// The major types.
-const UNSIGNED: u8 = 0;
-const NEGATIVE: u8 = 1;
-const TEXT: u8 = 3;
-const ARRAY: u8 = 4;
-const MAP: u8 = 5;
+pub(super) const UNSIGNED: u8 = 0;
+pub(super) const NEGATIVE: u8 = 1;
+pub(super) const TEXT: u8 = 3;
+pub(super) const ARRAY: u8 = 4;
+pub(super) const MAP: u8 = 5;
 const SIMPLE: u8 = 7;
 
-/// The initial bytes of the simple values.
-const NULL: u8 = 0xf6;
-const HALF: u8 = 0xf9;
-const SINGLE: u8 = 0xfa;
-const DOUBLE: u8 = 0xfb;
+/// The initial byte of null.
+pub(super) const NULL: u8 = 0xf6;
 
 impl<'a> Scan<'a> {
     /// A walk over these bytes.
@@ -213,9 +212,15 @@ impl<'a> Scan<'a> {
             Some(&DOUBLE) => 9,
             Some(_) | None => return Ok(None),
         };
-        let bytes = self.take(len)?;
-        let number: f64 = ciborium::from_reader(bytes).map_err(|_| self.error("a bad float"))?;
-        if super::encode(&number) != bytes {
+        let bytes = self.take(len)?.get(1..).unwrap_or_default();
+        let number = if let Ok(half) = <[u8; 2]>::try_from(bytes) {
+            f16::from_be_bytes(half).to_f64()
+        } else if let Ok(single) = <[u8; 4]>::try_from(bytes) {
+            f64::from(f32::from_be_bytes(single))
+        } else {
+            f64::from_be_bytes(bytes.try_into().map_err(|_| self.error("a bad float"))?)
+        };
+        if float_len(number) != len {
             return Err(self.error("a float is not in its shortest form"));
         }
         Number::from_f64(number).map(Some).ok_or_else(|| self.error("a float is not finite"))
@@ -297,6 +302,12 @@ impl Build {
         self.head(MAP, entries)
     }
 
+    /// The head of an array of so many items.
+    #[must_use]
+    pub fn array(self, items: u64) -> Self {
+        self.head(ARRAY, items)
+    }
+
     /// A text.
     #[must_use]
     pub fn text(self, text: &str) -> Self {
@@ -330,21 +341,36 @@ impl Build {
     }
 
     fn head(mut self, major: u8, number: u64) -> Self {
-        let bytes = number.to_be_bytes();
-        let (info, width) = match number {
-            0..24 => {
-                let [.., small] = bytes;
-                self.0.push(major << 5 | small);
-                return self;
-            }
-            24..0x100 => (24, 1),
-            0x100..0x1_0000 => (25, 2),
-            0x1_0000..0x1_0000_0000 => (26, 4),
-            _ => (27, 8),
-        };
-        self.0.push(major << 5 | info);
-        self.0.extend(bytes.iter().skip(bytes.len() - width));
+        put_head(&mut self.0, major, number);
         self
+    }
+}
+
+/// Writes an initial byte and the number that belongs to it, in its shortest form.
+pub(super) fn put_head(buffer: &mut Vec<u8>, major: u8, number: u64) {
+    let bytes = number.to_be_bytes();
+    let (info, width) = match number {
+        0..24 => {
+            let [.., small] = bytes;
+            return buffer.push(major << 5 | small);
+        }
+        24..0x100 => (24, 1),
+        0x100..0x1_0000 => (25, 2),
+        0x1_0000..0x1_0000_0000 => (26, 4),
+        _ => (27, 8),
+    };
+    buffer.push(major << 5 | info);
+    buffer.extend(bytes.iter().skip(bytes.len() - width));
+}
+
+/// How many bytes that are.
+pub(super) const fn head_len(number: usize) -> usize {
+    match number {
+        0..24 => 1,
+        24..0x100 => 2,
+        0x100..0x1_0000 => 3,
+        0x1_0000..0x1_0000_0000 => 5,
+        _ => 9,
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn merge_value(value: Option<&Value>, patch: &Patch) -> Value {
     Value::Object(object)
 }
 
-fn merge_object(object: &mut Map<String, Value>, patch: &Patch) {
+pub(super) fn merge_object(object: &mut Map<String, Value>, patch: &Patch) {
     for (key, change) in &patch.0 {
         match change {
             Change::Remove => {

@@ -48,7 +48,7 @@ impl Patch {
         let Value::Object(mut object) = value else {
             return Err(InvalidDocument::NotAnObject);
         };
-        check_object(&mut object, &mut Place::default(), true)?;
+        check_object(&mut object, &Place::default(), true)?;
         Ok(Self::from_object(object))
     }
 
@@ -69,7 +69,7 @@ impl Patch {
 
     /// Reads the CBOR form.
     pub fn from_cbor(item: Cbor) -> Result<Self, ReadDocumentError> {
-        Self::from_cbor_at(item, &mut Place::default())
+        Self::from_cbor_at(item, &Place::default())
     }
 
     /// The CBOR form: `null` removes, a map merges, a map under tag 0x676e replaces.
@@ -111,14 +111,14 @@ impl Patch {
         Self(object.into_iter().map(|(key, value)| (key, change(value))).collect())
     }
 
-    fn from_cbor_at(item: Cbor, place: &mut Place) -> Result<Self, ReadDocumentError> {
+    fn from_cbor_at(item: Cbor, place: &Place<'_>) -> Result<Self, ReadDocumentError> {
         let Cbor::Map(entries) = item else {
             return Err(InvalidDocument::NotAnObject.into());
         };
         let mut changes = BTreeMap::new();
         for (key, item) in entries {
             let key = key.into_text().map_err(|_| CborError::NotJson("key that is no text"))?;
-            let change = place.within(key.clone(), |place| Change::from_cbor(item, place))?;
+            let change = Change::from_cbor(item, &place.member(&key))?;
             if changes.insert(key.clone(), change).is_some() {
                 return Err(CborError::DuplicateKey(key).into());
             }
@@ -141,7 +141,7 @@ impl Change {
         }
     }
 
-    fn from_cbor(item: Cbor, place: &mut Place) -> Result<Self, ReadDocumentError> {
+    fn from_cbor(item: Cbor, place: &Place<'_>) -> Result<Self, ReadDocumentError> {
         if item.is_null() {
             return Ok(Self::Remove);
         }

@@ -45,7 +45,7 @@ impl System {
         let name = &place.site.name;
         let node = self.cloud.domain.node(name);
         ensure(node.is_some(), Invariant::NoLoss, || format!("the cloud has forgotten {name}"))?;
-        let desired = |key: &ShadowKey| Some(node?.shadow(key).desired?.document);
+        let desired = |key: &ShadowKey| Some(node?.shadow(key).desired?.document.tree().clone());
         let lost = place.ledger.lost(desired);
         ensure(lost.is_none(), Invariant::NoLoss, || {
             format!("{name}: of {lost:?} there is not what was answered: {:?}", lost.map(desired))

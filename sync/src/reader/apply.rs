@@ -69,7 +69,7 @@ impl Reader {
             Body::Full(document, digest) => fitting(document, *digest),
             Body::Patch(patch, digest) if !missing => held
                 .filter(|held| held.version == entry.base)
-                .and_then(|held| held.document.unpack().apply(patch).ok())
+                .and_then(|held| held.document.unpack().applied(patch).ok())
                 .map_or(Judgement::Misfit, |document| fitting(&document, *digest)),
             Body::Patch(..) => Judgement::Misfit,
         }

@@ -42,7 +42,7 @@ impl Reader {
 
     /// Has these rows written, together with the watermark.
     pub(super) fn persist(&mut self, mut rows: Vec<Row>) {
-        rows.push(rows::stream_row(&ReaderStream::new(self.epoch, self.seq)));
+        rows.push(ReaderStream::new(self.epoch, self.seq).row());
         self.outputs.push_back(Output::Persist(rows));
     }
 }

@@ -82,7 +82,7 @@ impl Writer {
     /// Has these rows written, together with the stream's own.
     pub(super) fn persist(&mut self, mut rows: Vec<Row>) {
         let stream = WriterStream::new(self.epoch, self.head, self.floor, self.purged);
-        rows.push(rows::stream_row(&stream));
+        rows.push(stream.row());
         self.outputs.push_back(Output::Persist(rows));
     }
 }

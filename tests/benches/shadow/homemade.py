@@ -43,6 +43,13 @@ class Committer:
         self.wake.set()
         await done
 
+    async def write_all(self, half, writes):
+        done = asyncio.get_running_loop().create_future()
+        self.waiting.extend((half, *write, None) for write in writes[:-1])
+        self.waiting.append((half, *writes[-1], done))
+        self.wake.set()
+        await done
+
     async def run(self):
         while True:
             await self.wake.wait()
@@ -60,7 +67,7 @@ class Committer:
                         await self.connection.execute(
                             UPSERT.format(half=half), list(nodes), list(keys), patches)
             for *_, done in batch:
-                if not done.done():
+                if done and not done.done():
                     done.set_result(None)
 
 
@@ -84,12 +91,24 @@ async def main(mqtt_port, dsn, token):
             await mqtt.publish(f"desired/{node}", json.dumps(changes), qos=1)
             return web.json_response({"node": node, "key": key, "accepted": True})
 
+        async def batch(request):
+            if request.headers.get("Authorization") != f"Bearer {token}":
+                return web.json_response({"message": "unauthorized"}, status=401)
+            writes = (await request.json())["writes"]
+            await committer.write_all(
+                "desired", [(write["node"], write["key"], write["patch"]) for write in writes])
+            await asyncio.gather(*(
+                mqtt.publish(f"desired/{write['node']}", json.dumps(write["patch"]), qos=1)
+                for write in writes))
+            return web.json_response({"results": [{"status": 200}] * len(writes)})
+
         async def take(node, payload):
             said = json.loads(payload)
             await committer.write("reported", node, said["key"], said["patch"])
             await mqtt.publish(f"ack/{node}", str(said["n"]), qos=1)
 
         app = web.Application()
+        app.router.add_post("/v1/batch", batch)
         app.router.add_patch("/v1/nodes/{node}/shadows/{key:.+}", patch)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()

@@ -1,6 +1,8 @@
 //! A client of an HTTP API that keeps its connection and does no more than it must, so that the
 //! load generator leaves the machine to what it measures.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use anyhow::{Context, bail};
@@ -18,6 +20,50 @@ pub(crate) struct HttpWriter {
     token: String,
     rng: SmallRng,
     shape: Shape,
+}
+
+/// Writes one field of each of many shadows with one request, again and again.
+pub(crate) struct HttpBatcher {
+    writer: HttpWriter,
+    size: usize,
+}
+
+impl HttpBatcher {
+    /// So many of them, which write so many shadows at once.
+    pub(crate) async fn many(
+        addr: SocketAddr,
+        token: &str,
+        shape: Shape,
+        count: usize,
+        size: usize,
+    ) -> anyhow::Result<Vec<Self>> {
+        let writers = HttpWriter::many(addr, token, shape, count).await?;
+        Ok(writers.into_iter().map(|writer| Self { writer, size }).collect())
+    }
+}
+
+impl Client for HttpBatcher {
+    async fn ask(&mut self) -> anyhow::Result<()> {
+        let HttpWriter { connection, token, rng, shape } = &mut self.writer;
+        let mut body = String::with_capacity(self.size * 100);
+        for n in 0..self.size {
+            let node = fill::node(rng.random_range(0..shape.nodes));
+            let key = fill::shadow(rng.random_range(0..shape.shadows));
+            let value: u32 = rng.random_range(0..1_000_000);
+            let begin = if n == 0 { "{\"writes\":[" } else { "," };
+            write!(
+                body,
+                "{begin}{{\"node\":\"{node}\",\"key\":\"{key}\",\
+                 \"patch\":{{\"price\":{{\"diesel\":{value}}}}}}}"
+            )?;
+        }
+        body.push_str("]}");
+        connection.send("POST", "/v1/batch", token, &body).await?;
+        if connection.answer().contains("\"error\"") {
+            bail!("a write of a batch was refused: {}", connection.answer());
+        }
+        Ok(())
+    }
 }
 
 /// A connection that is kept.
@@ -74,6 +120,11 @@ impl Connection {
         let stream = TcpStream::connect(addr).await.context("connecting to the HTTP API")?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, buffer: Vec::with_capacity(2048) })
+    }
+
+    /// What came last, the head included.
+    pub(crate) fn answer(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.buffer)
     }
 
     /// Sends a request and waits for its answer, which must be a success.

@@ -25,7 +25,8 @@ impl Outcome {
 
     /// What so many of 100 answers took at most.
     pub(crate) fn percentile(&self, share: usize) -> f64 {
-        self.times.get(self.times.len() * share / 100).copied().unwrap_or(f64::NAN)
+        let at = self.times.len() * share / 100;
+        self.times.get(at).or(self.times.last()).copied().unwrap_or(f64::NAN)
     }
 }
 

@@ -26,6 +26,7 @@ mod mqtt;
 mod report;
 mod service;
 mod site;
+mod stages;
 mod traffic;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +44,10 @@ struct Size {
     lasts: Duration,
     /// Of writers, and of sites that report.
     connections: usize,
+    /// Of those that write many shadows at once.
+    batchers: usize,
+    /// How many shadows each of their requests writes.
+    batch: usize,
     /// Connected sites while writes go to them.
     sites: usize,
     /// How many such writes.
@@ -58,6 +63,8 @@ const FULL: Size = Size {
     ],
     lasts: Duration::from_secs(10),
     connections: 1_000,
+    batchers: 50,
+    batch: 100,
     sites: 10_000,
     writes: 2_000,
 };
@@ -71,6 +78,8 @@ const SHORT: Size = Size {
     ],
     lasts: Duration::from_secs(1),
     connections: 50,
+    batchers: 4,
+    batch: 10,
     sites: 100,
     writes: 100,
 };
@@ -127,8 +136,9 @@ fn measure(only: Option<&str>) -> anyhow::Result<()> {
     let folder = tempfile::tempdir_in(&out)?;
     let bench = Bench { root: &root, folder: folder.path(), size, venv: homemade::setup(&root) };
     let mut rows = Vec::new();
-    let groups: [(&str, Group); 4] = [
+    let groups: [(&str, Group); 5] = [
         ("writes", traffic::writes),
+        ("batches", traffic::batches),
         ("reports", traffic::reports),
         ("latency", latency::rows),
         ("million", million::rows),

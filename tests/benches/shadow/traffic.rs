@@ -9,12 +9,12 @@ use tokio::task::JoinSet;
 
 use crate::fill::{self, Nodes, Shape};
 use crate::homemade::{self, HomeMade, HomeSite};
-use crate::http::HttpWriter;
+use crate::http::{HttpBatcher, HttpWriter};
 use crate::load::{self, Client};
 use crate::report::{Row, Target};
 use crate::service::Service;
 use crate::site::Site;
-use crate::{Bench, disk};
+use crate::{Bench, Size, disk, stages};
 
 /// What one kind of traffic does at most, and at half of that.
 struct Traffic {
@@ -23,6 +23,15 @@ struct Traffic {
     cpu_us: Option<f64>,
     p50: f64,
     p99: f64,
+}
+
+impl Traffic {
+    /// The same, where each request is so many.
+    fn times(self, each: usize) -> Self {
+        let each = each as f64;
+        let cpu_us = self.cpu_us.map(|cpu_us| cpu_us / each);
+        Self { per_second: self.per_second * each, cpu_us, ..self }
+    }
 }
 
 /// How many sites connect at once.
@@ -36,6 +45,18 @@ pub(crate) fn writes(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
     let ours = ours_over_http(&data, shape, connections, bench.size.lasts)?;
     let peer = as_peer(home_over_http(bench));
     let what = format!("durable writes over HTTP, {connections} connections");
+    rows(bench, &what, fill::bytes_of_write()?, &ours, peer.as_ref())
+}
+
+/// Writes over HTTP, many of them in a request.
+pub(crate) fn batches(bench: &Bench<'_>) -> anyhow::Result<Vec<Row>> {
+    let (shape, connections) = (bench.shape(), bench.size.batchers);
+    let data = bench.folder.join("batches");
+    fill::fill(&data, shape, 0)?;
+    let ours = ours_in_batches(&data, shape, bench.size)?;
+    let peer = as_peer(home_in_batches(bench));
+    let batch = bench.size.batch;
+    let what = format!("durable writes over HTTP, {batch} in a request, {connections} connections");
     rows(bench, &what, fill::bytes_of_write()?, &ours, peer.as_ref())
 }
 
@@ -96,6 +117,15 @@ async fn ours_over_http(
 }
 
 #[tokio::main]
+async fn ours_in_batches(data: &Path, shape: Shape, size: Size) -> anyhow::Result<Traffic> {
+    eprintln!("measuring: writes over HTTP, in batches");
+    let service = Service::start(data)?;
+    let (http, token) = (service.http, &service.token);
+    let writers = HttpBatcher::many(http, token, shape, size.batchers, size.batch).await?;
+    Ok(measure(writers, size.lasts, Some(&service)).await?.times(size.batch))
+}
+
+#[tokio::main]
 async fn ours_over_mqtt(
     data: &Path,
     nodes: &Nodes,
@@ -146,6 +176,18 @@ async fn home_over_http(bench: &Bench<'_>) -> anyhow::Result<Option<Traffic>> {
 }
 
 #[tokio::main]
+async fn home_in_batches(bench: &Bench<'_>) -> anyhow::Result<Option<Traffic>> {
+    let Some(venv) = &bench.venv else { return Ok(None) };
+    eprintln!("measuring: writes over HTTP, in batches, home-made");
+    let folder = bench.folder.join("home-batches");
+    std::fs::create_dir_all(&folder)?;
+    let stack = HomeMade::start(bench.root, venv, &folder)?;
+    let (token, shape, size) = (homemade::TOKEN, bench.shape(), bench.size);
+    let writers = HttpBatcher::many(stack.http, token, shape, size.batchers, size.batch).await?;
+    Ok(Some(measure(writers, size.lasts, None).await?.times(size.batch)))
+}
+
+#[tokio::main]
 async fn home_over_mqtt(bench: &Bench<'_>) -> anyhow::Result<Option<Traffic>> {
     let Some(venv) = &bench.venv else { return Ok(None) };
     eprintln!("measuring: reports over MQTT, home-made");
@@ -173,7 +215,13 @@ async fn measure<C: Client>(
     ensure!(most.per_second > 0.0, "nothing was answered for {lasts:?}");
     let cpu_us = cpu()?.zip(before).map(|(after, before)| (after - before) * 1e6 / counted);
     let rate = most.per_second / 2.0;
+    let http = service.map(|service| service.http);
+    let watching = http.map(|http| tokio::spawn(stages::watch(http, lasts)));
     let (half, _clients) = load::run(clients, lasts, Some(rate)).await?;
+    if let Some(watching) = watching {
+        eprintln!("  half the rate, slowest round: {}", watching.await??);
+        eprintln!("  worst answer: {:.1} ms", half.percentile(100));
+    }
     let (p50, p99) = (half.percentile(50), half.percentile(99));
     Ok(Traffic { per_second: most.per_second, cpu_us, p50, p99 })
 }

@@ -25,6 +25,7 @@ const PURE: [(&str, &[&str]); 2] = [
             "chrono",
             "ciborium",
             "croner",
+            "half",
             "saphyr-parser",
             "serde",
             "serde_json",

@@ -6,8 +6,6 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use serde_json::{Map, Value};
-
 use crate::domain::Notice;
 
 /// A change's place in the order of all changes since the cloud started.
@@ -49,6 +47,8 @@ pub(super) struct Recent {
     kept: VecDeque<(Placed, usize)>,
     bytes: usize,
     most: usize,
+    /// Until somebody has watched nobody can have missed anything.
+    is_needed: bool,
 }
 
 /// About how many bytes the kept changes may have.
@@ -56,7 +56,8 @@ const BYTES: usize = 16 * 1024 * 1024;
 
 impl Recent {
     pub(super) const fn new(boot: u64, most: usize) -> Self {
-        Self { head: Position { boot, number: 0 }, kept: VecDeque::new(), bytes: 0, most }
+        let head = Position { boot, number: 0 };
+        Self { head, kept: VecDeque::new(), bytes: 0, most, is_needed: false }
     }
 
     /// The position of the last change.
@@ -64,9 +65,17 @@ impl Recent {
         self.head
     }
 
-    /// Takes a change.
-    pub(super) fn push(&mut self, notice: Notice) -> Placed {
+    /// Somebody watches from here on, and may come back.
+    pub(super) const fn begin(&mut self) {
+        self.is_needed = true;
+    }
+
+    /// Takes a change, unless nobody could ask for it.
+    pub(super) fn push(&mut self, notice: Notice) -> Option<Placed> {
         self.head.number += 1;
+        if !self.is_needed {
+            return None;
+        }
         let size = size(&notice);
         let placed = (self.head, Arc::new(notice));
         self.kept.push_back((placed.clone(), size));
@@ -75,7 +84,7 @@ impl Recent {
             let Some((_, size)) = self.kept.pop_front() else { break };
             self.bytes -= size;
         }
-        placed
+        Some(placed)
     }
 
     /// What came after a position; `None` if that is not known in full.
@@ -92,25 +101,14 @@ impl Recent {
 /// About how many bytes a change keeps in memory.
 fn size(notice: &Notice) -> usize {
     const BASE: usize = 1000;
+    /// What a tree takes, to what its bytes are.
+    const TREE: usize = 10;
     match notice {
         Notice::Shadow(change) => {
             let after = change.view.half(change.half);
-            BASE + after.map_or(0, |half| of_object(half.document.as_object()))
+            BASE + after.map_or(0, |half| TREE * half.document.packed().as_cbor().len())
         }
         Notice::Node(_) | Notice::NodeDeleted(..) => BASE,
-    }
-}
-
-fn of_object(object: &Map<String, Value>) -> usize {
-    object.iter().map(|(key, value)| 64 + key.len() + of_value(value)).sum()
-}
-
-fn of_value(value: &Value) -> usize {
-    match value {
-        Value::String(text) => 32 + text.len(),
-        Value::Array(items) => 32 + items.iter().map(of_value).sum::<usize>(),
-        Value::Object(object) => 32 + of_object(object),
-        Value::Null | Value::Bool(_) | Value::Number(_) => 32,
     }
 }
 
@@ -129,9 +127,10 @@ mod tests {
     #[test]
     fn exactly_what_was_missed_is_told_or_nothing() {
         let mut recent = Recent::new(7, 3);
+        recent.begin();
         let start = recent.head();
         assert_eq!(missed(&recent, start), Some(0));
-        let first = recent.push(notice(0)).0;
+        let first = recent.push(notice(0)).unwrap().0;
         recent.push(notice(1));
         assert_eq!((missed(&recent, start), missed(&recent, first)), (Some(2), Some(1)));
         recent.push(notice(2));
@@ -143,8 +142,21 @@ mod tests {
     }
 
     #[test]
+    fn what_nobody_can_have_missed_is_not_kept() {
+        let mut recent = Recent::new(7, 3);
+        let start = recent.head();
+        assert_eq!(recent.push(notice(0)), None);
+        let since = recent.head();
+        recent.begin();
+        assert_eq!((missed(&recent, start), missed(&recent, since)), (None, Some(0)));
+        assert!(recent.push(notice(1)).is_some());
+        assert_eq!((missed(&recent, start), missed(&recent, since)), (None, Some(1)));
+    }
+
+    #[test]
     fn large_changes_are_not_kept_for_long() {
         let mut recent = Recent::new(7, usize::MAX);
+        recent.begin();
         for n in 0..50_000 {
             recent.push(notice(n));
         }

@@ -1,7 +1,5 @@
 //! What a device can say, and what it means.
 
-use std::sync::Arc;
-
 use gnomon_schemas::document::Document;
 use gnomon_schemas::version::Version;
 use serde_json::json;
@@ -13,7 +11,7 @@ fn half(version: u64, value: &Value) -> HalfView {
     let document = Document::from_value(value.clone()).unwrap();
     let version = Version(version);
     let times = Times::all(&document, Stamp { version, unix_ms: 0 });
-    HalfView { version, document: Arc::new(document), changed_ms: None, times }
+    HalfView { version, document: document.into(), changed_ms: None, times }
 }
 
 fn of(wanted: &Value, found: &Value) -> Vec<(String, Ack)> {

@@ -98,7 +98,7 @@ proptest! {
                 let old = before.iter().find(|(at, was, _)| *at == place && *was == value);
                 prop_assert_eq!(stamp, old.map_or(now, |(_, _, stamp)| *stamp), "{}", place);
             }
-            let counted: usize = Vec::from(times.clone()).iter().map(|run| run.0).sum();
+            let counted: usize = times.0.iter().map(|run| run.0).sum();
             prop_assert_eq!(counted, leaves_in(pair[1].as_object()));
         }
     }

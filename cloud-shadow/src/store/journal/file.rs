@@ -27,6 +27,8 @@ pub(super) enum Step {
     Synced,
     /// The base takes the layers.
     Flush,
+    /// It has a part of them.
+    Part,
     /// It has them; what the journal has of them is not needed.
     Flushed,
     /// The base is told that it is not, or that it is, the whole.

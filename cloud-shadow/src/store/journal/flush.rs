@@ -2,16 +2,18 @@
 //! for it only where memory has no more room.
 
 use std::io;
+use std::iter::Peekable;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use nix::sys::statvfs::statvfs;
 
 use super::Shared;
 use super::file::Step;
-use super::overlay::{Rows, merged};
+use super::overlay::{Row, Rows, merged, size};
 use super::recovery::Mark;
 use crate::store::system::explain_io;
 use crate::store::{StoreError, lower, upper};
@@ -21,6 +23,8 @@ use crate::store::{StoreError, lower, upper};
 pub(super) struct Flushing {
     is_wanted: bool,
     is_stopped: bool,
+    /// How many wait for a flush, so that it goes on without a pause.
+    waiting: usize,
     failure: Option<Failure>,
 }
 
@@ -59,6 +63,23 @@ impl Flushing {
     pub(super) const fn stop(&mut self) {
         self.is_stopped = true;
     }
+}
+
+/// How a flush shares the machine with others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    Fast,
+    Slow,
+}
+
+/// The next rows, up to so many bytes, and one at least.
+fn take_part<'a>(rows: &mut Peekable<impl Iterator<Item = Row<'a>>>, most: usize) -> Vec<Row<'a>> {
+    let (mut part, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next_if(|row| bytes == 0 || bytes + size(*row) <= most) {
+        bytes += size(row);
+        part.push(row);
+    }
+    part
 }
 
 /// Starts the thread.
@@ -103,7 +124,7 @@ impl Shared {
     }
 
     fn try_flush(&self) -> Option<Failure> {
-        match catch_unwind(AssertUnwindSafe(|| self.flush())) {
+        match catch_unwind(AssertUnwindSafe(|| self.flush_parts(Pace::Slow))) {
             Ok(Ok(())) => None,
             Ok(Err(error)) => {
                 if let StoreError::Full { source, .. } = &error {
@@ -115,8 +136,19 @@ impl Shared {
         }
     }
 
-    /// Brings everything that is committed to the base.
+    /// Brings everything that is committed to the base, at once.
     pub(super) fn flush(&self) -> Result<(), StoreError> {
+        self.flushing().waiting += 1;
+        self.changed.notify_all();
+        let flushed = self.flush_parts(Pace::Fast);
+        self.flushing().waiting -= 1;
+        flushed
+    }
+
+    /// Brings everything that is committed to the base, a part after the other. Only with the last
+    /// one the base says that it has it: until then the journal tells whoever opens the store all
+    /// of it again, over what the base has of it.
+    fn flush_parts(&self, pace: Pace) -> Result<(), StoreError> {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let layers = self.layers_mut().freeze();
         let Some(last) = layers.last().map(|layer| layer.last()) else { return Ok(()) };
@@ -125,12 +157,38 @@ impl Shared {
         let has_room = || if has_room(&self.path, needed) { Ok(()) } else { Err(no_room()) };
         (self.watch)(Step::Flush).and_then(|()| has_room()).map_err(failed)?;
         let rows: Vec<&Rows> = layers.iter().rev().map(|layer| layer.rows()).collect();
-        let mark = Mark { id: self.id, flushed: last, is_whole: false };
-        self.base.commit_marked(merged(&rows, (lower(&[], None), upper(None))), &mark.encode())?;
+        let mut rows = merged(&rows, (lower(&[], None), upper(None))).peekable();
+        let mark = Mark { id: self.id, flushed: last, is_whole: false }.encode();
+        loop {
+            let began = Instant::now();
+            let part = take_part(&mut rows, self.bounds.part);
+            let is_last = rows.peek().is_none();
+            self.base.commit_marked(part.into_iter(), is_last.then_some(&*mark))?;
+            if is_last {
+                break;
+            }
+            (self.watch)(Step::Part).map_err(failed)?;
+            if pace == Pace::Slow && self.pause(began.elapsed()) {
+                return Ok(());
+            }
+        }
         (self.watch)(Step::Flushed).map_err(failed)?;
         self.layers_mut().forget(last);
         self.shelf().release(last);
         Ok(())
+    }
+
+    /// Leaves processor and disk to others for as long as it had them itself, unless somebody waits
+    /// for it or memory gets full; whether the store ends meanwhile.
+    fn pause(&self, took: Duration) -> bool {
+        let is_late = self.layers().bytes() > self.bounds.layer + self.bounds.layer / 2;
+        let flushing = self.flushing();
+        if is_late {
+            return flushing.is_stopped;
+        }
+        let goes_on = |flushing: &mut Flushing| !flushing.is_stopped && flushing.waiting == 0;
+        let waited = self.changed.wait_timeout_while(flushing, took, goes_on);
+        waited.unwrap_or_else(PoisonError::into_inner).0.is_stopped
     }
 
     /// Has the thread flush soon.

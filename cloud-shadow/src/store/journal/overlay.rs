@@ -13,6 +13,11 @@ pub(super) type Rows = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 /// What a row takes besides its key and its value, about.
 const ROW: usize = 96;
 
+/// What a row takes in memory, about.
+pub(super) fn size((key, value): Row<'_>) -> usize {
+    key.len() + ROW + value.map_or(0, <[u8]>::len)
+}
+
 /// The commits of some time.
 #[derive(Debug, Default)]
 pub(super) struct Layer {
@@ -107,7 +112,7 @@ impl Layers {
 }
 
 /// A key and what became of it.
-type Row<'a> = (&'a [u8], Option<&'a [u8]>);
+pub(super) type Row<'a> = (&'a [u8], Option<&'a [u8]>);
 
 /// The rows of several layers, the newest of which comes first and hides the others.
 pub(super) fn merged<'a>(

@@ -7,23 +7,23 @@ use crate::store::{Op, StoreError, after_prefix, lower, upper};
 
 impl Shared {
     /// What every key of a commit becomes.
-    pub(super) fn resolve(&self, ops: &[Op]) -> Result<Rows, StoreError> {
+    pub(super) fn resolve(&self, ops: Vec<Op>) -> Result<Rows, StoreError> {
         let mut rows = Rows::new();
         for op in ops {
             match op {
                 Op::Put { key, value } => {
-                    rows.insert(key.clone(), Some(value.clone()));
+                    rows.insert(key, Some(value));
                 }
                 Op::Delete { key } => {
-                    rows.insert(key.clone(), None);
+                    rows.insert(key, None);
                 }
                 Op::DeletePrefix { prefix } => {
-                    let keys = self.keys(prefix, &rows)?;
+                    let keys = self.keys(&prefix, &rows)?;
                     rows.extend(keys.into_iter().map(|key| (key, None)));
                 }
                 Op::Trim { prefix, keep } => {
-                    let keys = self.keys(prefix, &rows)?;
-                    let surplus = keys.len().saturating_sub(*keep);
+                    let keys = self.keys(&prefix, &rows)?;
+                    let surplus = keys.len().saturating_sub(keep);
                     rows.extend(keys.into_iter().take(surplus).map(|key| (key, None)));
                 }
             }

@@ -51,7 +51,7 @@ impl JournaledStore {
             saving.found.damage = Some((folder, mismatch.to_string()));
         }
         let whole = Mark { id: rand::random(), flushed: 0, is_whole: true };
-        base.commit_marked(std::iter::empty(), &whole.encode())?;
+        base.commit_marked(std::iter::empty(), Some(&whole.encode()))?;
         Ok(saving.found)
     }
 }
@@ -96,7 +96,7 @@ impl Saving {
             }
         });
         let changes = all.iter().map(|(key, value)| (key.as_slice(), value.as_deref()));
-        base.commit_marked(changes, &self.mark.encode())?;
+        base.commit_marked(changes, Some(&self.mark.encode()))?;
         self.found.commits += commits;
         if self.replay.ended(end).is_err() {
             self.damaged(file, format!("a commit cannot be read, at byte {}", end.at));

@@ -19,6 +19,7 @@ const TINY: Bounds = Bounds {
     layer: 400,
     file: 300,
     commit: 2000,
+    part: 300,
     age: Duration::from_hours(1),
     retry: Duration::from_millis(1),
 };

@@ -75,7 +75,7 @@ impl Writer {
         shared.flush()?;
         let mark = Mark { id: shared.id, flushed: self.last, is_whole: self.is_whole };
         let changes = rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref()));
-        shared.base.commit_marked(changes, &mark.encode())
+        shared.base.commit_marked(changes, Some(&mark.encode()))
     }
 
     /// Brings everything to the base, and tells it that it is the whole.
@@ -105,7 +105,7 @@ impl Writer {
     fn mark(&mut self, shared: &Shared, is_whole: bool) -> Result<(), StoreError> {
         (shared.watch)(Step::Mark).map_err(|source| explain_io(&shared.path, source))?;
         let mark = Mark { id: shared.id, flushed: self.last, is_whole };
-        shared.base.commit_marked(std::iter::empty(), &mark.encode())?;
+        shared.base.commit_marked(std::iter::empty(), Some(&mark.encode()))?;
         self.is_whole = is_whole;
         Ok(())
     }

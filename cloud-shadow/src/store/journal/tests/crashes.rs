@@ -58,7 +58,7 @@ fn a_kill_at_any_step_leaves_what_was_acknowledged_and_no_half_of_a_commit() {
     for step in [Step::Create, Step::Named, Step::Grow, Step::Append, Step::Sync, Step::Synced] {
         assert!(steps.contains(&step), "{step:?} never came");
     }
-    for step in [Step::Flush, Step::Flushed, Step::Mark] {
+    for step in [Step::Flush, Step::Part, Step::Flushed, Step::Mark] {
         assert!(steps.contains(&step), "{step:?} never came");
     }
 }
