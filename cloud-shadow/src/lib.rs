@@ -19,6 +19,7 @@ pub mod link;
 pub mod local;
 pub mod metrics;
 pub mod mqtt;
+mod patience;
 mod quiet;
 pub mod rows;
 pub mod salvage;

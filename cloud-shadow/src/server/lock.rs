@@ -7,6 +7,10 @@ use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
+use backon::BlockingRetryable as _;
+
+use crate::patience::patience;
+
 /// A data folder that is ours as long as this lives.
 #[derive(Debug)]
 pub struct DataLock {
@@ -37,8 +41,14 @@ pub enum LockError {
 const FILE: &str = "lock";
 
 impl DataLock {
-    /// Makes the data folder, for its owner only, and claims it.
+    /// Makes the data folder, for its owner only, and claims it; waits up to a second for one that
+    /// has it.
     pub fn take(data: &Path) -> Result<Self, LockError> {
+        let take = || Self::try_take(data);
+        take.retry(patience()).when(|error| matches!(error, LockError::Locked { .. })).call()
+    }
+
+    fn try_take(data: &Path) -> Result<Self, LockError> {
         let failed = |source| LockError::Data { path: data.to_owned(), source };
         DirBuilder::new().recursive(true).mode(0o700).create(data).map_err(failed)?;
         let mut options = OpenOptions::new();

@@ -5,13 +5,15 @@
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
+use backon::BlockingRetryable as _;
 use redb::{
-    Builder, Database, Durability, ReadableDatabase as _, ReadableTable as _, Table,
+    Builder, Database, DatabaseError, Durability, ReadableDatabase as _, ReadableTable as _, Table,
     TableDefinition, TableError,
 };
 
 use super::system::{FileId, explain_io, file_id};
 use super::{Op, Pair, Store, StoreError, after_prefix, lower, upper};
+use crate::patience::patience;
 
 mod moment;
 
@@ -159,6 +161,8 @@ impl RedbStore {
 
     fn create(&self) -> Result<Open, StoreError> {
         let create = || Builder::new().set_cache_size(CACHE_BYTES).create(&self.path);
+        let is_taken = |error: &DatabaseError| matches!(error, DatabaseError::DatabaseAlreadyOpen);
+        let create = || create.retry(patience()).when(is_taken).call();
         let opened = std::panic::catch_unwind(create).map_err(|_| StoreError::Damaged {
             path: self.path.clone(),
             reason: "it cannot be opened".into(),

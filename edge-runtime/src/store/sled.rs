@@ -9,10 +9,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use ::sled::{Batch, Config, Db};
+use backon::BlockingRetryable as _;
 use uuid::Uuid;
 
 use super::recovery::{self, Attempt, Place};
 use super::{Entry, Op, Store, StoreError, chunk, frame};
+use crate::lock;
 
 mod head;
 mod mark;
@@ -246,7 +248,7 @@ fn open_engine(dir: &Path) -> Result<Engine, Attempt> {
             .path(dir)
             .cache_capacity(CACHE_BYTES)
             .flush_every_ms(Some(FLUSH_EVERY_MS));
-        let db = config.open()?;
+        let db = (|| config.open()).retry(lock::patience()).when(is_locked).call()?;
         let file = File::open(dir.join("db")).map_err(Fault::System)?;
         file.sync_all().map_err(Fault::System)?;
         recovery::sync_dir(dir).map_err(Fault::System)?;
@@ -271,6 +273,12 @@ fn open_engine(dir: &Path) -> Result<Engine, Attempt> {
         Ok(Engine { db, file, head, mark, went_back })
     })
     .map_err(Attempt::from)
+}
+
+/// Whether somebody has the engine's files: a child of this process on its way to its program, or
+/// a thread of an engine that was closed and has not ended yet. sled says it only in words.
+fn is_locked(error: &::sled::Error) -> bool {
+    matches!(error, ::sled::Error::Io(error) if error.to_string().contains("WouldBlock"))
 }
 
 fn catching<T>(call: impl FnOnce() -> Result<T, Fault>) -> Result<T, Fault> {

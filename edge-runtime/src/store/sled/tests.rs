@@ -49,6 +49,18 @@ fn sled_keeps_the_contract() {
 }
 
 #[test]
+fn a_lock_that_somebody_has_is_told_from_damage() {
+    let (_dir, config) = filled();
+    let mut first = SledStore::new(config.clone());
+    first.ensure_open().unwrap();
+    let second = Config::new().path(Place::new(&config.dir).engine());
+    assert!(is_locked(&second.open().unwrap_err()));
+    let refused = SledStore::new(config.clone()).ensure_open();
+    assert!(matches!(refused, Err(StoreError::Io { .. })), "{refused:?}");
+    assert_eq!(aside(&config), 0);
+}
+
+#[test]
 fn a_reopened_store_is_the_same_one() {
     let (_dir, config) = filled();
     let mut first = SledStore::new(config.clone());
