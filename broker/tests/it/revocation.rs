@@ -99,7 +99,7 @@ async fn a_revoked_principal_is_disconnected_at_once_and_stays_out() {
     for raw in &mut sessions {
         raw.ends_with(0x87).await;
     }
-    crate::harness::eventually("no session", || running.metric("away_sessions") == 0).await;
+    eventually("no session", || running.metric("away_sessions") == 0).await;
     let mut again = Raw::open(running.addr, V5).await;
     again.send(&connect(V5, "service/s", "c", 60, &[])).await;
     assert_eq!(again.packet().await.body[..2], [0, 0x87]);

@@ -254,9 +254,8 @@ async fn a_revoked_certificate_ends_its_sessions_and_another_of_the_same_node_do
     let mut answer = [0; 4];
     within("a CONNACK", fresh.read_exact(&mut answer)).await.unwrap();
     assert_eq!((answer[0], answer[3]), (0x20, 0));
-    let node = gnomon_broker::Principal::new("site-1", gnomon_broker::Role::Node);
-    let attachment =
-        running.broker.attach(gnomon_broker::AttachConfig { filters: vec![], capacity: 1 });
+    let node = Principal::new("site-1", Role::Node);
+    let attachment = running.broker.attach(AttachConfig { filters: vec![], capacity: 1 });
     let publisher = attachment.publisher();
     assert_eq!(publisher.end_sessions(&node, |shown| shown == Some(&serial[..])), 0);
     assert_eq!(publisher.end_sessions(&node, |shown| shown != Some(&serial[..])), 1);
