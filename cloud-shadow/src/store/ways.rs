@@ -1,5 +1,5 @@
-//! The ways out for whoever stands before a store that cannot be used, in the order in which they are
-//! to be tried. Only says them; each leaves what is there as it is.
+//! The ways out for whoever stands before a store that cannot be used, in the order in which to try
+//! them. Only says them; each leaves what is there as it is.
 
 use std::path::Path;
 

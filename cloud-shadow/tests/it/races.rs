@@ -148,6 +148,7 @@ async fn of_a_thousand_writers_that_compare_and_set_each_version_has_one() {
     child.wait().unwrap();
 }
 
+#[expect(clippy::print_stderr, reason = "says what the kills have shown")]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_racing_writers_were_answered_is_there_after_kill_9() {
     let number = |name: &str, usual| {
