@@ -179,4 +179,16 @@ impl Publisher {
     pub fn disconnect(&self, session: SessionId, reason: DisconnectReason) -> bool {
         self.hub.upgrade().is_some_and(|hub| hub.disconnect(session, reason))
     }
+
+    /// Ends the sessions of a principal, also those that no event has told of yet, but for those of
+    /// certificates whose serial numbers `keeps` wants kept; returns how many. Who is not to come in
+    /// again is taken from the authenticator before
+    /// ([`Authenticator::still_admits`](crate::Authenticator::still_admits)).
+    pub fn end_sessions(
+        &self,
+        principal: &Principal,
+        keeps: impl Fn(Option<&[u8]>) -> bool,
+    ) -> usize {
+        self.hub.upgrade().map_or(0, |hub| hub.end_sessions(principal, keeps))
+    }
 }

@@ -135,6 +135,21 @@ pub trait Authenticator: Send + Sync + fmt::Debug {
     /// The principal that the credentials prove, or why they prove none.
     fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Principal, AuthError>;
 
+    /// Whether a principal that [`authenticate`](Self::authenticate) has just let in, with this
+    /// certificate, is still to be let in. Asked at the moment at which its session is registered,
+    /// so that who is shut out between the two does not get in: whoever takes an identity away does
+    /// so first, and then ends what is there by
+    /// [`Publisher::end_sessions`](crate::Publisher::end_sessions). Must not block; says `true`
+    /// of those that it is not asked about.
+    fn still_admits(
+        &self,
+        principal: &Principal,
+        certificate: Option<&CertificateSubject>,
+    ) -> bool {
+        let _ = (principal, certificate);
+        true
+    }
+
     /// Whether [`authenticate`](Self::authenticate) takes long for these credentials, as the
     /// hash of a password does. Then it is called where it may block, for a few clients at a
     /// time ([`Limits::password_checks`](crate::Limits::password_checks)) and for each address

@@ -67,6 +67,13 @@ pub enum CheckError {
     Start(#[from] StartError),
 }
 
+impl CheckError {
+    /// Whether the store's files are damaged, or not those that belong together.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Start(StartError::Store(error)) if error.is_damage())
+    }
+}
+
 impl From<StoreError> for CheckError {
     fn from(error: StoreError) -> Self {
         Self::Start(error.into())

@@ -2,6 +2,7 @@
 //! commands come in with the time, effects go out as values.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -168,6 +169,12 @@ impl Domain {
     /// Every node, by name.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
+    }
+
+    /// Every node behind a name, by name.
+    pub fn nodes_after(&self, after: Option<&NodeName>) -> impl Iterator<Item = &Node> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.nodes.range::<NodeName, _>((from, Bound::Unbounded)).map(|(_, node)| node)
     }
 
     /// How many nodes are in which state.

@@ -88,7 +88,7 @@ pub enum OpenBookError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A row is malformed.
-    #[error("the store's list of tokens cannot be read; put back a backup: gnomon-cloud restore")]
+    #[error("the store's list of tokens cannot be read; {}", crate::store::WAY_BACK)]
     Row(#[from] ReadRowError),
 }
 
@@ -205,17 +205,16 @@ impl Gate {
             return Some(owner("local", true));
         }
         let (hash, now_ms) = (self.hash(token), clock::unix_ms());
-        let (found, is_first) = {
-            let book = self.book();
-            let found = book.token_of(hash, now_ms)?.clone();
-            let is_first = book.use_token(&found.id, now_ms).is_some();
-            (found, is_first)
-        };
+        let book = self.book();
+        let found = book.token_of(hash, now_ms)?;
+        let is_first = book.use_token(&found.id, now_ms).is_some();
         let author = Author::new(&format!("token/{}", found.id)).within(&found.grant.scope);
+        let (grant, id) = (found.grant.clone(), found.id.clone());
+        drop(book);
         if is_first {
-            drop(tokio::spawn(self.clone().note_use(found.id.clone())));
+            drop(tokio::spawn(self.clone().note_use(id.clone())));
         }
-        Some(Principal { author, grant: found.grant, is_local: false, token: Some(found.id) })
+        Some(Principal { author, grant, is_local: false, token: Some(id) })
     }
 
     /// Notes that a token was used, so that those that nobody uses can be told.

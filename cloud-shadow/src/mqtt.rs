@@ -78,7 +78,10 @@ impl Link for BrokerLink {
     }
 
     fn admit(&self, node: &NodeName, admission: &Admission) {
-        self.roll.admit(node, admission);
+        if self.roll.admit(node, admission) {
+            let is_good = |shown: Option<&[u8]>| shown.is_some_and(|s| self.roll.lists(node, s));
+            self.publisher.end_sessions(&Principal::new(node.as_str(), Role::Node), is_good);
+        }
     }
 
     fn publish_thing(&self, topic: &ThingTopic, body: Vec<u8>) {
@@ -234,3 +237,6 @@ fn node_of(principal: &Principal) -> Option<NodeName> {
         Role::Device | Role::Service | Role::Anonymous => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,6 +56,13 @@ pub enum SalvageError {
     Audit(#[from] ReadRowError),
 }
 
+/// What [`salvage`] would save of a data folder whose store is damaged; `None`: nothing.
+pub fn outlook(data: &Path) -> Option<Salvaged> {
+    let path = data.join(STORE);
+    let _lock = DataLock::take(data).ok().filter(|_| path.exists())?;
+    JournaledStore::outlook(&path).ok()
+}
+
 /// Saves what can be saved of a data folder that no cloud uses into a new one.
 pub fn salvage(data: &Path, into: &Path, now_ms: u64) -> Result<SalvageReport, SalvageError> {
     let path = data.join(STORE);
@@ -68,6 +75,15 @@ pub fn salvage(data: &Path, into: &Path, now_ms: u64) -> Result<SalvageReport, S
     let _lock = DataLock::take(data)?;
     std::fs::create_dir_all(into)
         .map_err(|source| SalvageError::Copy { path: into.to_owned(), source })?;
+    let saved = save(data, into, now_ms);
+    if saved.is_err() {
+        // Half of a folder would only be in the way of another attempt.
+        drop(std::fs::remove_dir_all(into));
+    }
+    saved
+}
+
+fn save(data: &Path, into: &Path, now_ms: u64) -> Result<SalvageReport, SalvageError> {
     for name in Identity::FILES {
         let (from, to) = (data.join(name), into.join(name));
         if from.exists() {
@@ -76,7 +92,7 @@ pub fn salvage(data: &Path, into: &Path, now_ms: u64) -> Result<SalvageReport, S
         }
     }
     let saved = into.join(STORE);
-    let store = JournaledStore::salvage(&path, &saved)?;
+    let store = JournaledStore::salvage(&data.join(STORE), &saved)?;
     let window = begin_anew(&RedbStore::open(&saved)?, now_ms)?;
     Ok(SalvageReport { store, window })
 }

@@ -77,7 +77,7 @@ pub enum ServeError {
     #[error(transparent)]
     AccessKeys(#[from] AccessKeysError),
     /// The certificates of things cannot be read.
-    #[error("a certificate of a thing cannot be read; put back a backup: gnomon-cloud restore")]
+    #[error("a certificate of a thing cannot be read; {}", crate::store::WAY_BACK)]
     Things(#[from] ReadThingError),
     /// The address of the HTTP API is taken or not ours.
     #[error("the HTTP API cannot listen on {addr}; is another server using it?")]
@@ -365,7 +365,9 @@ async fn start_broker(
 /// Which nodes are let in.
 fn read_nodes(domain: &Domain) -> Roll {
     let roll = Roll::new(domain.windows().clone());
-    domain.nodes().for_each(|node| roll.admit(node.name(), &node.admitted()));
+    for node in domain.nodes() {
+        roll.admit(node.name(), &node.admitted());
+    }
     roll
 }
 

@@ -11,11 +11,13 @@ mod memory;
 mod redb;
 mod schema;
 mod system;
+mod ways;
 
 pub use journal::{JournaledStore, Salvaged};
 pub use memory::MemoryStore;
 pub use redb::RedbStore;
 pub use schema::{SCHEMA_VERSION, SchemaError, check_schema, schema_row};
+pub use ways::WAY_BACK;
 
 /// A row: its key and its value.
 pub type Pair = (Vec<u8>, Vec<u8>);
@@ -115,11 +117,7 @@ pub enum StoreError {
         source: std::io::Error,
     },
     /// The file is not what was written.
-    #[error(
-        "the store {path} is damaged ({reason}) and was left as it is; put back a backup with \
-         `gnomon-cloud restore FILE --data DIR --replace`, or move the file away to start with an \
-         empty store"
-    )]
+    #[error("the store {path} is damaged ({reason}) and was left as it is; {}", ways::of_damaged(.path))]
     Damaged {
         /// The store's file.
         path: PathBuf,
@@ -129,8 +127,7 @@ pub enum StoreError {
     /// The store's file and its journal are not those that were in use together.
     #[error(
         "the store {path} and its journal {journal} were left as they are: {reason}; put back the \
-         one that was moved or replaced, or a backup with `gnomon-cloud restore FILE --data DIR \
-         --replace`, or move both away to start with an empty store"
+         one that was moved or replaced, or else {}", ways::of_store(.journal)
     )]
     Mismatch {
         /// The store's file.
@@ -175,6 +172,11 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// Whether what is on the disk is not what was written, or not all of it.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Mismatch { .. })
+    }
+
     /// Whether the disk is full, as opposed to broken.
     pub const fn is_full(&self) -> bool {
         matches!(self, Self::Full { .. })

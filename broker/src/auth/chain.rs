@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AuthError, Authenticator, Credentials};
+use super::{AuthError, Authenticator, CertificateSubject, Credentials};
 use crate::principal::Principal;
 
 /// Asks one authenticator after the other; the first that knows credentials of the kind decides.
@@ -36,6 +36,14 @@ impl Authenticator for Chain {
         }
         let guessed = credentials.username.is_some() || credentials.password.is_some();
         Err(if guessed { AuthError::BadCredentials } else { AuthError::NotAuthorized })
+    }
+
+    fn still_admits(
+        &self,
+        principal: &Principal,
+        certificate: Option<&CertificateSubject>,
+    ) -> bool {
+        self.links.iter().all(|link| link.still_admits(principal, certificate))
     }
 
     fn is_costly(&self, credentials: &Credentials<'_>) -> bool {

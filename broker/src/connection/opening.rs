@@ -208,7 +208,7 @@ async fn admit(
     let arrival = Arrival {
         id,
         key: Arc::clone(&agreement.key),
-        serial: certificate.map(|subject| subject.serial.into()),
+        certificate,
         protocol: agreement.dialect.protocol,
         clean_start: agreement.clean_start,
         durable: !agreement.expiry.is_zero(),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::Hub;
+use crate::auth::CertificateSubject;
 use crate::filter::TopicFilter;
 use crate::limits::Limits;
 use crate::mailbox::{Mailbox, Room};
@@ -22,7 +23,7 @@ use crate::table::{Away, ClientKey};
 pub(crate) struct Arrival {
     pub(crate) id: SessionId,
     pub(crate) key: Arc<ClientKey>,
-    pub(crate) serial: Option<Box<[u8]>>,
+    pub(crate) certificate: Option<CertificateSubject>,
     pub(crate) protocol: Protocol,
     /// Whether it wants no earlier session.
     pub(crate) clean_start: bool,
@@ -62,13 +63,17 @@ impl Hub {
         self: &Arc<Self>,
         arrival: Arrival,
     ) -> Result<(Registration, bool), Refusal> {
-        let Arrival { id, key, serial, clean_start, durable, inflight, protocol } = arrival;
+        let Arrival { id, key, certificate, clean_start, durable, inflight, protocol } = arrival;
         let limits = &self.policy.limits;
         let mut table = self.table_mut();
         if self.stopping.load(Ordering::Acquire) {
             return Err(Refusal::ShuttingDown);
         }
-        if self.denies(&key.principal, serial.as_deref()) {
+        // Within the lock: whoever shuts it out from now on finds its session in the table.
+        let serial = certificate.as_ref().map(|shown| &*shown.serial);
+        if self.denies(&key.principal, serial)
+            || !self.authenticator.still_admits(&key.principal, certificate.as_ref())
+        {
             return Err(Refusal::NotAuthorized);
         }
         let earlier = table
@@ -95,6 +100,7 @@ impl Hub {
             outlet.close(DisconnectReason::TakenOver);
         }
         let present = mailbox.is_some();
+        let serial = certificate.map(|shown| shown.serial.into());
         let new = || Mailbox::new(Arc::clone(self.room(protocol)), inflight, durable);
         let outlet = Outlet::new(mailbox.unwrap_or_else(new));
         match earlier {

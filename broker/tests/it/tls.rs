@@ -248,8 +248,15 @@ async fn a_revoked_certificate_ends_its_sessions_and_another_of_the_same_node_do
     let _end = within("the end", revoked.read_to_end(&mut rest)).await;
     assert!(rest.windows(2).any(|pair| pair == [0x87, 0x24]), "{rest:02x?}");
     let fresh = issue(&authority, &[], "site-1", "node");
+    let (_, parsed) = x509_parser::parse_x509_certificate(&fresh.0).unwrap();
+    let serial = parsed.raw_serial().to_vec();
     let mut fresh = open(&running, client_config(&authority, Some(fresh))).await;
     let mut answer = [0; 4];
     within("a CONNACK", fresh.read_exact(&mut answer)).await.unwrap();
     assert_eq!((answer[0], answer[3]), (0x20, 0));
+    let node = Principal::new("site-1", Role::Node);
+    let attachment = running.broker.attach(AttachConfig { filters: vec![], capacity: 1 });
+    let publisher = attachment.publisher();
+    assert_eq!(publisher.end_sessions(&node, |shown| shown == Some(&serial[..])), 0);
+    assert_eq!(publisher.end_sessions(&node, |shown| shown != Some(&serial[..])), 1);
 }

@@ -1,12 +1,11 @@
 //! Things at the broker: what they publish becomes orders, what the core says becomes messages.
 //! A will is not seen as a request, since it comes from no session that is there to ask.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use gnomon_broker::{
-    AttachConfig, Attachment, AttachmentEvent, Broker, DisconnectReason, Principal, Publisher, Qos,
-    Role, Rule, SessionId, TopicFilter, TopicLimits, TopicName,
+    AttachConfig, Attachment, AttachmentEvent, Broker, Principal, Publisher, Qos, Role, Rule,
+    TopicFilter, TopicLimits, TopicName,
 };
 use gnomon_schemas::id::DeviceName;
 use gnomon_schemas::topic::{
@@ -35,7 +34,7 @@ pub(crate) fn attach(broker: &Broker, roll: ThingRoll) -> (Attachment, Arc<Thing
     let filters = FROM_ALL_THINGS.into_iter().map(parse).collect::<Result<_, _>>();
     let filters = filters.expect("the filters of things are well formed");
     let attachment = broker.attach(AttachConfig { filters, capacity: EVENTS });
-    let link = ThingLink { publisher: attachment.publisher(), roll, sessions: Mutex::default() };
+    let link = ThingLink { publisher: attachment.publisher(), roll };
     (attachment, Arc::new(link))
 }
 
@@ -44,9 +43,6 @@ pub(crate) fn attach(broker: &Broker, roll: ThingRoll) -> (Attachment, Arc<Thing
 pub(crate) struct ThingLink {
     publisher: Publisher,
     roll: ThingRoll,
-    /// The sessions of things. A lock, because the core ends what the attachment's task has seen
-    /// begin; held for one look.
-    sessions: Mutex<BTreeMap<DeviceName, BTreeSet<SessionId>>>,
 }
 
 impl ThingLink {
@@ -57,32 +53,12 @@ impl ThingLink {
         }
     }
 
-    /// From now on only these certificates let the thing in; it has to come again.
+    /// From now on only these certificates let the thing in; sessions by others end.
     pub(crate) fn admit(&self, thing: &DeviceName, serials: &[String]) {
-        self.roll.admit(thing, serials.iter().map(String::as_str));
-        let sessions = self.sessions().get(thing).cloned().unwrap_or_default();
-        for session in sessions {
-            self.publisher.disconnect(session, DisconnectReason::Administrative);
-        }
-    }
-
-    fn sessions(&self) -> MutexGuard<'_, BTreeMap<DeviceName, BTreeSet<SessionId>>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn began(&self, principal: &Principal, session: SessionId) {
-        let Some(thing) = thing_of(principal) else { return };
-        self.sessions().entry(thing).or_default().insert(session);
-    }
-
-    fn ended(&self, principal: &Principal, session: SessionId) {
-        let Some(thing) = thing_of(principal) else { return };
-        let mut sessions = self.sessions();
-        if let Some(own) = sessions.get_mut(&thing) {
-            own.remove(&session);
-            if own.is_empty() {
-                sessions.remove(&thing);
-            }
+        if self.roll.admit(thing, serials.iter().map(String::as_str)) {
+            let is_good = |shown: Option<&[u8]>| shown.is_some_and(|s| self.roll.knows(thing, s));
+            let principal = Principal::new(thing.as_str(), Role::Device);
+            self.publisher.end_sessions(&principal, is_good);
         }
     }
 }
@@ -96,12 +72,6 @@ pub(crate) async fn run(
 ) {
     while let Some(event) = attachment.next().await {
         match event {
-            AttachmentEvent::Connected { session, principal, .. } => {
-                link.began(&principal, session);
-            }
-            AttachmentEvent::Disconnected { session, principal, .. } => {
-                link.ended(&principal, session);
-            }
             AttachmentEvent::Publish { session: Some(_), topic, payload, .. } => {
                 let read = read(&topic, &payload);
                 let operation = read.as_ref().ok().and_then(operation);
@@ -119,7 +89,9 @@ pub(crate) async fn run(
                     }
                 }
             }
-            AttachmentEvent::Publish { session: None, .. } => {}
+            AttachmentEvent::Connected { .. }
+            | AttachmentEvent::Disconnected { .. }
+            | AttachmentEvent::Publish { session: None, .. } => {}
         }
     }
 }
@@ -152,12 +124,5 @@ fn operation(order: &Order) -> Option<Operation> {
     match order {
         Order::Shadow(_, request, _) => Some(request.operation()),
         Order::Forget(..) | Order::Certify(..) | Order::Revoke(..) => None,
-    }
-}
-
-fn thing_of(principal: &Principal) -> Option<DeviceName> {
-    match principal.role {
-        Role::Device => principal.name.parse().ok(),
-        Role::Node | Role::Service | Role::Anonymous => None,
     }
 }

@@ -18,16 +18,23 @@ pub struct ThingRoll {
 }
 
 impl ThingRoll {
-    /// From now on the thing is let in with these certificates and with no others.
-    pub fn admit<'a>(&self, thing: &DeviceName, serials: impl IntoIterator<Item = &'a str>) {
+    /// From now on the thing is let in with these certificates and with no others; whether one
+    /// that was good is not any more.
+    pub fn admit<'a>(
+        &self,
+        thing: &DeviceName,
+        serials: impl IntoIterator<Item = &'a str>,
+    ) -> bool {
         let read = |serial: &str| u128::from_str_radix(serial, 16).ok();
         let serials: BTreeSet<_> = serials.into_iter().filter_map(read).collect();
         let mut all = self.serials.write().unwrap_or_else(PoisonError::into_inner);
+        let takes_away = all.get(thing).is_some_and(|before| !before.is_subset(&serials));
         if serials.is_empty() {
             all.remove(thing);
         } else {
             all.insert(thing.clone(), serials);
         }
+        takes_away
     }
 
     /// The thing whose certificate this is, if it is let in with it.
@@ -38,8 +45,8 @@ impl ThingRoll {
         self.authenticate(&shown).ok()?.name.parse().ok()
     }
 
-    fn knows(&self, thing: &str, serial: &[u8]) -> bool {
-        let Ok(thing) = thing.parse::<DeviceName>() else { return false };
+    /// Whether a thing is let in with the certificate that has this serial number.
+    pub fn knows(&self, thing: &DeviceName, serial: &[u8]) -> bool {
         let zeros = serial.iter().take_while(|byte| **byte == 0).count();
         let digits = serial.get(zeros..).unwrap_or_default();
         if digits.len() > size_of::<u128>() {
@@ -47,7 +54,7 @@ impl ThingRoll {
         }
         let number = digits.iter().fold(0, |number: u128, byte| number << 8 | u128::from(*byte));
         let all = self.serials.read().unwrap_or_else(PoisonError::into_inner);
-        all.get(&thing).is_some_and(|serials| serials.contains(&number))
+        all.get(thing).is_some_and(|serials| serials.contains(&number))
     }
 }
 
@@ -56,10 +63,23 @@ impl Authenticator for ThingRoll {
         let Some(shown) = credentials.certificate else { return Err(AuthError::Unknown) };
         match CertificateAuthenticator.authenticate(credentials) {
             Ok(thing) if thing.role == Role::Device => {
-                let is_known = self.knows(&thing.name, &shown.serial);
+                let is_known = self.still_admits(&thing, Some(shown));
                 if is_known { Ok(thing) } else { Err(AuthError::NotAuthorized) }
             }
             Ok(_) | Err(_) => Err(AuthError::Unknown),
+        }
+    }
+
+    fn still_admits(
+        &self,
+        principal: &Principal,
+        certificate: Option<&CertificateSubject>,
+    ) -> bool {
+        let name = (principal.role == Role::Device).then(|| principal.name.parse());
+        match (name, certificate) {
+            (Some(Ok(thing)), Some(shown)) => self.knows(&thing, &shown.serial),
+            (Some(Err(_)), Some(_)) => false,
+            (_, None) | (None, _) => true,
         }
     }
 }
@@ -83,12 +103,12 @@ mod tests {
             roll.authenticate(&Credentials { certificate, username, password: None, client_id: "" })
         };
         assert_eq!(shows("device", &[0x0a]), Err(AuthError::NotAuthorized));
-        roll.admit(&thing, ["000a"]);
+        assert!(!roll.admit(&thing, ["000a"]));
         assert_eq!(shows("device", &[0, 0x0a]), Ok(Principal::new("pump:7", Role::Device)));
         assert_eq!(shows("device", &[0x0b]), Err(AuthError::NotAuthorized));
         assert_eq!(shows("device", &[1; 40]), Err(AuthError::NotAuthorized));
         assert_eq!(shows("node", &[0x0a]), Err(AuthError::Unknown));
-        roll.admit(&thing, []);
+        assert!(roll.admit(&thing, []), "it took one away");
         assert_eq!(shows("device", &[0x0a]), Err(AuthError::NotAuthorized));
     }
 }

@@ -121,7 +121,11 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
     if let Some(into) = &args.salvage {
         return salvage(&args.data, into);
     }
-    let report = check::check(&args.data)?;
+    let report = check::check(&args.data);
+    if report.as_ref().is_err_and(check::CheckError::is_damage) {
+        forecast(&args.data)?;
+    }
+    let report = report?;
     say(&json!({
         "schema": report.schema,
         "nodes": report.nodes,
@@ -140,6 +144,17 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
          restore FILE --data DIR --replace` puts back a backup without them"
     );
     Ok(())
+}
+
+/// What of a damaged store could be saved.
+fn forecast(data: &Path) -> anyhow::Result<()> {
+    let Some(Salvaged { commits, lost_commits, lost_bytes, .. }) = salvage::outlook(data) else {
+        return talk("Nothing of the store could be saved by --salvage.");
+    };
+    talk(&format!(
+        "--salvage NEW would save store.redb and {commits} commits of its journal, and lose \
+         {lost_commits} ({lost_bytes} bytes)."
+    ))
 }
 
 fn salvage(data: &Path, into: &Path) -> anyhow::Result<()> {

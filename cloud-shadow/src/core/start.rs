@@ -23,7 +23,7 @@ pub enum StartError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// A row that lists a node is malformed.
-    #[error("the store's list of nodes cannot be read; put back a backup: gnomon-cloud restore")]
+    #[error("the store's list of nodes cannot be read; {}", store::WAY_BACK)]
     Nodes(#[from] ReadRowError),
     /// A node's rows are malformed.
     #[error(transparent)]

@@ -24,6 +24,8 @@ pub struct WatchFilter {
     pub nodes: BTreeSet<NodeName>,
     /// This shadow of each; `None`: all.
     pub key: Option<ShadowKey>,
+    /// Of these nodes only those that are among these.
+    pub selected: Scope,
     /// Nodes beyond this are as if they were not there.
     pub within: Scope,
 }
@@ -146,7 +148,9 @@ impl WatchFilter {
     }
 
     fn covers(&self, node: &NodeName, home: &Home) -> bool {
-        (self.nodes.is_empty() || self.nodes.contains(node)) && self.within.covers(home)
+        (self.nodes.is_empty() || self.nodes.contains(node))
+            && self.selected.covers(home)
+            && self.within.covers(home)
     }
 
     /// The nodes that it is about; each that it names must be there.
@@ -155,10 +159,13 @@ impl WatchFilter {
             let node = domain.node(name).filter(|node| self.within.covers(node.home()));
             node.ok_or_else(|| Rejection::UnknownNode(name.clone()))
         };
-        if self.nodes.is_empty() {
-            return Ok(domain.nodes().filter(|node| self.within.covers(node.home())).collect());
-        }
-        self.nodes.iter().map(known).collect()
+        let mut nodes: Vec<_> = if self.nodes.is_empty() {
+            domain.nodes().filter(|node| self.within.covers(node.home())).collect()
+        } else {
+            self.nodes.iter().map(known).collect::<Result<_, _>>()?
+        };
+        nodes.retain(|node| self.selected.covers(node.home()));
+        Ok(nodes)
     }
 
     fn snapshot(&self, domain: &Domain) -> Result<Vec<ShadowView>, Rejection> {

@@ -248,7 +248,7 @@ pub enum Answer {
     /// The node, and whether it was made.
     Node(Box<NodeView>, Created),
     /// The shadow, and whether its `desired` was made.
-    Shadow(Box<ShadowView>, Created),
+    Shadow(Arc<ShadowView>, Created),
     /// The moment, in milliseconds since 1970, until which something is good.
     Until(u64),
 }
@@ -300,7 +300,7 @@ pub enum Notice {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ShadowChange {
     /// The shadow.
-    pub view: ShadowView,
+    pub view: Arc<ShadowView>,
     /// The half that changed.
     pub half: Half,
     /// What the half was before.

@@ -162,7 +162,7 @@ fn persist(store: &MemoryStore, done: &Done) {
 
 fn changed(done: &Done) -> Vec<ShadowView> {
     let view = |effect: &Effect| match effect {
-        Effect::Notify(Notice::Shadow(change)) => Some(change.view.clone()),
+        Effect::Notify(Notice::Shadow(change)) => Some((*change.view).clone()),
         Effect::Persist(_)
         | Effect::Send(..)
         | Effect::Admit(..)

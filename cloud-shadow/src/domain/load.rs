@@ -16,17 +16,13 @@ use super::node::{Link, Node};
 use super::shadows::Shadows;
 use super::{Domain, DomainConfig, Effect, Now, Session};
 use crate::rows::{self, NodeRecord, NodeRow, Presence, ReadRowError};
-use crate::store::Op;
-use crate::store::Pair;
+use crate::store::{Op, Pair, WAY_BACK};
 
 /// Why a node could not be read back.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// A row of the cloud is malformed.
-    #[error(
-        "the store's rows of the node {node} cannot be read; `gnomon-cloud check` says more, \
-         `gnomon-cloud restore` puts back a backup"
-    )]
+    #[error("the store's rows of the node {node} cannot be read; {}", WAY_BACK)]
     Row {
         /// The node.
         node: NodeName,
@@ -35,7 +31,7 @@ pub enum LoadError {
         source: ReadRowError,
     },
     /// The rows of a stream are malformed.
-    #[error("the store's rows of a stream of the node {node} cannot be read")]
+    #[error("the store's rows of a stream of the node {node} cannot be read; {}", WAY_BACK)]
     Stream {
         /// The node.
         node: NodeName,
@@ -44,7 +40,7 @@ pub enum LoadError {
         source: RestoreError,
     },
     /// The stream to the node has no rows at all.
-    #[error("the store has lost the stream to the node {0}")]
+    #[error("the store has lost the stream to the node {}; {}", .0, WAY_BACK)]
     NoStream(NodeName),
 }
 

@@ -143,8 +143,8 @@ impl Node {
         let ops = self.shadows.count(&self.name, change);
         let (half, by) = (change.half, change.by.clone());
         let known = after.map(|after| (half, change.version, after));
-        let (view, home) =
-            (self.shadow_knowing(change.key, known.as_ref()), Arc::clone(&self.home));
+        let view = Arc::new(self.shadow_knowing(change.key, known.as_ref()));
+        let home = Arc::clone(&self.home);
         (ops, Box::new(ShadowChange { view, half, before, by, home }))
     }
 

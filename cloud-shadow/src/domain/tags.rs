@@ -1,6 +1,7 @@
 //! What operators note about a shadow. No site sees it, and no version counts it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use gnomon_schemas::key::ShadowKey;
 
@@ -21,7 +22,7 @@ impl Node {
             return Err(Rejection::UnknownShadow { node: self.name.clone(), key });
         }
         let op = self.shadows.tag(&self.name, &key, tags);
-        let answer = Answer::Shadow(Box::new(self.shadow(&key)), Created(false));
+        let answer = Answer::Shadow(Arc::new(self.shadow(&key)), Created(false));
         Ok(Done { answer, effects: vec![Effect::Persist(vec![op])] })
     }
 }

@@ -106,12 +106,12 @@ impl Node {
                 present: document.is_some() || self.reader.get(&key).is_some(),
             };
             let (ops, change) = self.count(&change, old.clone(), document.clone());
-            let answer = Answer::Shadow(Box::new(change.view.clone()), created);
+            let answer = Answer::Shadow(Arc::clone(&change.view), created);
             let mut effects = self.drain(now, ops);
             effects.push(Effect::Notify(Notice::Shadow(change)));
             return Done { answer, effects };
         }
-        let answer = Answer::Shadow(Box::new(self.shadow(&key)), created);
+        let answer = Answer::Shadow(Arc::new(self.shadow(&key)), created);
         Done { answer, ..Done::NOTHING }
     }
 }

@@ -49,7 +49,11 @@ pub(super) struct AppsJson {
 
 /// Which app runs where, and how it is.
 #[utoipa::path(get, path = "/v1/apps", tag = "apps",
-    params(("node" = Option<Vec<String>>, Query, description = "Only of these nodes; may be repeated")),
+    params(("node" = Option<Vec<String>>, Query, description = "Only of these nodes; may be repeated"),
+        ("label" = Option<Vec<String>>, Query,
+            description = "`key=value`: only of nodes with this label; may be repeated"),
+        ("pool" = Option<String>, Query, description = "Only of nodes in this pool"),
+        ("tenant" = Option<String>, Query, description = "Only of nodes of this tenant")),
     responses((status = 200, body = AppsJson)))]
 pub(super) async fn list(
     State(api): State<Api>,

@@ -5,17 +5,20 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
-use gnomon_schemas::id::{PoolName, TenantName};
+use gnomon_schemas::id::{NodeName, PoolName, TenantName};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::auth::{Caller, Within};
-use super::path::{AnyNodePath, NodePath};
+use super::path::{self, AnyNodePath, NodePath};
+use super::query::Pairs;
 use super::shape::{NodeJson, NodesJson};
 use super::{Api, ApiError, body};
-use crate::domain::{Action, Answer, Command, Created, Domain, Node, NodeView, Rejection};
+use crate::access::Scope;
+use crate::clock;
+use crate::domain::{Action, Answer, Command, Created, Domain, NodeView, Rejection};
 
 /// What an operator says of a node.
 #[derive(Deserialize, ToSchema)]
@@ -53,23 +56,81 @@ pub(super) async fn put(
         return Err(ApiError::internal());
     };
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
-    Ok((status, Json(NodeJson::from(&*view))).into_response())
+    Ok((status, Json(NodeJson::new(&view, clock::unix_ms()))).into_response())
 }
 
-/// All nodes.
+/// The most nodes of a page.
+const LARGEST_PAGE: usize = 10_000;
+
+/// How many nodes are looked at at a stretch, since nothing is written meanwhile.
+const STRETCH: usize = 1000;
+
+/// Which nodes are wanted.
+#[derive(Clone)]
+struct Wish {
+    within: Scope,
+    selected: Scope,
+    online: Option<bool>,
+}
+
+impl Wish {
+    /// Of the next nodes behind one those that are wanted, at most so many, and the last that was
+    /// looked at; `None`: there are no more.
+    fn look(
+        &self,
+        domain: &Domain,
+        after: Option<&NodeName>,
+        room: usize,
+    ) -> (Vec<NodeView>, Option<NodeName>) {
+        let (mut views, mut last) = (Vec::new(), None);
+        for (count, node) in domain.nodes_after(after).enumerate() {
+            if count >= STRETCH || views.len() >= room {
+                return (views, last);
+            }
+            last = Some(node.name().clone());
+            if self.within.covers(node.home()) && self.selected.covers(node.home()) {
+                let view = node.view();
+                let is_wanted = self.online.is_none_or(|online| view.presence.online == online);
+                views.extend(Some(view).filter(|_| is_wanted));
+            }
+        }
+        (views, None)
+    }
+}
+
+/// The nodes, by name.
 #[utoipa::path(get, path = "/v1/nodes", tag = "nodes",
+    params(("label" = Option<Vec<String>>, Query,
+            description = "`key=value`: only nodes with this label; may be repeated"),
+        ("pool" = Option<String>, Query, description = "Only nodes in this pool"),
+        ("tenant" = Option<String>, Query, description = "Only nodes of this tenant"),
+        ("online" = Option<bool>, Query, description = "Only nodes that are connected, or are not"),
+        ("limit" = Option<u64>, Query, description = "1 to 10000; without it all nodes come"),
+        ("after" = Option<String>, Query, description = "`next` of the page before")),
     responses((status = 200, body = NodesJson<'_>)))]
 pub(super) async fn list(
     State(api): State<Api>,
     Within(within): Within,
+    uri: Uri,
 ) -> Result<Response, ApiError> {
-    let look = move |domain: &Domain, _| {
-        let nodes = domain.nodes().filter(|node| within.covers(node.home()));
-        nodes.map(Node::view).collect()
-    };
-    let views: Vec<NodeView> = api.core.read(look).await?;
-    let nodes = NodesJson { nodes: views.iter().map(NodeJson::from).collect() };
-    Ok(Json(nodes).into_response())
+    let mut pairs = Pairs::of(&uri)?;
+    let (selected, online) = (pairs.scope()?, pairs.one("online")?);
+    let wish = Wish { within, selected, online };
+    let limit = pairs.limit(usize::MAX, LARGEST_PAGE)?;
+    let mut after = pairs.text("after")?.map(|name| path::node(&name)).transpose()?;
+    pairs.end()?;
+    let mut views: Vec<NodeView> = Vec::new();
+    loop {
+        let (wish, from, room) = (wish.clone(), after.take(), limit - views.len());
+        let look = move |domain: &Domain, _| wish.look(domain, from.as_ref(), room);
+        let (found, last) = api.core.read(look).await?;
+        views.extend(found);
+        after = last;
+        if after.is_none() || views.len() >= limit {
+            break;
+        }
+    }
+    Ok(Json(NodesJson::new(&views, after.as_ref(), clock::unix_ms())).into_response())
 }
 
 /// One node.
@@ -83,7 +144,7 @@ pub(super) async fn read(
     let name = node.clone();
     let view = api.core.read(move |domain, _| Some(domain.node(&name)?.view())).await?;
     let view = view.ok_or(Rejection::UnknownNode(node))?;
-    Ok(Json(NodeJson::from(&view)).into_response())
+    Ok(Json(NodeJson::new(&view, clock::unix_ms())).into_response())
 }
 
 /// Deletes a node with everything it had.

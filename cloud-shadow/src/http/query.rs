@@ -1,6 +1,6 @@
 //! The part of an address after the question mark: every name in it is known, or it is refused.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::str::FromStr;
 
@@ -9,6 +9,7 @@ use axum::http::Uri;
 use gnomon_schemas::version::Half;
 
 use super::{ApiError, error, path};
+use crate::access::Scope;
 use crate::core::WatchFilter;
 use crate::domain::Pointer;
 
@@ -57,9 +58,25 @@ impl Pairs {
         self.text(name)?.map(read).transpose()
     }
 
+    /// Some of the nodes: those that fit in every respect that is given.
+    pub(super) fn scope(&mut self) -> Result<Scope, ApiError> {
+        let (tenant, pool) = (self.one("tenant")?, self.one("pool")?);
+        let mut labels = BTreeMap::new();
+        for text in self.all("label") {
+            let (key, value) = pair("label", &text)?;
+            if labels.get(&key).is_some_and(|other| *other != value) {
+                let key = error::brief(&key);
+                let message = format!("the query's `label` names {key} with two values");
+                return Err(ApiError::bad_request(message));
+            }
+            labels.insert(key, value);
+        }
+        Ok(Scope { tenant, pool, labels })
+    }
+
     /// A number from one to `most`.
     pub(super) fn limit(&mut self, usual: usize, most: usize) -> Result<usize, ApiError> {
-        let limit = self.one("limit")?.unwrap_or(usual);
+        let Some(limit) = self.one("limit")? else { return Ok(usual) };
         if (1..=most).contains(&limit) {
             return Ok(limit);
         }
@@ -102,11 +119,19 @@ impl Pairs {
     }
 }
 
-/// Reads `node`, which may be repeated, and `key` where `keys` allows it.
+/// Reads `key=value`.
+pub(super) fn pair(name: &str, text: &str) -> Result<(String, String), ApiError> {
+    let pair = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+    pair.ok_or_else(|| ApiError::bad_request(format!("the query's `{name}` looks like key=value")))
+}
+
+/// Reads `node` and `label`, which may be repeated, `pool`, `tenant`, and `key` where `keys` allows
+/// it.
 pub(super) fn filter(uri: &Uri, keys: bool) -> Result<WatchFilter, ApiError> {
     let mut pairs = Pairs::of(uri)?;
     let nodes = pairs.all("node");
     let key = if keys { pairs.text("key")? } else { None };
+    let selected = pairs.scope()?;
     pairs.end()?;
     let nodes = nodes.iter().map(|node| path::node(node)).collect::<Result<BTreeSet<_>, _>>()?;
     if nodes.len() > NODES {
@@ -114,5 +139,5 @@ pub(super) fn filter(uri: &Uri, keys: bool) -> Result<WatchFilter, ApiError> {
         return Err(ApiError::bad_request(message));
     }
     let key = key.map(|key| path::shadow(&key)).transpose()?;
-    Ok(WatchFilter { nodes, key, ..WatchFilter::default() })
+    Ok(WatchFilter { nodes, key, selected, ..WatchFilter::default() })
 }

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::auth::Within;
 use super::precondition::FieldJson;
-use super::query::Pairs;
+use super::query::{Pairs, pair};
 use super::shape::{ShadowJson, Wanted};
 use super::{Api, ApiError, path, precondition};
 use crate::clock;
@@ -96,11 +96,6 @@ pub(super) async fn search(
     let shadows = views.iter().map(|view| ShadowJson::new(view, &wanted)).collect();
     let page = PageJson { shadows, next: after.map(|place| cursor(&place)), examined };
     Ok(Json(page).into_response())
-}
-
-fn pair(name: &str, text: &str) -> Result<(String, String), ApiError> {
-    let pair = text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
-    pair.ok_or_else(|| ApiError::bad_request(format!("the query's `{name}` looks like key=value")))
 }
 
 fn cursor(place: &Place) -> String {

@@ -1,5 +1,7 @@
 //! `/v1/nodes/{node}/shadows`: what should be and what is, per shadow.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -147,12 +149,9 @@ pub(super) async fn write(
 }
 
 /// Carries out a write.
-pub(super) async fn execute(
-    api: &Api,
-    command: Command,
-) -> Result<(ShadowView, Created), ApiError> {
+async fn execute(api: &Api, command: Command) -> Result<(Arc<ShadowView>, Created), ApiError> {
     match api.core.execute(command).await? {
-        Answer::Shadow(view, created) => Ok((*view, created)),
+        Answer::Shadow(view, created) => Ok((view, created)),
         Answer::Nothing | Answer::Node(..) | Answer::Until(_) => Err(ApiError::internal()),
     }
 }

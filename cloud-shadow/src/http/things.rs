@@ -117,7 +117,7 @@ pub(super) async fn certify(
     Ok((StatusCode::CREATED, Json(answer)))
 }
 
-/// Revokes a certificate of a thing; its sessions end, and come again if another one is good.
+/// Revokes a certificate of a thing; the sessions that it let in end at once.
 #[utoipa::path(delete, path = "/v1/things/{thing}/certificates/{serial}", tag = "things",
     params(("thing" = String, Path, description = "The thing's name", example = "pump-7"),
         ("serial" = String, Path, description = "The serial number, in hexadecimal")),

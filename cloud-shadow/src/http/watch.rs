@@ -31,6 +31,10 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 #[utoipa::path(get, path = "/v1/watch", tag = "shadows",
     params(("node" = Option<Vec<String>>, Query, description = "Only these nodes; may be repeated"),
         ("key" = Option<String>, Query, description = "Only this shadow of each"),
+        ("label" = Option<Vec<String>>, Query,
+            description = "`key=value`: only nodes with this label; may be repeated"),
+        ("pool" = Option<String>, Query, description = "Only nodes in this pool"),
+        ("tenant" = Option<String>, Query, description = "Only nodes of this tenant"),
         ("Last-Event-ID" = Option<String>, Header, description = "The id of the last event seen")),
     responses((status = 200, body = String, content_type = "text/event-stream",
         description = "Server-sent events: `shadow`, `node`, `node_deleted`, each with an id; \
@@ -77,7 +81,7 @@ fn form(occurrence: &WatchEvent) -> Event {
     };
     let event = match &**notice {
         Notice::Shadow(change) => event("shadow", &shadow(change)),
-        Notice::Node(view) => event("node", &NodeJson::from(&**view)),
+        Notice::Node(view) => event("node", &NodeJson::new(view, clock::unix_ms())),
         Notice::NodeDeleted(name, _) => event("node_deleted", &json!({ "name": name })),
     };
     event.id(position.to_string())

@@ -88,17 +88,28 @@ impl Roll {
         Self { windows: Arc::new(windows), ..Self::default() }
     }
 
-    /// From now on the node is let in with these certificates and with no others.
-    pub fn admit(&self, node: &NodeName, admission: &Admission) {
+    /// From now on the node is let in with these certificates and with no others; whether one
+    /// that was good is not any more.
+    pub fn admit(&self, node: &NodeName, admission: &Admission) -> bool {
         let serials: BTreeSet<_> = admission.serials.iter().map(|serial| digits(serial)).collect();
         let mut all = self.nodes.write().unwrap_or_else(PoisonError::into_inner);
         if serials.is_empty() {
             self.take_shown(node);
         }
+        let takes_away = all.get(node).is_some_and(|entry| {
+            !entry.serials.is_subset(&serials) || Some(entry.void_s) != admission.void_s
+        });
         match admission.void_s {
             Some(void_s) => drop(all.insert(node.clone(), Entry { serials, void_s })),
             None => drop(all.remove(node)),
         }
+        takes_away
+    }
+
+    /// Whether the store knows this certificate of a node, by its serial number.
+    pub fn lists(&self, node: &NodeName, serial: &[u8]) -> bool {
+        let all = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(node).is_some_and(|entry| entry.serials.contains(&digits(&hex::of(serial))))
     }
 
     /// The node of a certificate that lets it in.
@@ -193,6 +204,15 @@ impl Authenticator for Roll {
         self.note(recognized.ok_or(AuthError::NotAuthorized)?);
         Ok(principal)
     }
+
+    fn still_admits(
+        &self,
+        principal: &Principal,
+        certificate: Option<&CertificateSubject>,
+    ) -> bool {
+        principal.role != Role::Node
+            || certificate.is_some_and(|shown| self.recognize(shown).is_some())
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -248,6 +268,27 @@ mod tests {
         assert!(!shows(&roll, "node", &[0x0a, 0xbc]));
         roll.admit(&node, &with(&[], None));
         assert!(!shows(&roll, "node", &[0x0a, 0xbc]));
+    }
+
+    #[test]
+    fn who_was_let_in_a_moment_ago_is_let_in_no_more_once_it_is_shut_out() {
+        let (roll, node) = (Roll::default(), "site-1".parse().unwrap());
+        let shown = CertificateSubject {
+            common_name: "site-1".to_owned(),
+            unit: "node".to_owned(),
+            serial: vec![0, 0x0a],
+            ..CertificateSubject::default()
+        };
+        let (is_node, is_thing) =
+            (Principal::new("site-1", Role::Node), Principal::new("site-1", Role::Device));
+        assert!(!roll.admit(&node, &with(&["0a"], Some(0))), "nothing was good before");
+        assert!(lets_in(&roll, &shown) && roll.still_admits(&is_node, Some(&shown)));
+        assert!(!roll.admit(&node, &with(&["0a", "0b"], Some(0))));
+        assert!(roll.admit(&node, &with(&["0b"], Some(0))) && !roll.lists(&node, &[0x0a]));
+        assert!(!roll.still_admits(&is_node, Some(&shown)) && roll.lists(&node, &[0, 0x0b]));
+        assert!(!roll.still_admits(&is_node, None) && roll.still_admits(&is_thing, None));
+        assert!(roll.admit(&node, &with(&["0b"], Some(7))), "unlisted ones may be void by that");
+        assert!(roll.admit(&node, &with(&[], None)) && !roll.lists(&node, &[0x0b]));
     }
 
     /// A certificate of `site-1` that is made at this second, for 90 days.

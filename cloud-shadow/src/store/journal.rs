@@ -118,9 +118,12 @@ impl JournaledStore {
         Ok(Self { shared, flusher: Some(flusher) })
     }
 
+    /// The extension of the folder of a journal.
+    pub(super) const JOURNAL: &str = "journal";
+
     /// Where the journal of the store is whose base is the file `path`.
     pub fn journal_of(path: &Path) -> PathBuf {
-        path.with_extension("journal")
+        path.with_extension(Self::JOURNAL)
     }
 }
 

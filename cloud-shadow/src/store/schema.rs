@@ -24,7 +24,10 @@ pub enum SchemaError {
         known: u32,
     },
     /// The version cannot be read.
-    #[error("the store's schema version is unreadable: it is not a store of gnomon-cloud")]
+    #[error(
+        "the store's schema version is unreadable: it is not a store of gnomon-cloud, or damaged; {}",
+        super::WAY_BACK
+    )]
     Unreadable,
     /// The store failed.
     #[error(transparent)]

@@ -26,6 +26,52 @@ async fn a_node_is_created_relabelled_listed_and_deleted() {
     cloud.stop().await;
 }
 
+/// The names that a listing has, page by page, and how many pages that were.
+async fn listed(cloud: &Cloud, query: &str) -> (Vec<String>, usize) {
+    let (mut names, mut pages, mut after) = (Vec::new(), 0, String::new());
+    loop {
+        let page = cloud.api.get(&format!("/v1/nodes?{query}{after}")).await;
+        let nodes = page["nodes"].as_array().unwrap().iter();
+        names.extend(nodes.map(|node| node["name"].as_str().unwrap().to_owned()));
+        pages += 1;
+        let Some(next) = page["next"].as_str() else { return (names, pages) };
+        after = format!("&after={next}");
+    }
+}
+
+#[tokio::test]
+async fn nodes_are_listed_by_label_pool_and_presence_page_by_page() {
+    let cloud = Cloud::with_node().await;
+    for n in 2..=25 {
+        let region = if n % 2 == 0 { "north" } else { "south" };
+        let mut node = json!({ "labels": { "region": region, "size": "s" } });
+        if n % 5 == 0 {
+            node["pool"] = json!("pumps");
+        }
+        let path = format!("/v1/nodes/site-{n}");
+        let made = cloud.api.request(Method::PUT, &path).json(&node).send().await.unwrap();
+        assert_eq!(made.status(), StatusCode::CREATED);
+    }
+    let (all, pages) = listed(&cloud, "").await;
+    assert!(all.len() == 25 && all.is_sorted() && pages == 1, "{all:?} in {pages}");
+    let (some, pages) = listed(&cloud, "limit=7").await;
+    assert_eq!((some, pages), (all, 4));
+    let (north, pages) = listed(&cloud, "label=region=north&label=size=s&limit=5").await;
+    assert!(north.len() == 12 && pages >= 3, "{north:?} in {pages}");
+    assert_eq!(listed(&cloud, "label=region=north&pool=pumps").await.0, ["site-10", "site-20"]);
+    assert_eq!(listed(&cloud, "online=true").await.0, [""; 0]);
+    assert_eq!(listed(&cloud, "online=false&limit=10000").await.0.len(), 25);
+    assert_eq!(listed(&cloud, "tenant=nobodys").await.0, [""; 0]);
+    for bad in
+        ["limit=0", "limit=10001", "label=region", "label=a=1&label=a=2", "online=yes", "x=1"]
+    {
+        let path = format!("/v1/nodes?{bad}");
+        let response = cloud.api.request(Method::GET, &path).send().await.unwrap();
+        refused(response, 400, "bad_request").await;
+    }
+    cloud.stop().await;
+}
+
 #[tokio::test]
 async fn a_patch_makes_and_changes_a_shadow() {
     let cloud = Cloud::with_node().await;

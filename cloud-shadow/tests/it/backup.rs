@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use gnomon_schemas::document::Document;
+use nix::sys::signal::Signal;
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::bench::{Cloud, ageless, refused};
 use crate::enrolment::join;
+use crate::process::{api, serve, signal, start};
 use crate::site::{Machines, NODE, Order, SHADOW, is_in_sync};
 
 pub(crate) fn gnomon(args: &[&str], data: &Path) -> Output {
@@ -153,6 +155,61 @@ fn a_damaged_or_missing_store_is_found_by_the_check() {
     std::fs::write(&path, vec![7; 100_000]).unwrap();
     let found = complaint(&gnomon(&["check"], dir.path()));
     assert!(found.contains("damaged") && found.contains("gnomon-cloud restore"), "{found}");
+    assert!(found.contains("Nothing of the store could be saved"), "{found}");
+}
+
+/// Turns a bit in the middle of the commits that the only file of a journal holds.
+fn damage_journal(data: &Path) {
+    let mut files = std::fs::read_dir(data.join("store.journal")).unwrap();
+    let (path, None) = (files.next().unwrap().unwrap().path(), files.next()) else {
+        panic!("the journal has several files")
+    };
+    let mut bytes = std::fs::read(&path).unwrap();
+    let frames: Vec<_> =
+        (0..bytes.len()).step_by(8).filter(|at| bytes[*at..].starts_with(b"GJf1")).collect();
+    bytes[frames[frames.len() / 2] + 24] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn whoever_has_a_damaged_journal_is_told_the_ways_out_in_their_order_and_they_lead_out() {
+    let (dir, other) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (mut child, ready) = start(dir.path());
+    let api = api(&ready, dir.path());
+    api.create("site-1").await;
+    for n in 0..20 {
+        api.patch(SHADOW, &json!({ "n": n })).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    damage_journal(dir.path());
+
+    let refused = complaint(&serve(dir.path(), &[]).output().unwrap());
+    let data = dir.path().display();
+    let ways = [
+        format!("`gnomon-cloud restore FILE --data {data} --replace`"),
+        format!("`gnomon-cloud check --data {data}`"),
+        format!("`gnomon-cloud check --data {data} --salvage NEW`"),
+    ];
+    let places: Vec<_> = ways.iter().map(|way| refused.find(way).expect(way)).collect();
+    assert!(places.is_sorted() && refused.contains("damaged"), "{refused}");
+    let forecast = complaint(&gnomon(&["check"], dir.path()));
+    let new = other.path().join("new");
+    let saved = said(&gnomon(&["check", "--salvage", new.to_str().unwrap()], dir.path()));
+    let (commits, lost) = (&saved["commits"], &saved["lost_commits"]);
+    assert!(lost.as_u64() > Some(0), "{saved}");
+    let expected =
+        format!("would save store.redb and {commits} commits of its journal, and lose {lost} ");
+    assert!(forecast.contains(&expected), "{forecast:?} is not {saved}");
+    let still = complaint(&serve(dir.path(), &[]).output().unwrap());
+    assert_eq!(still, refused, "the old folder stays as it is");
+
+    let (mut child, ready) = start(&new);
+    let shadow = self::api(&ready, &new).get(SHADOW).await;
+    let n = shadow["desired"]["document"]["n"].as_u64().unwrap();
+    assert!((5..15).contains(&n), "what was written before the damage: {n}");
+    signal(&child, Signal::SIGTERM);
+    assert!(child.wait().unwrap().success());
 }
 
 fn small_disk() -> PathBuf {

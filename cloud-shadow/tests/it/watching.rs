@@ -137,6 +137,38 @@ async fn a_filter_hides_everything_else() {
 }
 
 #[tokio::test]
+async fn a_watcher_of_a_label_sees_the_nodes_that_have_it() {
+    let cloud = Cloud::with_node().await;
+    let label = async |node: &str, region: &str| {
+        let labels = json!({ "labels": { "region": region } });
+        let path = format!("/v1/nodes/{node}");
+        cloud.api.request(Method::PUT, &path).json(&labels).send().await.unwrap();
+    };
+    let write = async |node: &str, n: u64| {
+        cloud.api.patch(&format!("/v1/nodes/{node}/shadows/node"), &json!({ "n": n })).await;
+    };
+    label("site-1", "south").await;
+    label("site-2", "north").await;
+    write("site-1", 1).await;
+    write("site-2", 1).await;
+    let mut events = Events::open(&cloud, "?label=region=north").await;
+    let (_, first) = events.next().await.unwrap();
+    assert_eq!(first["node"], "site-2");
+    assert_eq!(events.next().await.unwrap().0, "synced");
+    write("site-1", 2).await;
+    write("site-2", 2).await;
+    let (_, next) = events.next().await.unwrap();
+    assert_eq!((&next["node"], &next["patch"]["n"]), (&json!("site-2"), &json!(2)));
+    label("site-1", "north").await;
+    let (kind, joined) = events.next().await.unwrap();
+    assert_eq!((&*kind, &joined["name"]), ("node", &json!("site-1")));
+    write("site-1", 3).await;
+    assert_eq!(events.next().await.unwrap().1["patch"]["n"], 3);
+    drop(events);
+    cloud.stop().await;
+}
+
+#[tokio::test]
 async fn who_comes_back_gets_what_it_missed_and_nothing_else() {
     let cloud = Cloud::with_node().await;
     let path = "/v1/nodes/site-1/shadows/device/a";

@@ -116,7 +116,7 @@ impl System {
                 self.tally.answers += 1;
                 self.tell(|| format!("    answered: {} v{}", view.key, view.desired_version()));
                 let number = self.number(node.as_str());
-                let desired = view.desired.map(|half| half.document.tree().clone());
+                let desired = view.desired.as_ref().map(|half| half.document.tree().clone());
                 self.place(number).ledger.answered(&view.key, desired);
             }
             Deed::Answered(..) => {}

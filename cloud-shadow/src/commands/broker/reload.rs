@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use gnomon_broker::{AuthError, Authenticator, Broker, Credentials, Principal};
+use gnomon_broker::{AuthError, Authenticator, Broker, CertificateSubject, Credentials, Principal};
 use gnomon_cloud::chain;
 
 use super::config::Standalone;
@@ -54,6 +54,14 @@ impl Swap {
 impl Authenticator for Swap {
     fn authenticate(&self, credentials: &Credentials<'_>) -> Result<Principal, AuthError> {
         self.now().authenticate(credentials)
+    }
+
+    fn still_admits(
+        &self,
+        principal: &Principal,
+        certificate: Option<&CertificateSubject>,
+    ) -> bool {
+        self.now().still_admits(principal, certificate)
     }
 
     fn is_costly(&self, credentials: &Credentials<'_>) -> bool {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use gnomon_schemas::id::PoolName;
+use gnomon_schemas::id::{NodeName, PoolName};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -24,6 +24,8 @@ pub(in crate::http) struct NodeJson<'a> {
     since_ms: Option<u64>,
     /// When it was last heard of.
     last_seen_ms: Option<u64>,
+    /// How long ago that was.
+    age_ms: Option<u64>,
     /// Whether it is known to hold every `desired`.
     in_sync: bool,
     shadows: usize,
@@ -35,7 +37,10 @@ pub(in crate::http) struct NodeJson<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Nodes)]
 pub(in crate::http) struct NodesJson<'a> {
-    pub(in crate::http) nodes: Vec<NodeJson<'a>>,
+    nodes: Vec<NodeJson<'a>>,
+    /// What `after` has to be to go on; null: that was all. With conditions a page may be short, even
+    /// empty, and yet not the last one.
+    next: Option<&'a str>,
 }
 
 /// The stream of every `desired` to a node; counted since the cloud started.
@@ -68,9 +73,21 @@ struct UpJson {
     bytes: u64,
 }
 
-impl<'a> From<&'a NodeView> for NodeJson<'a> {
-    fn from(view: &'a NodeView) -> Self {
+impl<'a> NodesJson<'a> {
+    pub(in crate::http) fn new(
+        views: &'a [NodeView],
+        next: Option<&'a NodeName>,
+        now_ms: u64,
+    ) -> Self {
+        let nodes = views.iter().map(|view| NodeJson::new(view, now_ms)).collect();
+        Self { nodes, next: next.map(NodeName::as_str) }
+    }
+}
+
+impl<'a> NodeJson<'a> {
+    pub(in crate::http) fn new(view: &'a NodeView, now_ms: u64) -> Self {
         let (down, up) = (&view.down, &view.up);
+        let last_seen_ms = view.presence.last_seen_ms;
         Self {
             name: view.name.as_str(),
             tenant: view.home.tenant.as_str(),
@@ -78,7 +95,8 @@ impl<'a> From<&'a NodeView> for NodeJson<'a> {
             labels: &view.home.labels,
             online: view.presence.online,
             since_ms: view.presence.since_ms,
-            last_seen_ms: view.presence.last_seen_ms,
+            last_seen_ms,
+            age_ms: last_seen_ms.map(|seen_ms| now_ms.saturating_sub(seen_ms)),
             in_sync: view.in_sync,
             shadows: view.shadows,
             down: DownJson {

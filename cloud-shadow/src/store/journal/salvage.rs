@@ -28,43 +28,65 @@ impl JournaledStore {
     /// Makes a store at `into`, where nothing is, out of the one whose base is the file `path`. It
     /// needs no journal.
     pub fn salvage(path: &Path, into: &Path) -> Result<Salvaged, StoreError> {
-        let folder = Self::journal_of(path);
-        let files = file::list(&folder).map_err(|source| explain_io(&folder, source))?;
         std::fs::copy(path, into).map_err(|source| explain_io(path, source))?;
-        let base = RedbStore::verify(into)?;
-        let mark = match base.mark()? {
-            Some(bytes) => Mark::decode(&bytes).ok_or_else(|| StoreError::Damaged {
-                path: path.to_owned(),
-                reason: "what it says of its journal cannot be read".into(),
-            })?,
-            None => Mark { id: rand::random(), flushed: 0, is_whole: true },
-        };
-        let mut saving = Saving { replay: Replay::new(mark), mark, found: Salvaged::default() };
-        for (at, file) in files.iter().enumerate() {
-            let later = files.iter().skip(at + 1).filter_map(|file| file.head);
-            let later = later.filter(|later| later.id == mark.id).map(|later| later.first).next();
-            saving.file(&base, file, later.unwrap_or(u64::MAX))?;
-        }
-        if saving.found.damage.is_none()
-            && let Err(mismatch) = saving.replay.done()
-        {
-            saving.found.damage = Some((folder, mismatch.to_string()));
-        }
+        let base = RedbStore::verify(into).map_err(|error| about(path, error))?;
+        let found = go_through(path, &base, true)?;
         let whole = Mark { id: rand::random(), flushed: 0, is_whole: true };
         base.commit_marked(std::iter::empty(), Some(&whole.encode()))?;
-        Ok(saving.found)
+        Ok(found)
+    }
+
+    /// What [`Self::salvage`] would save.
+    pub fn outlook(path: &Path) -> Result<Salvaged, StoreError> {
+        go_through(path, &RedbStore::verify(path)?, false)
     }
 }
 
-struct Saving {
+/// What is wrong with a copy is wrong with what was copied.
+fn about(path: &Path, error: StoreError) -> StoreError {
+    match error {
+        StoreError::Damaged { reason, .. } => StoreError::Damaged { path: path.to_owned(), reason },
+        other => other,
+    }
+}
+
+/// Goes through the journal of the store at `path`; where that is wanted, the base gets what it lacks.
+fn go_through(path: &Path, base: &RedbStore, keeps: bool) -> Result<Salvaged, StoreError> {
+    let folder = JournaledStore::journal_of(path);
+    let files = file::list(&folder).map_err(|source| explain_io(&folder, source))?;
+    let mark = match base.mark()? {
+        Some(bytes) => Mark::decode(&bytes).ok_or_else(|| StoreError::Damaged {
+            path: path.to_owned(),
+            reason: "what it says of its journal cannot be read".into(),
+        })?,
+        None => Mark { id: rand::random(), flushed: 0, is_whole: true },
+    };
+    let into = keeps.then_some(base);
+    let mut saving = Saving { into, replay: Replay::new(mark), mark, found: Salvaged::default() };
+    for (at, file) in files.iter().enumerate() {
+        let later = files.iter().skip(at + 1).filter_map(|file| file.head);
+        let later = later.filter(|later| later.id == mark.id).map(|later| later.first).next();
+        saving.file(file, later.unwrap_or(u64::MAX))?;
+    }
+    if saving.found.damage.is_none()
+        && let Err(mismatch) = saving.replay.done()
+    {
+        saving.found.damage = Some((folder, mismatch.to_string()));
+    }
+    Ok(saving.found)
+}
+
+struct Saving<'a> {
+    /// What gets the commits, if they are wanted.
+    into: Option<&'a RedbStore>,
     mark: Mark,
     replay: Replay,
     found: Salvaged,
 }
 
-impl Saving {
+impl Saving<'_> {
     /// Takes the commits of a file that the base lacks, or counts them as lost.
-    fn file(&mut self, base: &RedbStore, file: &Found, until: u64) -> Result<(), StoreError> {
+    fn file(&mut self, file: &Found, until: u64) -> Result<(), StoreError> {
         let bytes = file.read().map_err(|source| explain_io(&file.path, source))?;
         // With another head the checksums of its frames would not fit either.
         let head = Head { id: self.mark.id, generation: file.generation, first: 0 };
@@ -95,8 +117,10 @@ impl Saving {
                 commits += 1;
             }
         });
-        let changes = all.iter().map(|(key, value)| (key.as_slice(), value.as_deref()));
-        base.commit_marked(changes, Some(&self.mark.encode()))?;
+        if let Some(base) = self.into {
+            let changes = all.iter().map(|(key, value)| (key.as_slice(), value.as_deref()));
+            base.commit_marked(changes, Some(&self.mark.encode()))?;
+        }
         self.found.commits += commits;
         if self.replay.ended(end).is_err() {
             self.damaged(file, format!("a commit cannot be read, at byte {}", end.at));

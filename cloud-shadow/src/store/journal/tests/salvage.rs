@@ -35,6 +35,7 @@ fn what_is_whole_up_to_the_damage_is_saved_and_the_old_store_is_as_it_was() {
     let path = into.path().join("store.redb");
     let saved = JournaledStore::salvage(&disk.path(), &path).unwrap();
     assert_eq!(files(disk.dir.path()), before);
+    assert_eq!(JournaledStore::outlook(&disk.path()).unwrap(), saved);
     let (file, what) = saved.damage.clone().unwrap();
     assert!(file.starts_with(JournaledStore::journal_of(&disk.path())), "{what}");
     let total = saved.commits + saved.lost_commits;
@@ -57,6 +58,7 @@ fn with_the_head_of_the_journal_damaged_the_base_is_saved() {
     let path = into.path().join("store.redb");
     let saved = JournaledStore::salvage(&disk.path(), &path).unwrap();
     assert!(saved.commits == 0 && saved.lost_commits >= 10, "{saved:?}");
+    assert_eq!(JournaledStore::outlook(&disk.path()).unwrap(), saved);
     assert_eq!(rows(&JournaledStore::open(&path).unwrap()), "base=1");
 }
 
