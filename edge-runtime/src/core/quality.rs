@@ -60,7 +60,7 @@ impl Link {
     }
 
     /// It is reported as `new`, and was as `held`.
-    pub(super) fn reported(&mut self, now: Moment, held: Option<Value>, new: Option<Value>) {
+    pub(super) fn reported(&mut self, now: Moment, held: Option<&Value>, new: Option<&Value>) {
         if held != new {
             self.told = Some(now);
         }
@@ -105,7 +105,7 @@ mod tests {
     /// What is told goes at once.
     fn told(link: &mut Link, now: Moment, held: Option<&Value>) -> Option<Value> {
         let new = link.tell(now, held);
-        link.reported(now, held.cloned(), new.clone());
+        link.reported(now, held, new.as_ref());
         new
     }
 

@@ -55,7 +55,8 @@ impl Core {
                 continue;
             };
             if key == ShadowKey::Node {
-                self.quality.reported(now, member(machines, LINK), member_of(&document, LINK));
+                let (held, new) = (member(machines, LINK), member_of(&document, LINK));
+                self.quality.reported(now, held.as_ref(), new.as_ref());
             }
             if let Some(app) = key.app() {
                 self.told.insert(app.clone(), now);
