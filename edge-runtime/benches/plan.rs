@@ -86,7 +86,7 @@ fn site() -> (Desired, Observed) {
         desired.insert(app.clone(), Version(1), &Document::parse(spec.as_bytes()).unwrap());
         for service in ["db", "web"] {
             let service: ServiceName = service.parse().unwrap();
-            let id = InstanceId(format!("{app}-{service}").into());
+            let id = id_of(&app, &service);
             let digest = desired.apps[&app].digest(&service).unwrap();
             let slot = Slot { app: app.clone(), service, replica: 0 };
             let state = InstanceState::Running(Health::Unchecked);
@@ -103,5 +103,13 @@ fn site() -> (Desired, Observed) {
         }
         observed.app_resources.push(app);
     }
+    observed.app_resources.sort();
     (desired, observed)
+}
+
+/// As Docker has them: what comes by ids comes in no order of apps.
+fn id_of(app: &AppName, service: &ServiceName) -> InstanceId {
+    let name = format!("{app}/{service}");
+    let id = ring::digest::digest(&ring::digest::SHA256, name.as_bytes());
+    InstanceId(gnomon_schemas::hex::of(id.as_ref()).into())
 }

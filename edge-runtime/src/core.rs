@@ -33,6 +33,7 @@ mod machines;
 mod measured;
 mod meter;
 mod orders;
+mod pace;
 mod pass;
 mod pulls;
 mod quality;
@@ -62,6 +63,7 @@ use ledger::Ledger;
 use machines::{After, Machines};
 use measured::Measured;
 use meter::Meter;
+use pace::Pace;
 use pulls::Pulls;
 use told::Told;
 use watching::Watching;
@@ -120,6 +122,9 @@ pub struct Core {
     pulls: Pulls,
     images: Images,
     statuses: BTreeMap<AppName, AppStatus>,
+    /// Whether of an app without a status nothing is left here.
+    are_all_known: bool,
+    pace: Pace,
     /// The slots that somebody asked to restart, until they are stopped.
     restarts: BTreeSet<Slot>,
     /// The scheduled slots of which this run of the agent wrote something down.
@@ -176,6 +181,8 @@ impl Core {
             pulls: Pulls::default(),
             images: Images::default(),
             statuses: BTreeMap::new(),
+            are_all_known: false,
+            pace: Pace::default(),
             restarts: BTreeSet::new(),
             noted: BTreeSet::new(),
             meter: Meter::default(),
@@ -229,7 +236,7 @@ impl Core {
             Input::StoreFailed { full, reason } => self.on_store_failed(now, full, reason),
             Input::Updating(report) => {
                 self.update = report;
-                self.report_node(now);
+                self.report_soon(now);
             }
             Input::Asked(ticket, request) => self.on_asked(now, ticket, request),
         }
@@ -246,6 +253,7 @@ impl Core {
         if self.machines.is_none() && self.gate.begin_load(now) {
             return Some(Effect::Load);
         }
+        self.report_if_due(now);
         if let Some(machines) = &mut self.machines {
             let mut batch = machines.drain();
             batch.after.extend(beat(&mut self.heartbeat, now, machines));
@@ -270,7 +278,10 @@ impl Core {
     pub fn poll_timeout(&self) -> Option<(Moment, &'static str)> {
         let sync = self.machines.as_ref().and_then(|machines| machines.up.poll_timeout());
         let heartbeat = self.heartbeat.map(|at| (at, "a sign of life while reports wait"));
-        let due = [sync, self.watching.poll_timeout(), self.gate.poll_timeout(), heartbeat];
+        // A report needs the store: it goes when that has answered.
+        let report = self.pace.poll_timeout().filter(|_| self.machines.is_some());
+        let report = report.filter(|_| !self.gate.is_waiting());
+        let due = [sync, self.watching.poll_timeout(), self.gate.poll_timeout(), heartbeat, report];
         due.into_iter().flatten().min()
     }
 
@@ -314,6 +325,7 @@ impl Core {
             Self::open_link(&mut machines, now, self.muted);
         }
         self.settled = false;
+        self.are_all_known = false;
         self.spoken.forget();
         self.machines = Some(machines);
         let decided: Vec<_> = self.ledger.apps().cloned().collect();

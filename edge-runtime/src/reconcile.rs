@@ -57,6 +57,7 @@ mod doubt;
 mod images;
 mod instances;
 mod keep;
+mod lives;
 mod memory;
 pub mod model;
 mod order;

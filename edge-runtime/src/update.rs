@@ -4,6 +4,7 @@
 //! What runs apps is not touched by any of this.
 
 mod adopt;
+mod busy;
 mod disk;
 mod fetch;
 mod order;

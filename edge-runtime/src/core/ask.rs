@@ -16,7 +16,7 @@ impl Core {
     pub(super) fn on_asked(&mut self, now: Moment, ticket: Ticket, request: Request) {
         let answer = match request {
             Request::Status => Ok(Response::Status(Box::new(self.status(now)))),
-            Request::Shadow { key } => self.shadow(&key),
+            Request::Shadow { key } => self.shadow(now, &key),
             Request::Diag => Ok(Response::Diag(self.diagnosis(now))),
             Request::Logs { app, service, tail } => match self.slots_of(&app, service.as_ref()) {
                 Ok(slots) => return self.effects.push_back(Effect::Logs { ticket, slots, tail }),
@@ -60,7 +60,7 @@ impl Core {
                 reason: self.gate.trouble().map(|trouble| trouble.reason.clone()),
             },
             desired_complete: self.settled,
-            pending: self.pending(),
+            pending: self.pending(now),
             budget: self.budget_report(now),
             down: streams.map(|it| StreamReport {
                 epoch: it.down.epoch().to_string(),
@@ -72,21 +72,23 @@ impl Core {
                 epoch: it.up.epoch().to_string(),
                 seq: it.up.head(),
                 acked: it.up.acked(),
-                in_sync: it.up.is_in_sync(),
+                in_sync: it.up.is_in_sync() && !self.pace.is_waiting(),
             }),
             apps: self.apps(),
         }
     }
 
     /// The shadows whose reports the cloud is not known to hold.
-    fn pending(&self) -> Vec<ShadowKey> {
+    fn pending(&self, now: Moment) -> Vec<ShadowKey> {
         let Some(machines) = &self.machines else { return Vec::new() };
         let acked = machines.up.acked().unwrap_or(Seq::ZERO);
         let late = machines.up.halves().filter(|(_, half)| half.seq > acked);
-        late.map(|(key, _)| key.clone()).collect()
+        let mut pending = self.unreported(now);
+        pending.extend(late.map(|(key, _)| key.clone()));
+        pending.into_iter().collect()
     }
 
-    fn shadow(&self, key: &ShadowKey) -> Result<Response, Refusal> {
+    fn shadow(&self, now: Moment, key: &ShadowKey) -> Result<Response, Refusal> {
         let machines = self.machines.as_ref().ok_or_else(|| {
             Refusal::new(RefusalCode::Unavailable, "the store cannot be read at the moment")
         })?;
@@ -102,7 +104,8 @@ impl Core {
         let acked = machines.up.acked().unwrap_or(Seq::ZERO);
         Ok(Response::Shadow(Box::new(Shadow {
             key: key.clone(),
-            reported_in_sync: reported.is_none_or(|held| held.seq <= acked),
+            reported_in_sync: reported.is_none_or(|held| held.seq <= acked)
+                && !self.unreported(now).contains(key),
             desired: desired.map(half),
             reported: reported.map(half),
         })))

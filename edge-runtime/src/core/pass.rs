@@ -42,14 +42,13 @@ impl Core {
         steps.extend(self.restart_steps(&seen, &steps));
         self.begin(steps.into_iter().filter(|it| !given_up.contains(it.app())).collect());
         self.review_images(now);
-        self.report_apps(now, report);
-        self.report_node(now);
+        self.take_statuses(now, report);
     }
 
     pub(super) fn on_unreachable(&mut self, now: Moment, reason: String) {
         self.watching.missed(now, reason);
         self.trials.unseen();
-        self.report_node(now);
+        self.report_soon(now);
     }
 
     pub(super) fn on_found(&mut self, now: Moment, image: &str, is_here: bool) {

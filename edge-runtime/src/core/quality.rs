@@ -46,7 +46,7 @@ struct Bytes {
 
 impl Link {
     /// What to report, beside what is reported already.
-    pub(super) fn tell(&mut self, now: Moment, held: Option<&Value>) -> Option<Value> {
+    pub(super) fn tell(&self, now: Moment, held: Option<&Value>) -> Option<Value> {
         let is_early = self.told.is_some_and(|told| now.saturating_since(told) < PAUSE);
         if self.quality.connections == 0 || is_early {
             return held.cloned();
@@ -56,8 +56,14 @@ impl Link {
         if before.is_some_and(|before| is_no_news(&before, &new)) {
             return held.cloned();
         }
-        self.told = Some(now);
         serde_json::to_value(new).ok()
+    }
+
+    /// It is reported as `new`, and was as `held`.
+    pub(super) fn reported(&mut self, now: Moment, held: Option<&Value>, new: Option<&Value>) {
+        if held != new {
+            self.told = Some(now);
+        }
     }
 
     fn present(&self) -> Told {
@@ -96,18 +102,26 @@ mod tests {
         Moment::from_millis(minutes * 60_000)
     }
 
+    /// What is told goes at once.
+    fn told(link: &mut Link, now: Moment, held: Option<&Value>) -> Option<Value> {
+        let new = link.tell(now, held);
+        link.reported(now, held, new.as_ref());
+        new
+    }
+
     #[test]
     fn a_link_that_stays_what_it_is_is_told_once() {
         let mut link = Link::default();
-        assert_eq!(link.tell(at(0), None), None, "there was none yet");
+        assert_eq!(told(&mut link, at(0), None), None, "there was none yet");
         link.quality =
             Quality { rtt_ms: Some(80), connections: 1, keep_alive_s: 30, ..link.quality };
-        let first = link.tell(at(1), None).unwrap();
+        let first = told(&mut link, at(1), None).unwrap();
         assert_eq!(first["rtt_ms"], 80);
         for minute in 2..600 {
             link.quality.rtt_ms = Some(60 + minute % 90);
             link.traffic.bytes_out += 300;
-            assert_eq!(link.tell(at(minute), Some(&first)).as_ref(), Some(&first));
+            let told = told(&mut link, at(minute), Some(&first));
+            assert_eq!(told.as_ref(), Some(&first));
         }
     }
 
@@ -115,15 +129,15 @@ mod tests {
     fn a_bad_link_is_told_at_most_every_hour() {
         let mut link = Link::default();
         link.quality.connections = 1;
-        let mut held = link.tell(at(0), None).unwrap();
-        let mut told = 0;
+        let mut held = told(&mut link, at(0), None).unwrap();
+        let mut times = 0;
         for minute in 0..60 * 24 {
             link.quality.connections += 7;
             link.quality.rtt_ms = Some(if minute % 2 == 0 { 50 } else { 5_000 });
-            let now = link.tell(at(minute), Some(&held)).unwrap();
-            told += u32::from(now != held);
+            let now = told(&mut link, at(minute), Some(&held)).unwrap();
+            times += u32::from(now != held);
             held = now;
         }
-        assert!((5..=24).contains(&told), "{told} times in a day");
+        assert!((5..=24).contains(&times), "{times} times in a day");
     }
 }

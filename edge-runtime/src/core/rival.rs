@@ -26,7 +26,7 @@ impl Core {
         if let Some(machines) = &mut self.machines {
             machines.up.begin_epoch();
         }
-        self.report_node(now);
+        self.report_soon(now);
     }
 
     /// What is reported of it.

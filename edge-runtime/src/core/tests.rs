@@ -6,6 +6,7 @@ mod clearing;
 mod doubt;
 mod laws;
 mod orders;
+mod pace;
 mod pulling;
 mod rival;
 mod rollback;

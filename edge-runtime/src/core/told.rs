@@ -66,7 +66,7 @@ impl Core {
             self.watching.want(now, "the settings of this node changed");
         }
         self.told_settings = Told { version, is_sure, settings, refused };
-        self.report_node(now);
+        self.report_soon(now);
     }
 
     /// What is reported of the settings; nothing while there are none.

@@ -9,6 +9,7 @@ use gnomon_schemas::id::AppName;
 use gnomon_sync::Moment;
 
 use super::desired::Desired;
+use super::lives::Lives;
 use super::model::{Instance, InstanceState, Observed, Slot, Step};
 use key::Key;
 use life::Life;
@@ -183,6 +184,11 @@ impl Attempts {
     /// How the copies of this slot that have this digest lived so far.
     pub(super) fn life(&self, slot: &Slot, digest: Revision) -> Option<&Life> {
         self.lives.get(slot).filter(|life| life.digest == digest)
+    }
+
+    /// How all copies lived so far, to be walked.
+    pub(super) fn lives(&self) -> Lives<'_> {
+        Lives::of(&self.lives)
     }
 
     /// Whether there was a copy in this slot, of whatever digest.

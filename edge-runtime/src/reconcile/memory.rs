@@ -5,6 +5,7 @@ use gnomon_schemas::id::AppName;
 use gnomon_sync::Moment;
 
 use super::attempts::{Attempts, Failure, SlotLife, StepKey};
+use super::lives::Lives;
 use super::model::{Slot, Step};
 use super::verdict::{Standing, Verdict};
 
@@ -22,6 +23,11 @@ impl<'a> Memory<'a> {
 
     pub(super) fn life(self, slot: &Slot, digest: Revision) -> Option<&'a SlotLife> {
         self.attempts.life(slot, digest)
+    }
+
+    /// How all copies lived, to be walked beside what runs.
+    pub(super) fn lives(self) -> Lives<'a> {
+        self.attempts.lives()
     }
 
     pub(super) fn has_lived(self, slot: &Slot) -> bool {

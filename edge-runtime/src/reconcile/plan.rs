@@ -27,7 +27,7 @@ pub struct Plan {
 #[derive(Debug, Default)]
 pub(super) struct AppPlan {
     steps: Vec<Step>,
-    status: Option<AppStatus>,
+    pub(super) status: Option<AppStatus>,
     wake_at: Option<Wake>,
 }
 
@@ -46,11 +46,9 @@ impl AppPlan {
 }
 
 impl Plan {
-    pub(super) fn add(&mut self, app: &AppName, part: AppPlan) {
+    /// Takes the steps of an app; its status belongs in the report.
+    pub(super) fn add(&mut self, part: AppPlan) {
         self.steps.extend(part.steps);
         self.wake_at = earlier(self.wake_at, part.wake_at);
-        if let Some(status) = part.status {
-            self.report.insert(app.clone(), status);
-        }
     }
 }

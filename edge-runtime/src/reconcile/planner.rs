@@ -10,6 +10,7 @@ use gnomon_sync::Moment;
 use super::attempts::Attempts;
 use super::desired::{Desired, DesiredApp};
 use super::instances::Instances;
+use super::lives::Lives;
 use super::memory::Memory;
 use super::model::{Instance, Observed, Slot};
 use super::plan::{AppPlan, Plan};
@@ -20,7 +21,8 @@ use super::{create, doubt, keep, preflight, report, retire, settled, update};
 use crate::orchestrator::Capabilities;
 
 /// Tells what to report of an app that needs no plan.
-pub(super) type Shortcut = fn(&DesiredApp, &AppSpec, &[&Instance], Memory<'_>) -> Option<AppStatus>;
+pub(super) type Shortcut =
+    fn(&DesiredApp, &AppSpec, &[&Instance], &mut Lives<'_>) -> Option<AppStatus>;
 
 /// Decides what to do now and what to report; the same inputs always give the same plan.
 pub fn plan(
@@ -46,15 +48,20 @@ pub(super) fn plan_by(
     let shares = Shares::share_out(desired, &instances, &observed.taken_ports);
     let site = Site { desired, capabilities, memory, shares, shortcut };
     let mut plan = Plan::default();
-    for (app, wanted, instances) in apps(desired, observed, &instances) {
-        let part = if let Some(wanted) = wanted {
-            site.plan_wanted(app, wanted, instances)
+    let apps = apps(desired, observed, &instances);
+    let (mut lives, mut report) = (memory.lives(), Vec::with_capacity(apps.len()));
+    for (app, wanted, instances) in apps {
+        let mut part = if let Some(wanted) = wanted {
+            site.plan_wanted(app, wanted, instances, &mut lives)
         } else {
             let leftover = observed.app_resources.contains(app);
             retire::leaving(app, desired.leaving(app), instances, leftover, memory)
         };
-        plan.add(app, part);
+        report.extend(part.status.take().map(|status| (app.clone(), status)));
+        plan.add(part);
     }
+    // In order: to make a map of all at once takes less than to insert one after the other.
+    plan.report = report.into_iter().collect();
     plan
 }
 
@@ -68,7 +75,13 @@ struct Site<'a> {
 }
 
 impl Site<'_> {
-    fn plan_wanted(&self, name: &AppName, wanted: &DesiredApp, instances: &[&Instance]) -> AppPlan {
+    fn plan_wanted(
+        &self,
+        name: &AppName,
+        wanted: &DesiredApp,
+        instances: &[&Instance],
+        lives: &mut Lives<'_>,
+    ) -> AppPlan {
         let spec = match preflight::check(wanted, self.capabilities, self.shares.refusal(name)) {
             Ok(spec) => spec,
             Err(why) => {
@@ -76,7 +89,7 @@ impl Site<'_> {
                 return AppPlan::new(Vec::new(), Some(status));
             }
         };
-        if let Some(status) = (self.shortcut)(wanted, spec, instances, self.memory) {
+        if let Some(status) = (self.shortcut)(wanted, spec, instances, lives) {
             return AppPlan::new(Vec::new(), Some(status));
         }
         let place = Place {
@@ -104,9 +117,14 @@ fn apps<'a>(
         apps.push((app, Some(wanted), own));
     }
     apps.extend(here.map(|(other, own)| (other, None, own)));
-    let is_bare =
-        |app: &&AppName| !desired.apps.contains_key(*app) && instances.of_app(app).is_empty();
-    let bare: BTreeSet<_> = observed.app_resources.iter().filter(is_bare).collect();
+    // What is left of apps comes in order, and mostly of those that are desired.
+    let mut names = desired.apps.keys();
+    let mut is_bare = |app: &&AppName| {
+        names.next() != Some(*app)
+            && !desired.apps.contains_key(*app)
+            && instances.of_app(app).is_empty()
+    };
+    let bare: BTreeSet<_> = observed.app_resources.iter().filter(|app| is_bare(app)).collect();
     if !bare.is_empty() {
         apps.extend(bare.into_iter().map(|app| (app, None, &[][..])));
         apps.sort_by_key(|(app, ..)| *app);

@@ -13,7 +13,7 @@ use gnomon_schemas::id::ServiceName;
 use gnomon_schemas::version::Version;
 
 use super::attempts::{SlotLife, vigour};
-use super::memory::Memory;
+use super::lives::Lives;
 use super::model::{Health, Instance, InstanceState};
 use super::verdict::{Standing, Verdict};
 use super::view::{App, Service};
@@ -118,12 +118,12 @@ fn of_service(
 pub(super) fn of_settled(
     service: &ServiceSpec,
     copies: &[&Instance],
-    memory: Memory<'_>,
+    lives: &mut Lives<'_>,
 ) -> ServiceStatus {
     let mut status = ServiceStatus::new(ServiceState::Running);
     status.replicas = service.replicas;
     describe(&mut status, copies);
-    remember(&mut status, copies.iter().filter_map(|it| memory.life(&it.slot, it.service_digest)));
+    remember(&mut status, copies.iter().filter_map(|it| lives.next(it)));
     status
 }
 

@@ -6,16 +6,17 @@ use gnomon_schemas::app::{AppSpec, AppState, AppStatus, Revision};
 use gnomon_schemas::id::ServiceName;
 
 use super::desired::DesiredApp;
-use super::memory::Memory;
+use super::lives::Lives;
 use super::model::{Health, Instance, InstanceState};
 use super::report;
 
-/// What to report of an app that needs no plan; `instances` by slot.
+/// What to report of an app that needs no plan; `instances` by slot, and to be asked of one app after
+/// the other by name, so that the lives are walked once.
 pub(super) fn status(
     wanted: &DesiredApp,
     spec: &AppSpec,
     instances: &[&Instance],
-    memory: Memory<'_>,
+    lives: &mut Lives<'_>,
 ) -> Option<AppStatus> {
     let mut status = AppStatus::new(wanted.version, AppState::Running);
     status.revision = wanted.revision();
@@ -27,7 +28,7 @@ pub(super) fn status(
         if !numbered.all(|(replica, it)| is_settled(it, name, replica, *digest)) {
             return None;
         }
-        status.services.insert(name.clone(), report::of_settled(service, copies, memory));
+        status.services.insert(name.clone(), report::of_settled(service, copies, lives));
     }
     rest.is_empty().then_some(status)
 }

@@ -13,6 +13,7 @@ use tokio::fs::OpenOptions;
 use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::process::Command;
 
+use super::busy;
 use super::disk::{self, Disk, DiskError};
 use super::order::Order;
 use super::start::MARKS;
@@ -136,7 +137,7 @@ async fn check(program: &Path) -> Result<(), FetchError> {
     for mark in MARKS {
         command.env_remove(mark);
     }
-    match tokio::time::timeout(CHECK, command.status()).await {
+    match tokio::time::timeout(CHECK, busy::status(&mut command)).await {
         Ok(Ok(status)) if status.success() => Ok(()),
         Ok(Ok(status)) => Err(FetchError::Check(status.to_string())),
         Ok(Err(error)) => Err(FetchError::Check(error.to_string())),

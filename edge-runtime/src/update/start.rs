@@ -10,6 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::busy;
 use super::disk::{self, Disk, DiskError};
 use super::state::{Release, State};
 
@@ -74,7 +75,8 @@ fn become_it(disk: &Disk, release: &Release, installed: &Path) -> String {
     }
     let mut command = Command::new(disk.program(release));
     command.args(env::args_os().skip(1)).arg0(installed);
-    let error = command.env(RELEASE, &release.sha256).env(INSTALLED, installed).exec();
+    command.env(RELEASE, &release.sha256).env(INSTALLED, installed);
+    let error = busy::exec(&mut command);
     format!("it cannot be executed: {error}")
 }
 
@@ -126,7 +128,8 @@ fn give_up(disk: &Disk, installed: &Path, within: Duration) {
 
 fn again(installed: &Path) -> std::io::Error {
     let mut command = Command::new(installed);
-    command.args(env::args_os().skip(1)).env_remove(RELEASE).env_remove(INSTALLED).exec()
+    command.args(env::args_os().skip(1)).env_remove(RELEASE).env_remove(INSTALLED);
+    busy::exec(&mut command)
 }
 
 /// Puts a program on trial with the next start.

@@ -202,7 +202,7 @@ impl Site {
                 Some(order) = self.config.orders.recv() => self.on_order(order),
                 Ok(()) = self.config.carrier.changed() => self.on_carrier().await,
                 () = watch.changed() => self.inputs.push_back(Input::Hint),
-                () = sleep_until(due.into()) => self.inputs.push_back(Input::Woken),
+                () = sleep_until(due.into()) => self.wake(),
             }
             self.dial_if_due();
         }
@@ -220,6 +220,13 @@ impl Site {
             .map_or(LONGEST_SLEEP, |(at, _)| at.saturating_since(self.now()).min(LONGEST_SLEEP));
         let core = Instant::now() + core;
         self.dial_at.map_or(core, |dial| dial.min(core))
+    }
+
+    /// What waited to be reported may have turned out to be no news.
+    fn wake(&mut self) {
+        let (in_sync, _) = self.last;
+        self.is_news |= !in_sync;
+        self.inputs.push_back(Input::Woken);
     }
 
     async fn tell(&self, what: What) -> bool {

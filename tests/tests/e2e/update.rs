@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use gnomon_tests::process::binary;
 use gnomon_tests::{Cloud, Site, eventually};
@@ -134,8 +135,18 @@ fn a_signed_update_is_kept_when_it_reaches_the_cloud_and_taken_back_when_it_does
     assert!(good.starts_with("agent-"), "{good} runs");
     assert_eq!(site.instances(), apps, "no app was touched");
 
+    // Who still holds its file open for writing when it starts is waited for.
     site.kill9();
+    let file = site.data().join("update").join(&good);
+    let held = fs::OpenOptions::new().append(true).open(file).unwrap();
+    let (starts, started) = std::sync::mpsc::channel::<()>();
+    let holder = std::thread::spawn(move || {
+        let _started = started.recv_timeout(Duration::from_millis(700));
+        drop(held);
+    });
     site.start();
+    holder.join().unwrap();
+    drop(starts);
     reported(&cloud, &site, "2.0", "current");
     assert_eq!(site.program_file(), good, "it is the one that starts from now on");
 
