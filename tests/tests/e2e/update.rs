@@ -105,6 +105,19 @@ fn reported(cloud: &Cloud, site: &Site, version: &str, state: &str) -> Value {
     })
 }
 
+/// Starts the agent while its program is held open for writing for a moment, which it waits for.
+fn start_while_somebody_has(site: &mut Site, program: &str) {
+    let file = site.data().join("update").join(program);
+    let held = fs::OpenOptions::new().append(true).open(file).unwrap();
+    let (_keeps, ends) = std::sync::mpsc::channel::<()>();
+    let holder = std::thread::spawn(move || {
+        let _ended = ends.recv_timeout(Duration::from_millis(700));
+        drop(held);
+    });
+    site.start();
+    holder.join().unwrap();
+}
+
 #[test]
 fn a_signed_update_is_kept_when_it_reaches_the_cloud_and_taken_back_when_it_does_not() {
     let folder = tempfile::tempdir().unwrap();
@@ -135,18 +148,8 @@ fn a_signed_update_is_kept_when_it_reaches_the_cloud_and_taken_back_when_it_does
     assert!(good.starts_with("agent-"), "{good} runs");
     assert_eq!(site.instances(), apps, "no app was touched");
 
-    // Who still holds its file open for writing when it starts is waited for.
     site.kill9();
-    let file = site.data().join("update").join(&good);
-    let held = fs::OpenOptions::new().append(true).open(file).unwrap();
-    let (starts, started) = std::sync::mpsc::channel::<()>();
-    let holder = std::thread::spawn(move || {
-        let _started = started.recv_timeout(Duration::from_millis(700));
-        drop(held);
-    });
-    site.start();
-    holder.join().unwrap();
-    drop(starts);
+    start_while_somebody_has(&mut site, &good);
     reported(&cloud, &site, "2.0", "current");
     assert_eq!(site.program_file(), good, "it is the one that starts from now on");
 

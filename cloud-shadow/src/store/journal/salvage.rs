@@ -44,10 +44,8 @@ impl JournaledStore {
 
 /// What is wrong with a copy is wrong with what was copied.
 fn about(path: &Path, error: StoreError) -> StoreError {
-    match error {
-        StoreError::Damaged { reason, .. } => StoreError::Damaged { path: path.to_owned(), reason },
-        other => other,
-    }
+    let StoreError::Damaged { reason, .. } = error else { return error };
+    StoreError::Damaged { path: path.to_owned(), reason }
 }
 
 /// Goes through the journal of the store at `path`; where that is wanted, the base gets what it lacks.
