@@ -35,14 +35,22 @@ fn compose(dir: &Path, command: &str) -> String {
 
 /// Asks until the app `shop` is as wanted.
 fn eventually(data: &Path, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + DEADLINE;
-    loop {
+    let ask = || {
         let (_, out, _) = run(data, &["apps", "--json"]);
         let apps: Value = serde_json::from_str(&out).unwrap_or_default();
-        if wanted(&apps[0]["status"]) {
-            return apps[0]["status"].clone();
+        apps[0]["status"].clone()
+    };
+    until(what, ask, wanted)
+}
+
+fn until(what: &str, ask: impl Fn() -> Value, wanted: impl Fn(&Value) -> bool) -> Value {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let answer = ask();
+        if wanted(&answer) {
+            return answer;
         }
-        assert!(Instant::now() < deadline, "{what}: {out}");
+        assert!(Instant::now() < deadline, "{what}: {answer}");
         thread::yield_now();
     }
 }
@@ -205,7 +213,8 @@ fn a_workload_reads_over_http_what_its_site_knows_and_no_secret() {
     let pump = get("/v1/shadows/device/pump");
     assert_eq!(pump["reported"]["document"], serde_json::json!({ "level": 3 }));
     assert_eq!(pump["reported_in_sync"], false);
-    assert_eq!(get("/v1/shadows/app/shop")["reported"]["document"]["good"], true);
+    let shop = || get("/v1/shadows/app/shop")["reported"]["document"].clone();
+    until("what is reported follows", shop, is_good);
     run(data, &["apply", "--discard", "shop"]);
     eventually(data, "it is gone", Value::is_null);
 }
