@@ -45,12 +45,13 @@ spec:
       containers: [{ name: each, image: "gnomon-demo:1" }]
 "#;
 
+/// Dropped from above: the folder goes last, for the cluster's end is looked up in it.
 struct Stage {
-    folder: tempfile::TempDir,
-    cluster: Kubernetes,
-    cloud: Cloud,
-    node: String,
     _site: Site,
+    cloud: Cloud,
+    cluster: Kubernetes,
+    folder: tempfile::TempDir,
+    node: String,
 }
 
 impl Stage {
@@ -63,7 +64,7 @@ impl Stage {
         let cloud = Cloud::start(folder.path());
         let node = format!("e2e-two-{}", std::process::id());
         let site = Site::join_k3s(&cloud, folder.path(), &node, &cluster.kubeconfig);
-        Self { folder, cluster, cloud, node, _site: site }
+        Self { _site: site, cloud, cluster, folder, node }
     }
 
     fn apply(&self, app: &str, text: &str) {
