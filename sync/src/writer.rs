@@ -14,7 +14,7 @@ use rand::rngs::StdRng;
 
 use crate::backoff::{Backoff, Dice};
 use crate::moment::Moment;
-use crate::output::Output;
+use crate::output::{Output, Row};
 
 mod flight;
 mod half;
@@ -131,19 +131,34 @@ impl Writer {
     /// Makes `document` the half's current one and gives back its version; a document that is
     /// equal to the current one changes nothing.
     pub fn put(&mut self, now: Moment, key: &ShadowKey, document: impl Into<Packed>) -> Version {
-        let document = document.into();
-        if let Some(held) = self.get(key)
-            && *held.document == document
-        {
-            return held.version;
-        }
-        self.change(now, key, Some(document))
+        self.change_all(now, [(key.clone(), Some(document.into()))]);
+        self.last_version(key)
     }
 
     /// Deletes a half; `None` if there is none.
     pub fn delete(&mut self, now: Moment, key: &ShadowKey) -> Option<Version> {
         self.get(key)?;
-        Some(self.change(now, key, None))
+        self.change_all(now, [(key.clone(), None)]);
+        Some(self.last_version(key))
+    }
+
+    /// Puts halves, and deletes those without a document, as one change: it is persisted as a
+    /// whole, and what fits into one batch travels in one.
+    pub fn change_all(
+        &mut self,
+        now: Moment,
+        changes: impl IntoIterator<Item = (ShadowKey, Option<Packed>)>,
+    ) {
+        let mut rows = Vec::new();
+        for (key, document) in changes {
+            if self.get(&key).map(|held| held.document) != document.as_ref() {
+                rows.push(self.change(key, document));
+            }
+        }
+        if !rows.is_empty() {
+            self.persist(rows);
+            self.send_changes(now);
+        }
     }
 
     /// The link is up; nothing is sent until the reader says where it stands, or stays silent.
@@ -265,25 +280,25 @@ impl Writer {
         &self.counters
     }
 
-    fn change(&mut self, now: Moment, key: &ShadowKey, document: Option<Packed>) -> Version {
+    /// Gives a change its position and its version; its row is to be persisted before anything is
+    /// sent.
+    fn change(&mut self, key: ShadowKey, document: Option<Packed>) -> Row {
         self.head = self.head.next();
-        let old = self.halves.remove(key);
+        let old = self.halves.remove(&key);
         let version = old.as_ref().map_or(self.floor, |half| half.version).next();
         if let Some(old) = &old {
             self.by_seq.remove(&old.seq);
             self.tombstones.remove(&old.seq);
         }
-        let base = old.and_then(|old| self.base_after(key, old));
+        let base = old.and_then(|old| self.base_after(&key, old));
         if document.is_none() {
             self.tombstones.insert(self.head);
         }
         self.by_seq.insert(self.head, key.clone());
         let half = WriterHalf::new(version, self.head, document, base);
-        let row = store::half_row(key, &half);
-        self.halves.insert(key.clone(), half);
-        self.persist(vec![row]);
-        self.send_changes(now);
-        version
+        let row = store::half_row(&key, &half);
+        self.halves.insert(key, half);
+        row
     }
 
     /// What the reader holds of a half that moves on to the head position: the state that it

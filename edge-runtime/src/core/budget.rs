@@ -61,10 +61,10 @@ impl Core {
         self.allowance.count(wall_s, bytes);
         self.mute(now);
         if !self.measured.is_empty() && self.may_measure(now) {
-            for (key, document) in self.measured.take() {
-                if let Some(machines) = &mut self.machines {
-                    machines.up.put(now, &key, document);
-                }
+            let measured = self.measured.take().into_iter();
+            if let Some(machines) = &mut self.machines {
+                let all = measured.map(|(key, document)| (key, Some(document.into())));
+                machines.up.change_all(now, all);
             }
         }
     }

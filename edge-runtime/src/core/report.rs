@@ -49,20 +49,17 @@ impl Core {
         let news = self.news(now);
         let Some(machines) = self.machines.as_mut().filter(|_| !news.is_empty()) else { return };
         self.pace.went(now);
-        for (key, document) in news {
-            let Some(document) = document else {
-                machines.up.delete(now, &key);
-                continue;
-            };
-            if key == ShadowKey::Node {
-                let (held, new) = (member(machines, LINK), member_of(&document, LINK));
+        for (key, document) in &news {
+            let Some(document) = document else { continue };
+            if *key == ShadowKey::Node {
+                let (held, new) = (member(machines, LINK), member_of(document, LINK));
                 self.quality.reported(now, held.as_ref(), new.as_ref());
             }
             if let Some(app) = key.app() {
                 self.told.insert(app.clone(), now);
             }
-            machines.up.put(now, &key, document);
         }
+        machines.up.change_all(now, news);
     }
 
     /// The shadows of which there is something that waits for its turn.

@@ -143,6 +143,31 @@ fn the_window_holds_back_until_an_ack() {
 }
 
 #[test]
+fn what_changes_together_is_persisted_together_and_leaves_in_one_batch() {
+    let mut writer = connected();
+    put(&mut writer, "app/old", json!({"a": 1}));
+    put(&mut writer, "node", json!({"n": 1}));
+    drain(&mut writer);
+    ack(&mut writer, 1);
+    ack(&mut writer, 2);
+    drain(&mut writer);
+    let changes = [
+        ("app/web", Some(json!({"b": 1}))),
+        ("node", Some(json!({"n": 1}))),
+        ("app/never", None),
+        ("app/old", None),
+    ];
+    let document = |value| Document::from_value(value).unwrap().into();
+    let change = |(key, value): (&str, Option<Value>)| (key.parse().unwrap(), value.map(document));
+    writer.change_all(START, changes.map(change));
+    let Some(Output::Persist(rows)) = writer.poll_output() else { panic!("nothing is persisted") };
+    assert_eq!(rows.len(), 3, "two halves and the stream: {rows:?}");
+    assert_eq!(drain(&mut writer), [r#"2..4 app/web =1 {"b":1} app/old =2 gone"#]);
+    writer.change_all(START, []);
+    assert_eq!(writer.poll_output(), None);
+}
+
+#[test]
 fn a_retry_sends_the_newest_state_and_not_the_old_bytes() {
     let mut writer = connected();
     put(&mut writer, "node", json!({"a": 1}));

@@ -14,6 +14,8 @@ fn action() -> impl Strategy<Value = Action> {
     prop_oneof![
         6 => (0..3_u8, 0..4_u8, any::<u8>()).prop_map(|(k, f, v)| Action::Set(k, f, v)),
         1 => (0..3_u8).prop_map(Action::Delete),
+        2 => prop::collection::vec((0..3_u8, prop::option::of(any::<u8>())), 1..5)
+            .prop_map(Action::Together),
         20 => end().prop_map(Action::Step),
         12 => any::<u8>().prop_map(Action::Arrive),
         3 => any::<u8>().prop_map(Action::Repeat),

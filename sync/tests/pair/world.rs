@@ -27,6 +27,8 @@ pub(crate) enum Action {
     Set(u8, u8, u8),
     /// The application deletes a half.
     Delete(u8),
+    /// The application sets a field of several halves at once, or deletes them.
+    Together(Vec<(u8, Option<u8>)>),
     /// A machine carries out its next effect.
     Step(End),
     /// Some message arrives.
@@ -114,6 +116,7 @@ impl World {
         self.trace.push(format!("{action:?}"));
         match *action {
             Action::Set(key, field, value) => self.set(key, field, value),
+            Action::Together(ref changes) => self.set_together(changes),
             Action::Delete(key) => drop(self.writer.delete(self.now, &key_of(key))),
             Action::Step(end) => drop(self.step(end)),
             Action::Arrive(pick) => self.arrive(pick, false),
@@ -204,13 +207,26 @@ impl World {
     }
 
     fn set(&mut self, key: u8, field: u8, value: u8) {
-        let key = key_of(key);
+        let document = self.with_field(&key_of(key), field, value);
+        self.writer.put(self.now, &key_of(key), document);
+    }
+
+    fn set_together(&mut self, changes: &[(u8, Option<u8>)]) {
+        let change = |&(key, value): &(u8, Option<u8>)| {
+            let key = key_of(key);
+            let document = value.map(|value| self.with_field(&key, 0, value).into());
+            (key, document)
+        };
+        let changes: Vec<_> = changes.iter().map(change).collect();
+        self.writer.change_all(self.now, changes);
+    }
+
+    fn with_field(&self, key: &ShadowKey, field: u8, value: u8) -> Document {
         let patch =
             json!({ format!("field{field}"): if value == 0 { json!(null) } else { json!(value) } });
         let patch = Patch::from_value(patch).unwrap();
-        let current = self.writer.get(&key).map(|held| held.document.unpack());
-        let document = current.unwrap_or_default().apply(&patch).unwrap();
-        self.writer.put(self.now, &key, document);
+        let current = self.writer.get(key).map(|held| held.document.unpack());
+        current.unwrap_or_default().apply(&patch).unwrap()
     }
 
     /// Carries out one effect of a machine; false if it has none.
