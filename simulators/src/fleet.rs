@@ -11,6 +11,7 @@ mod enrol;
 pub mod files;
 mod lines;
 mod machine;
+mod meter;
 pub mod plan;
 mod probe;
 mod run;
@@ -18,6 +19,7 @@ mod site;
 mod squad;
 pub mod stage;
 mod worker;
+mod works;
 mod writes;
 
 pub use crew::CrewError;

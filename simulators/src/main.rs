@@ -19,6 +19,10 @@ struct Cli {
     command: Command,
 }
 
+// Thousands of sites in one process: glibc's takes a tenth of the time of a fleet.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 #[derive(Debug, Subcommand)]
 enum Command {
     Link(commands::link::LinkArgs),

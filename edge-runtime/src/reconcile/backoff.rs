@@ -12,15 +12,10 @@ const FIRST: Duration = Duration::from_secs(1);
 const FIRST_PERMANENT: Duration = Duration::from_secs(30);
 const LONGEST: Duration = Duration::from_mins(5);
 
-/// The wait before a copy that ended, or became unhealthy, for the `streak`th time in a row is
-/// started again: 1 s, doubling, at most 5 minutes.
-pub(super) fn after_end(streak: u32) -> Duration {
-    doubled(FIRST, streak)
-}
-
-/// The wait before a copy that somebody removed for the `streak`th time in a row is made again:
-/// none, then 1 s, doubling, at most 5 minutes.
-pub(super) fn after_removal(streak: u32) -> Duration {
+/// The wait before a copy that ended, became unhealthy or was removed for the `streak`th time in a
+/// row is started or made again: none, then 1 s, doubling, at most 5 minutes. Most of what dies once
+/// does well when it is started again, and somebody waits for it.
+pub(super) fn after_fall(streak: u32) -> Duration {
     if streak <= 1 { Duration::ZERO } else { doubled(FIRST, streak - 1) }
 }
 
@@ -40,16 +35,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_up_to_five_minutes() {
-        let seconds: Vec<_> = (0..12).map(|n| after_end(n).as_secs()).collect();
-        assert_eq!(seconds, [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
-        assert_eq!(after_end(u32::MAX).as_secs(), 300);
-    }
-
-    #[test]
-    fn the_first_removal_by_hand_is_repaired_at_once() {
-        let seconds: Vec<_> = (0..5).map(|n| after_removal(n).as_secs()).collect();
-        assert_eq!(seconds, [0, 0, 1, 2, 4]);
+    fn the_first_fall_is_repaired_at_once_and_then_waits_double_up_to_five_minutes() {
+        let seconds: Vec<_> = (0..13).map(|n| after_fall(n).as_secs()).collect();
+        assert_eq!(seconds, [0, 0, 1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        assert_eq!(after_fall(u32::MAX).as_secs(), 300);
     }
 
     #[test]

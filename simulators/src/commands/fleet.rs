@@ -145,6 +145,9 @@ struct CourseArgs {
     /// How long a link may be silent, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(5..=3600))]
     keep_alive_s: u64,
+    /// How long a site's orchestrator works on each step of an app, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 250, value_parser = clap::value_parser!(u64).range(0..=60_000))]
+    step_ms: u64,
     /// How long a phase may wait for the fleet, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 120)]
     patience: u64,
@@ -182,6 +185,7 @@ pub(crate) async fn run(args: FleetArgs) -> anyhow::Result<()> {
         enrol_at_once: args.cloud.enrol_at_once,
         link: profile,
         keep_alive: Duration::from_secs(args.course.keep_alive_s),
+        step: Duration::from_millis(args.course.step_ms),
         workers: args.course.workers,
         worker_program: std::env::current_exe().context("this program does not find itself")?,
         settings: args.course.settings(),
@@ -321,6 +325,7 @@ impl CourseArgs {
             ("link", link),
             ("ramp", format!("{} sites a second", self.ramp_per_s)),
             ("keep-alive", format!("{} s", self.keep_alive_s)),
+            ("a step of an app", format!("{} ms", self.step_ms)),
             ("groups", self.groups.to_string()),
             ("devices per site", self.devices.to_string()),
             (

@@ -67,6 +67,8 @@ pub struct FleetConfig {
     pub link: Option<Profile>,
     /// How long a link may be silent.
     pub keep_alive: Duration,
+    /// How long a site's orchestrator works on a step.
+    pub step: Duration,
     /// Over how many processes the sites are spread; none: as many as the limit of open files asks
     /// for.
     pub workers: Option<u32>,
@@ -214,6 +216,7 @@ impl Conductor {
             broker: broker.clone(),
             link: config.link.clone(),
             keep_alive: config.keep_alive,
+            step: config.step,
             devices: config.devices,
             seed: config.course.seed,
         };

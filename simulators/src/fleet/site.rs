@@ -3,7 +3,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::FutureExt as _;
@@ -31,8 +30,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::board::What;
 use super::lines::Carrier;
+use super::meter::{Meter, plus};
 use super::plan::comes_back_after;
-use crate::report::Bytes;
+use super::works::Works;
 
 /// As the agent has it.
 const OBSERVE_EVERY: Duration = Duration::from_secs(30);
@@ -49,6 +49,8 @@ pub(super) struct SiteConfig {
     pub(super) identity: Identity,
     pub(super) address: Address,
     pub(super) keep_alive: Duration,
+    /// How long its orchestrator works on a step.
+    pub(super) step: Duration,
     pub(super) devices: u32,
     pub(super) seed: u64,
     /// The beginning of the run.
@@ -79,34 +81,6 @@ pub(super) struct Told {
     pub(super) what: What,
 }
 
-/// What a site's links have carried since the run began.
-#[derive(Debug, Default)]
-pub(super) struct Meter {
-    received: AtomicU64,
-    sent: AtomicU64,
-    desired: AtomicU64,
-    reported: AtomicU64,
-    connections: AtomicU64,
-    resumed: AtomicU64,
-}
-
-impl Meter {
-    pub(super) fn bytes(&self) -> Bytes {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        Bytes {
-            received: read(&self.received),
-            sent: read(&self.sent),
-            desired: read(&self.desired),
-            reported: read(&self.reported),
-        }
-    }
-
-    /// Connections, and those among them with a short handshake.
-    pub(super) fn connections(&self) -> (u64, u64) {
-        (self.connections.load(Ordering::Relaxed), self.resumed.load(Ordering::Relaxed))
-    }
-}
-
 struct Site {
     config: SiteConfig,
     core: Core,
@@ -120,6 +94,7 @@ struct Site {
     /// What earlier links of this site carried, and how often they came up.
     before: (Traffic, u64, u64),
     inputs: VecDeque<Input>,
+    works: Works,
     status: Option<Status>,
     last: (bool, u64),
     /// Something happened by which the site may stand otherwise.
@@ -178,6 +153,7 @@ impl Site {
             dial_at: None,
             before: (Traffic::default(), 0, 0),
             inputs: VecDeque::from([Input::Woken]),
+            works: Works::new(config.step),
             status: None,
             last: (false, 0),
             is_news: false,
@@ -219,11 +195,14 @@ impl Site {
             .poll_timeout()
             .map_or(LONGEST_SLEEP, |(at, _)| at.saturating_since(self.now()).min(LONGEST_SLEEP));
         let core = Instant::now() + core;
-        self.dial_at.map_or(core, |dial| dial.min(core))
+        [self.dial_at, self.works.due()].into_iter().flatten().fold(core, Instant::min)
     }
 
     /// What waited to be reported may have turned out to be no news.
     fn wake(&mut self) {
+        if self.works.due().is_some_and(|due| due <= Instant::now()) {
+            return;
+        }
         let (in_sync, _) = self.last;
         self.is_news |= !in_sync;
         self.inputs.push_back(Input::Woken);
@@ -317,6 +296,9 @@ impl Site {
     /// Hands every input to the core and carries out what it asks for.
     fn drive(&mut self) {
         for _ in 0..GROUP {
+            while let Some(step) = self.works.take_done(Instant::now()) {
+                self.finish(step);
+            }
             let Some(input) = self.inputs.pop_front() else { return };
             let now = self.now();
             self.core.handle(now, input);
@@ -364,7 +346,7 @@ impl Site {
                     outcome.expect("a fake answers at once").map_err(|error| error.to_string());
                 self.inputs.push_back(Input::Cleared { image, outcome });
             }
-            Effect::Apply(step) => self.apply(step),
+            Effect::Apply(step) => self.works.begin(Instant::now(), step),
             Effect::Answer(_, Response::Status(status)) => self.status = Some(*status),
             Effect::Answer(..)
             | Effect::GiveUp { .. }
@@ -389,7 +371,7 @@ impl Site {
         });
     }
 
-    fn apply(&mut self, step: Step) {
+    fn finish(&mut self, step: Step) {
         let new = match &step {
             Step::Pull { image, .. } if !self.has(image) => Some(image.clone()),
             Step::Pull { .. }
@@ -432,16 +414,10 @@ impl Site {
 
     /// Lets others see what the links have carried.
     fn count(&self) {
-        let (traffic, meter) = (self.traffic(), &self.config.meter);
         let quality = self.link.as_ref().map(MqttLink::quality).unwrap_or_default();
         let (_, connections, resumed) = self.before;
-        let write = |counter: &AtomicU64, value: u64| counter.store(value, Ordering::Relaxed);
-        write(&meter.received, traffic.bytes_in);
-        write(&meter.sent, traffic.bytes_out);
-        write(&meter.desired, traffic.desired);
-        write(&meter.reported, traffic.reported);
-        write(&meter.connections, connections + quality.connections);
-        write(&meter.resumed, resumed + quality.resumed);
+        let connections = (connections + quality.connections, resumed + quality.resumed);
+        self.config.meter.set(self.traffic(), connections);
     }
 
     /// Tells how the site stands, if that is not what was told last. False: nobody listens.
@@ -475,14 +451,5 @@ async fn next(link: &mut Option<MqttLink>) -> LinkEvent {
     match link {
         Some(link) => link.next().await,
         None => std::future::pending().await,
-    }
-}
-
-const fn plus(a: Traffic, b: Traffic) -> Traffic {
-    Traffic {
-        bytes_in: a.bytes_in.saturating_add(b.bytes_in),
-        bytes_out: a.bytes_out.saturating_add(b.bytes_out),
-        desired: a.desired.saturating_add(b.desired),
-        reported: a.reported.saturating_add(b.reported),
     }
 }

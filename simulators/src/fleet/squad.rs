@@ -17,7 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::lines::{Carrier, Lines, LinesError};
 use super::plan::Whom;
-use super::site::{self, Meter, Order, SiteConfig, Told};
+use super::meter::Meter;
+use super::site::{self, Order, SiteConfig, Told};
 use crate::link::Profile;
 use crate::report::Bytes;
 
@@ -32,6 +33,7 @@ pub(super) struct About {
     pub(super) broker: Address,
     pub(super) link: Option<Profile>,
     pub(super) keep_alive: Duration,
+    pub(super) step: Duration,
     pub(super) devices: u32,
     pub(super) seed: u64,
 }
@@ -104,6 +106,7 @@ impl Squad {
             identity,
             address,
             keep_alive: self.about.keep_alive,
+            step: self.about.step,
             devices: self.about.devices,
             seed: self.about.seed ^ ((u64::from(number) + 1) << 20),
             began: self.began,

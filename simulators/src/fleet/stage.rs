@@ -25,7 +25,8 @@ use super::board::What;
 use super::cloud::{CloudProcess, FillDiskError, StartCloudError};
 use super::enrol::{self, EnrolError};
 use super::lines::{Carrier, LinesError, resolve};
-use super::site::{self, Meter, Order, SiteConfig, Told};
+use super::meter::Meter;
+use super::site::{self, Order, SiteConfig, Told};
 use crate::link::{InvalidProfile, Link, LinkConfig, StartLinkError};
 use crate::scenario::Scenario;
 use crate::scenario::judge::length;
@@ -339,6 +340,7 @@ impl<'a> Play<'a> {
             identity: site.identity.clone(),
             address: Address { host: addr.ip().to_string(), port: addr.port() },
             keep_alive: KEEP_ALIVE,
+            step: Duration::ZERO,
             devices: 1,
             seed: seed ^ (u64::from(number) << 20) ^ (site.starts << 40),
             began,

@@ -188,11 +188,7 @@ impl Life {
             Fall::Unhealthy => self.sick = self.sick.saturating_add(1),
             Fall::Gone | Fall::Stuck => {}
         }
-        let wait = match fall {
-            Fall::Ended | Fall::Unhealthy => backoff::after_end(self.streak),
-            Fall::Gone | Fall::Stuck => backoff::after_removal(self.streak),
-        };
-        self.retry_at = now + wait;
+        self.retry_at = now + backoff::after_fall(self.streak);
     }
 
     fn recover(&mut self, now: Moment) {
