@@ -206,6 +206,8 @@ fn a_report_does_not_change_while_time_passes() {
     site.want("shop", 1, SHOP);
     site.converge();
     site.befall("shop/web.0", InstanceState::Exited { code: 1 });
+    site.trace();
+    site.befall("shop/web.0", InstanceState::Exited { code: 1 });
     let early = site.plan();
     assert!(early.steps.is_empty());
     site.now = early.wake_at.unwrap().0;
