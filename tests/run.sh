@@ -20,6 +20,7 @@ cargo fetch --locked
 stage "format and lints"
 cargo fmt --all --check
 cargo clippy --locked --workspace --all-targets -- --deny warnings
+cargo clippy --locked --package gnomon-edge --no-default-features -- --deny warnings
 
 stage "documentation"
 RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --quiet

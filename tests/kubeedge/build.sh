@@ -47,20 +47,23 @@ build() {
     command -v gcc >/dev/null || fail "gcc is missing; run: apt-get install -y gcc libc6-dev"
     go=$(find_go)
     echo "kubeedge: building edgecore $version, once; this takes some minutes" >&2
-    cd "$source"
-    bus=$("$go" list -mod=readonly -m -f '{{.Dir}}' github.com/kubeedge/beehive) && [ -n "$bus" ] ||
-        { "$go" mod download github.com/kubeedge/beehive >&2 &&
-            bus=$("$go" list -mod=readonly -m -f '{{.Dir}}' github.com/kubeedge/beehive); } ||
+    work=$cache/build
+    rm -rf "$work"
+    mkdir -p "$work"
+    cp "$source"/* "$work"
+    cd "$work"
+    "$go" mod download github.com/kubeedge/beehive >&2 &&
+        bus=$("$go" list -mod=readonly -m -f '{{.Dir}}' github.com/kubeedge/beehive) && [ -n "$bus" ] ||
         fail "KubeEdge's modules cannot be fetched; see above"
-    {
-        echo '{"Replace": {'
-        echo "\"$bus/pkg/core/later.go\": \"$here/overlay/core/later.go\","
-        echo "\"$bus/pkg/core/model/later.go\": \"$here/overlay/model/later.go\"}}"
-    } >"$cache/overlay.json"
-    CGO_ENABLED=1 GOFLAGS='-buildvcs=false -mod=readonly' nice -n 5 "$go" build -trimpath \
-        -overlay "$cache/overlay.json" -o "$program.new" \
+    cp -r "$bus" beehive
+    chmod -R u+w beehive
+    cp "$here/overlay/core/later.go" beehive/pkg/core/
+    cp "$here/overlay/model/later.go" beehive/pkg/core/model/
+    "$go" mod edit -replace github.com/kubeedge/beehive=./beehive
+    CGO_ENABLED=1 GOFLAGS='-buildvcs=false -mod=readonly' nice -n 5 "$go" build -trimpath -o "$program.new" \
         -ldflags "-s -w -X github.com/kubeedge/kubeedge/pkg/version.gitVersion=$version" . >&2 ||
         fail "KubeEdge $version does not build; see above"
+    rm -rf "$work"
     mv "$program.new" "$program"
     # What earlier versions left.
     for old in "$cache"/v*; do
