@@ -20,6 +20,7 @@ cargo fetch --locked
 stage "format and lints"
 cargo fmt --all --check
 cargo clippy --locked --workspace --all-targets -- --deny warnings
+cargo clippy --locked --package gnomon-edge --no-default-features -- --deny warnings
 
 stage "documentation"
 RUSTDOCFLAGS="--deny warnings" cargo doc --locked --workspace --no-deps --quiet
@@ -69,7 +70,7 @@ stage "every state of a small world"
 cargo run --locked --quiet --package gnomon-sim -- explore --shadows 2 --changes 1
 
 stage "benchmarks, in their short form: that they work, not what things cost"
-for bench in sync broker shadow micro; do
+for bench in sync broker shadow edge k3s micro; do
     GNOMON_BENCH=short cargo bench --locked --quiet --profile dev --package gnomon-tests \
         --bench "$bench"
 done

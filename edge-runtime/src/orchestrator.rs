@@ -7,6 +7,10 @@ mod error;
 pub mod fake;
 mod files;
 pub mod images;
+#[cfg(feature = "k3s")]
+pub mod k3s;
+#[cfg(not(feature = "k3s"))]
+#[path = "orchestrator/k3s_absent.rs"]
 pub mod k3s;
 mod ports;
 pub mod process;

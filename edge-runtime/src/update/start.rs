@@ -3,14 +3,14 @@
 //! a runtime that hangs cannot hold up.
 
 use std::env;
-use std::os::unix::process::CommandExt as _;
+use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::busy;
+use super::busy::Image;
 use super::disk::{self, Disk, DiskError};
 use super::state::{Release, State};
 
@@ -73,11 +73,22 @@ fn become_it(disk: &Disk, release: &Release, installed: &Path) -> String {
     if !disk.is_whole(release) {
         return "its file is missing or damaged".to_owned();
     }
-    let mut command = Command::new(disk.program(release));
-    command.args(env::args_os().skip(1)).arg0(installed);
-    command.env(RELEASE, &release.sha256).env(INSTALLED, installed);
-    let error = busy::exec(&mut command);
+    let marks = [(RELEASE, OsStr::new(&release.sha256)), (INSTALLED, installed.as_os_str())];
+    let error = exec(&disk.program(release), installed, &marks);
     format!("it cannot be executed: {error}")
+}
+
+/// Becomes a program that is told what this one was told, and the marks. Returns only when that
+/// does not work.
+fn exec(program: &Path, installed: &Path, marks: &[(&str, &OsStr)]) -> io::Error {
+    let args = env::args_os().skip(1);
+    let args = std::iter::once(installed.as_os_str().to_owned()).chain(args);
+    let kept = env::vars_os().filter(|(name, _)| MARKS.iter().all(|mark| name != mark));
+    let marks = marks.iter().map(|(name, value)| (OsString::from(name), (*value).to_owned()));
+    match Image::new(program, args, kept.chain(marks)) {
+        Ok(image) => image.exec(),
+        Err(error) => error,
+    }
 }
 
 impl Started {
@@ -87,7 +98,7 @@ impl Started {
     }
 
     /// Starts anew, with whatever is to run now. Returns only when that does not work.
-    pub fn again(&self) -> std::io::Error {
+    pub fn again(&self) -> io::Error {
         again(&self.installed)
     }
 
@@ -126,10 +137,8 @@ fn give_up(disk: &Disk, installed: &Path, within: Duration) {
     tracing::error!(error = %again(installed), "the agent cannot start anew");
 }
 
-fn again(installed: &Path) -> std::io::Error {
-    let mut command = Command::new(installed);
-    command.args(env::args_os().skip(1)).env_remove(RELEASE).env_remove(INSTALLED);
-    busy::exec(&mut command)
+fn again(installed: &Path) -> io::Error {
+    exec(installed, installed, &[])
 }
 
 /// Puts a program on trial with the next start.

@@ -1,5 +1,6 @@
 //! Runs the program, and a cloud that can do nothing but enrol.
 
+use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
@@ -107,6 +108,14 @@ impl Agent {
         });
         let line = line.recv_timeout(DEADLINE).expect("the agent gets ready in time");
         Self { child, ready: serde_json::from_str(&line).unwrap() }
+    }
+
+    /// Whether a write to a closed pipe is an error to it, and not its end.
+    pub(crate) fn ignores_sigpipe(&self) -> bool {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).unwrap();
+        let ignored = u64::from_str_radix(ignored.trim(), 16).unwrap();
+        (ignored >> (Signal::SIGPIPE as i32 - 1)) & 1 == 1
     }
 
     /// Tells it to stop and gives back its exit code.

@@ -6,10 +6,15 @@ mod harness;
 mod local;
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::time::Instant;
 
 use gnomon_edge::identity::Identity;
+use gnomon_schemas::hex;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+
 use harness::{Agent, DEADLINE, FakeCloud, edge, joined, text};
 
 #[test]
@@ -86,7 +91,7 @@ fn an_agent_whose_cluster_is_not_there_yet_says_so_and_lives_on() {
     let deadline = Instant::now() + DEADLINE;
     loop {
         let status = edge(&["status", "--data", path, "-o", "json"]);
-        let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+        let status: Value = serde_json::from_slice(&status.stdout).unwrap();
         let reason = status["orchestrator"]["reason"].as_str().unwrap_or_default();
         if reason.contains("k3s.yaml") {
             break;
@@ -98,6 +103,38 @@ fn an_agent_whose_cluster_is_not_there_yet_says_so_and_lives_on() {
 }
 
 #[test]
+fn an_agent_whose_update_cannot_be_run_goes_on_and_survives_a_closed_pipe() {
+    let data = joined();
+    choose_update(data.path(), b"\x7fELF, and then nothing");
+    let agent = Agent::start(data.path());
+    assert_eq!(agent.ready["update"], Value::Null);
+    let state = fs::read(data.path().join("update/state.json")).unwrap();
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    let reason = state["given_up"]["reason"].as_str().unwrap();
+    assert!(reason.contains("cannot be executed"), "{reason}");
+    assert!(agent.ignores_sigpipe());
+    assert_eq!(agent.stop(), Some(0));
+}
+
+/// As if this program had been fetched, checked and put on trial.
+fn choose_update(data: &Path, program: &[u8]) {
+    let installed = fs::metadata(env!("CARGO_BIN_EXE_gnomon-edge")).unwrap();
+    let changed_ns = i128::from(installed.mtime()) * 1_000_000_000;
+    let changed_ns = u64::try_from(changed_ns + i128::from(installed.mtime_nsec())).unwrap();
+    let digest = hex::of(&Sha256::digest(program));
+    let state = json!({
+        "chosen": { "version": "2.0", "sha256": digest }, "trial": { "before": null, "starts": 0 },
+        "given_up": null, "installed": { "size": installed.len(), "changed_ns": changed_ns },
+    });
+    let folder = data.join("update");
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("state.json"), state.to_string()).unwrap();
+    let file = folder.join(format!("agent-{digest}"));
+    fs::write(&file, program).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[test]
 fn an_agent_without_a_link_starts_answers_and_stops_when_told() {
     let data = joined();
     let agent = Agent::start(data.path());
@@ -106,7 +143,7 @@ fn an_agent_without_a_link_starts_answers_and_stops_when_told() {
     assert_eq!(agent.ready["orchestrator"], "process");
     let path = data.path().to_str().unwrap();
     let status = edge(&["status", "--data", path, "-o", "json"]);
-    let status: serde_json::Value = serde_json::from_slice(&status.stdout).unwrap();
+    let status: Value = serde_json::from_slice(&status.stdout).unwrap();
     assert_eq!(status["link"]["up"], false);
     assert_eq!(status["store"]["state"], "ok");
     let table = edge(&["status", "--data", path]);

@@ -8,12 +8,14 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod idle;
+mod kubeedge;
 #[path = "../common/machine.rs"]
 mod machine;
 mod repair;
 #[path = "../common/report.rs"]
 #[expect(dead_code, reason = "the other benchmarks need the rest")]
 mod report;
+mod rest;
 mod stage;
 
 use std::os::unix::process::CommandExt as _;
@@ -21,7 +23,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
 
 use report::{Report, Row, Target};
@@ -29,6 +31,8 @@ use stage::Stage;
 
 /// Names the folder of the program that is measured; see `gnomon_tests::process::binary`.
 const PROGRAMS: &str = "GNOMON_PROGRAMS";
+/// What deploy/edge/build.sh calls the program without k3s; it lies beside the other one.
+const WITHOUT_K3S: &str = "gnomon-edge-without-k3s";
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -51,23 +55,24 @@ fn main() -> anyhow::Result<()> {
     };
     let load = machine::load();
     let [calm, busy] = plan(&root, is_short)?;
-    let mut rows = vec![
-        row(
-            "the program, stripped, with docker, process and k3s",
-            "MB",
-            megabytes(&program)?,
-            25.0,
-        ),
-        row("a plan for 100 apps, nothing to do, p99", "us", calm, 100.0),
-        Row {
-            target: Target::None,
-            ..row("a plan for 100 apps, all between two states, p99", "us", busy, 0.0)
-        },
-    ];
+    let mut rows = sizes(&program, is_short)?;
+    rows.push(row("a plan for 100 apps, nothing to do, p99", "us", calm, 100.0));
+    let busy = row("a plan for 100 apps, all between two states, p99", "us", busy, 0.0);
+    rows.push(Row { target: Target::None, ..busy });
     let mut stage = Stage::set(&root)?;
-    rows.extend(idle::measure(&stage, size.calm, size.idle)?);
-    rows.extend(repair::drift(&mut stage, size.rounds)?);
-    rows.extend(repair::boot(&mut stage)?);
+    let idle = idle::measure(&stage, size.calm, size.idle)?;
+    let mut repairs = repair::drift(&mut stage, size.rounds)?;
+    repairs.extend(repair::boot(&mut stage)?);
+    let host = stage.host();
+    drop(stage);
+    let peer = if is_short {
+        Err(anyhow!("not measured in short form"))
+    } else {
+        kubeedge::measure(&root, &host, size.calm, size.idle)
+            .inspect_err(|error| eprintln!("KubeEdge was not measured: {error:#}"))
+    };
+    rows.extend(idle.rows(peer.as_ref().ok()));
+    rows.extend(repairs);
     let mut facts = machine::facts(&load);
     for (name, fact) in [
         ("program", linkage(&program)?),
@@ -81,11 +86,23 @@ fn main() -> anyhow::Result<()> {
             offline boot: OpenYurt 49.9 s, Kubernetes 38.6 s"
                 .to_owned(),
         ),
+        ("KubeEdge", peer.map_or_else(|error| format!("{error:#}"), |_| kubeedge::WHAT.to_owned())),
     ] {
         facts.insert(name.to_owned(), fact.into());
     }
-    let report = Report { bench: "edge", peer: "peer", rows, facts, is_short };
+    let report = Report { bench: "edge", peer: "KubeEdge", rows, facts, is_short };
     report.publish(&root, !is_short)
+}
+
+/// The size of the program, and of the one without k3s, which is built at full size only.
+fn sizes(program: &Path, is_short: bool) -> anyhow::Result<Vec<Row>> {
+    let what = "the program, stripped, with docker, process and k3s";
+    let mut rows = vec![row(what, "MB", megabytes(program)?, 25.0)];
+    if !is_short {
+        let smaller = program.with_file_name(WITHOUT_K3S);
+        rows.push(row("the same without k3s", "MB", megabytes(&smaller)?, 15.0));
+    }
+    Ok(rows)
 }
 
 /// Builds what is measured and what it needs, and begins again with it.
@@ -102,8 +119,11 @@ fn again(root: &Path) -> anyhow::Result<()> {
     let program = if report::is_short() {
         gnomon_tests::process::binary("gnomon-edge")
     } else {
-        let path = output(Command::new("sh").arg("deploy/edge/build.sh").current_dir(root))?;
-        root.join(path.trim())
+        let build = |more: &[&str]| {
+            output(Command::new("sh").arg("deploy/edge/build.sh").args(more).current_dir(root))
+        };
+        build(&["without-k3s"])?;
+        root.join(build(&[])?.trim())
     };
     let folder = program.parent().context("a program lies in a folder")?.to_path_buf();
     let this = std::env::current_exe()?;

@@ -43,6 +43,11 @@ impl Stage {
         Ok(stage)
     }
 
+    /// Where the Docker daemon is, as `DOCKER_HOST` has it.
+    pub(crate) fn host(&self) -> String {
+        format!("unix://{}", self.socket)
+    }
+
     /// Deploys all apps with this value and waits until exactly they run.
     pub(crate) fn deploy(&self, value: u32) -> anyhow::Result<()> {
         for app in 0..APPS {
@@ -82,7 +87,7 @@ impl Stage {
     #[expect(clippy::panic, reason = "there is nothing to measure without it")]
     pub(crate) fn docker(&self, args: &[&str]) -> Output {
         let mut command = Command::new("docker");
-        command.env("DOCKER_HOST", format!("unix://{}", self.socket)).args(args);
+        command.env("DOCKER_HOST", self.host()).args(args);
         command.output().unwrap_or_else(|error| panic!("docker: {error}"))
     }
 

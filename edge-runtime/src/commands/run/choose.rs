@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use gnomon_edge::orchestrator::docker::{self, Docker};
+#[cfg(feature = "k3s")]
 use gnomon_edge::orchestrator::k3s::{self, K3s};
 use gnomon_edge::orchestrator::process::{self, Process};
 use gnomon_edge::orchestrator::{Kind, Orchestrator};
@@ -22,9 +23,7 @@ pub(crate) async fn orchestrator(settings: &Settings, node: &NodeName) -> Result
         (Choice::Fixed(Kind::Process), _) | (Choice::Auto, Some(Kind::Process)) => {
             Orchestrator::Process(process(settings, node)?)
         }
-        (Choice::Fixed(Kind::K3s), _) | (Choice::Auto, Some(Kind::K3s)) => {
-            Orchestrator::K3s(k3s(settings, node))
-        }
+        (Choice::Fixed(Kind::K3s), _) | (Choice::Auto, Some(Kind::K3s)) => k3s(settings, node)?,
         (Choice::Fixed(Kind::Fake), _) => bail!("the fake orchestrator is for tests"),
         (Choice::Auto, _) => probe(settings, node).await?,
     };
@@ -64,7 +63,14 @@ fn docker(settings: &Settings, node: &NodeName) -> Docker {
     Docker::new(own)
 }
 
-fn k3s(settings: &Settings, node: &NodeName) -> K3s {
+#[cfg(not(feature = "k3s"))]
+fn k3s(_: &Settings, _: &NodeName) -> Result<Orchestrator> {
+    bail!("this gnomon-edge was built without k3s; choose docker or process, or install another")
+}
+
+#[cfg(feature = "k3s")]
+#[expect(clippy::unnecessary_wraps, reason = "as the one above")]
+fn k3s(settings: &Settings, node: &NodeName) -> Result<Orchestrator> {
     let mut own = k3s::Settings::new(node.clone());
     own.bind_prefixes.clone_from(&settings.bind_prefixes);
     own.kubeconfig.clone_from(&settings.kubeconfig);
@@ -73,7 +79,7 @@ fn k3s(settings: &Settings, node: &NodeName) -> K3s {
     if let Some(namespace) = &settings.namespace {
         own.namespace.clone_from(namespace);
     }
-    K3s::new(own)
+    Ok(Orchestrator::K3s(K3s::new(own)))
 }
 
 fn process(settings: &Settings, node: &NodeName) -> Result<Process> {
