@@ -105,7 +105,7 @@ fn check_store(store: &Arc<dyn Store>) -> Result<CheckReport, CheckError> {
     if schema >= HISTORY {
         report.history(&**store, &domain)?;
     }
-    report.things(&**store)?;
+    report.things(&**store, schema)?;
     Ok(report)
 }
 

@@ -11,6 +11,8 @@ mod rows;
 mod section;
 mod shadow;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod tests;
 mod things;
 
@@ -19,9 +21,10 @@ pub use reply::rejected;
 pub use request::{Request, SectionChange, Sections, StateChange, Unread, Update};
 pub(crate) use rows::lifted;
 pub use rows::{
-    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THINGS, certificate_of, certificates_of,
-    grave_of, shadow_name, shadow_of, shadows_of, thing_of,
+    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THINGS, ThingRecord, certificate_of,
+    certificates_of, grave_of, holder_of, shadow_name, shadow_of, shadows_of, thing as thing_row,
+    thing_of,
 };
 pub use section::Section;
 pub use shadow::{Grave, Shadow, Slot};
-pub use things::{Done, Effect, Limits, Needs, Order, Origin, Things};
+pub use things::{Claim, Done, Effect, Limits, Needs, Order, Origin, Things};

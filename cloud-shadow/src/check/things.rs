@@ -1,6 +1,6 @@
 //! The rows of things: can each be read, and do they agree with each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gnomon_schemas::id::DeviceName;
 
@@ -12,11 +12,14 @@ use crate::aws::domain::{
 use crate::chain;
 use crate::store::{Pair, Store, StoreError};
 
+/// The schema in which every thing has a row that says whose it is.
+const OWNED: u32 = 4;
+
 /// How many rows are looked at before the next ones are read.
 const ROWS: usize = 2048;
 
 impl CheckReport {
-    pub(super) fn things(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+    pub(super) fn things(&mut self, store: &dyn Store, schema: u32) -> Result<(), StoreError> {
         let mut found = BTreeMap::<DeviceName, usize>::new();
         self.rows(store, SHADOWS, |key, value| {
             let (id, _) = shadow_of(key, value)?;
@@ -31,18 +34,24 @@ impl CheckReport {
         self.thing_shadows = found.values().sum();
         let mut counts = BTreeMap::new();
         self.rows(store, THINGS, |key, value| {
-            let (thing, count) = thing_of(key, value)?;
-            counts.insert(thing, count);
+            let (thing, record) = thing_of(key, value)?;
+            counts.insert(thing, record.shadows);
             Ok(())
         })?;
         self.things = counts.len();
-        let mut certificates = 0;
+        let (mut certificates, mut unowned) = (0, BTreeSet::new());
         self.rows(store, CERTIFICATES, |key, value| {
-            certificate_of(key, value)?;
+            let (thing, _) = certificate_of(key, value)?;
             certificates += 1;
+            if schema >= OWNED && !counts.contains_key(&thing) {
+                unowned.insert(thing);
+            }
             Ok(())
         })?;
         self.thing_certificates = certificates;
+        for thing in unowned {
+            self.complain(format!("the thing {thing} has certificates and is of no tenant"));
+        }
         self.compare(&counts, &found);
         Ok(())
     }

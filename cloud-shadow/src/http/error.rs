@@ -211,8 +211,10 @@ impl From<Rejection> for ApiError {
             Rejection::VersionConflict { current, .. } => {
                 refuse(StatusCode::PRECONDITION_FAILED).with(json!({ "current": current }))
             }
-            Rejection::FieldConflict { pointer, current, .. } => {
-                let detail = json!({ "current": current, "pointer": pointer.to_string() });
+            Rejection::FieldConflict { pointer, condition, current, .. } => {
+                let pointer = pointer.to_string();
+                let detail =
+                    json!({ "current": current, "pointer": pointer, "condition": condition });
                 refuse(StatusCode::PRECONDITION_FAILED).with(detail)
             }
             Rejection::InvalidDocument(error) => error.into(),
@@ -295,6 +297,11 @@ impl From<Rejected> for ApiError {
     fn from(rejected: Rejected) -> Self {
         let message = rejected.to_string();
         let (status, code) = match rejected.code() {
+            _ if matches!(rejected, Rejected::NoThing(_)) => {
+                (StatusCode::NOT_FOUND, "unknown_thing")
+            }
+            403 => (StatusCode::FORBIDDEN, "forbidden"),
+            409 => (StatusCode::CONFLICT, "tenant_is_fixed"),
             404 => (StatusCode::NOT_FOUND, "unknown_certificate"),
             429 => (StatusCode::CONFLICT, "limit_reached"),
             503 => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),

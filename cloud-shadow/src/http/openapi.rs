@@ -108,7 +108,7 @@ const REFUSALS: [(u16, &str); 14] = [
     (
         404,
         "There is no such thing: `unknown_node`, `unknown_shadow`, `unknown_version`, \
-           `unknown_token`, `nobody_waits`, `unknown_certificate`",
+           `unknown_token`, `nobody_waits`, `unknown_thing`, `unknown_certificate`",
     ),
     (408, "The body did not come in time: `request_timeout`"),
     (
