@@ -6,10 +6,11 @@ use gnomon_schemas::id::DeviceName;
 
 use super::CheckReport;
 use crate::aws::domain::{
-    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THINGS, certificate_of, grave_of, shadow_of,
-    thing_of,
+    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THING_PAST, THINGS, certificate_of, grave_of,
+    past_entry, shadow_of, thing_of,
 };
 use crate::chain;
+use crate::rows::ReadRowError;
 use crate::store::{Pair, Store, StoreError};
 
 /// The schema in which every thing has a row that says whose it is.
@@ -17,6 +18,15 @@ const OWNED: u32 = 4;
 
 /// How many rows are looked at before the next ones are read.
 const ROWS: usize = 2048;
+
+/// Why a row cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum UnreadableRow {
+    #[error(transparent)]
+    Thing(#[from] ReadThingError),
+    #[error(transparent)]
+    Past(#[from] ReadRowError),
+}
 
 impl CheckReport {
     pub(super) fn things(&mut self, store: &dyn Store, schema: u32) -> Result<(), StoreError> {
@@ -49,6 +59,13 @@ impl CheckReport {
             Ok(())
         })?;
         self.thing_certificates = certificates;
+        let mut versions = 0;
+        self.rows(store, THING_PAST, |key, value| {
+            past_entry(key, value)?;
+            versions += 1;
+            Ok(())
+        })?;
+        self.thing_versions = versions;
         for thing in unowned {
             self.complain(format!("the thing {thing} has certificates and is of no tenant"));
         }
@@ -77,7 +94,7 @@ impl CheckReport {
         &mut self,
         store: &dyn Store,
         prefix: &[u8],
-        mut read: impl FnMut(&[u8], &[u8]) -> Result<(), ReadThingError>,
+        mut read: impl FnMut(&[u8], &[u8]) -> Result<(), UnreadableRow>,
     ) -> Result<(), StoreError> {
         let mut after: Option<Vec<u8>> = None;
         loop {

@@ -67,7 +67,7 @@ impl Rounds {
             tracing::error!(error, "a row of a thing is damaged; what needs it was refused");
         }
         let decide = |asked: Asked| {
-            let done = things.handle(&asked.0, now.unix_ms / 1000, self.limits);
+            let done = things.handle(&asked.0, now.unix_ms, self.limits);
             (asked, Some(done))
         };
         Weighed { asked: orders.into_iter().map(decide).collect() }

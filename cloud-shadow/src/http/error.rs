@@ -8,7 +8,9 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gnomon_schemas::app::DocumentError;
 use gnomon_schemas::document::InvalidDocument;
+use gnomon_schemas::id::DeviceName;
 use gnomon_schemas::json::ParseJsonError;
+use gnomon_schemas::topic::ShadowId;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -127,6 +129,20 @@ impl ApiError {
         let path = brief(path);
         let message = format!("there is nothing at {path}; the API's resources begin with /v1/");
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
+    }
+
+    /// There is no such thing for who asks.
+    pub(super) fn unknown_thing(thing: &DeviceName) -> Self {
+        let message = format!("there is no thing {thing} for this token");
+        Self::new(StatusCode::NOT_FOUND, "unknown_thing", message)
+    }
+
+    /// A thing has no such shadow, nor had it one of late.
+    pub(super) fn unknown_thing_shadow(id: &ShadowId) -> Self {
+        let (thing, shadow) = (&id.thing, id.shadow.as_ref());
+        let what =
+            shadow.map_or_else(|| "no classic shadow".to_owned(), |s| format!("no shadow {s}"));
+        Self::new(StatusCode::NOT_FOUND, "unknown_shadow", format!("the thing {thing} has {what}"))
     }
 
     /// The history does not go back to there.
@@ -295,11 +311,11 @@ impl From<ParseJsonError> for ApiError {
 
 impl From<Rejected> for ApiError {
     fn from(rejected: Rejected) -> Self {
+        if let Rejected::NoThing(thing) = &rejected {
+            return Self::unknown_thing(thing);
+        }
         let message = rejected.to_string();
         let (status, code) = match rejected.code() {
-            _ if matches!(rejected, Rejected::NoThing(_)) => {
-                (StatusCode::NOT_FOUND, "unknown_thing")
-            }
             403 => (StatusCode::FORBIDDEN, "forbidden"),
             409 => (StatusCode::CONFLICT, "tenant_is_fixed"),
             404 => (StatusCode::NOT_FOUND, "unknown_certificate"),

@@ -178,7 +178,7 @@ async fn a_write_compares_what_is_there_with_what_it_expects() {
     }
     assert_eq!(cloud.api.get(SHADOW).await["desired"]["version"], 1, "nothing was changed");
     assert_eq!(all(None).send().await.unwrap().status(), StatusCode::OK);
-    let (node, key) = ("site-1", "device/pump-7");
+    let (node, key) = SHADOW.strip_prefix("/v1/nodes/").unwrap().split_once("/shadows/").unwrap();
     let write = |conditions: Value| json!({ "node": node, "key": key, "patch": { "hit": 2 }, "conditions": conditions });
     let batch = json!({ "writes": [write(json!(holding)), write(json!([failing[0].1]))] });
     let done = cloud.api.request(Method::POST, "/v1/batch").json(&batch).send().await.unwrap();

@@ -79,6 +79,84 @@ async fn a_foreign_thing_is_the_same_as_none_for_every_call() {
 }
 
 #[tokio::test]
+async fn what_a_things_shadow_was_is_told_with_who_wrote_it_and_when() {
+    let cloud = Cloud::start().await;
+    let about = json!({ "name": "a", "role": "publisher", "tenant": "acme" });
+    let (acme, id) = token(&cloud.api, &about).await;
+    let update = async |api: &Api, query: &str, state: Value| {
+        let path = format!("/things/pump/shadow{query}");
+        let body = json!({ "state": state });
+        let done = api.request(Method::POST, &path).json(&body).send().await.unwrap();
+        assert_eq!(done.status(), StatusCode::OK);
+    };
+    update(&acme, "", json!({ "desired": { "price": 1, "old": true } })).await;
+    update(&cloud.api, "", json!({ "reported": { "price": 1 } })).await;
+    let between_ms = gnomon_cloud::clock::unix_ms();
+    update(&acme, "", json!({ "desired": { "price": 2, "old": null } })).await;
+    update(&acme, "?name=set", json!({ "desired": { "a": { "b": [1] } } })).await;
+    let gone = acme.request(Method::DELETE, "/things/pump/shadow").send().await.unwrap();
+    assert_eq!(gone.status(), StatusCode::OK);
+
+    let listed = acme.get("/v1/things/pump/shadows").await;
+    assert_eq!((&listed["tenant"], &listed["next"]), (&json!("acme"), &Value::Null));
+    let shadow = &listed["shadows"][0];
+    assert_eq!(listed["shadows"].as_array().unwrap().len(), 1, "the classic one is deleted");
+    assert_eq!((&shadow["name"], &shadow["version"]), (&json!("set"), &json!(1)));
+    assert_eq!(shadow["bytes"], 13);
+    assert!(shadow["updated_ms"].as_u64().unwrap() >= between_ms - 1000);
+    update(&cloud.api, "", json!({ "desired": { "again": 1 } })).await;
+    let listed = acme.get("/v1/things/pump/shadows?limit=1").await;
+    assert_eq!(listed["shadows"][0]["name"], "@classic");
+    let next = format!("/v1/things/pump/shadows?after={}", listed["next"].as_str().unwrap());
+    assert_eq!(acme.get(&next).await["shadows"][0]["name"], "set");
+
+    let cloud = cloud.restart().await;
+    let acme = cloud.api.with_token(&acme.token);
+    let classic = "/v1/things/pump/shadows/@classic";
+    let (mut told, mut before) = (Vec::new(), String::new());
+    loop {
+        let page = acme.get(&format!("{classic}/history?limit=2{before}")).await;
+        told.extend(page["versions"].as_array().unwrap().iter().map(|version| {
+            let of = |name: &str| version[name].clone();
+            (of("version"), of("deleted"), of("by"), of("patch"))
+        }));
+        let Some(next) = page["next"].as_u64() else { break };
+        before = format!("&before={next}");
+    }
+    let (by, admin) = (format!("token/{id}"), "admin");
+    let entry = |version: u64, deleted: bool, by: &str, patch: Value| {
+        (json!(version), json!(deleted), json!(by), patch)
+    };
+    let expected = [
+        entry(4, false, admin, json!({ "desired": { "again": 1 } })),
+        entry(3, true, &by, json!({ "desired": null, "reported": null })),
+        entry(3, false, &by, json!({ "desired": { "price": 2, "old": null } })),
+        entry(2, false, admin, json!({ "reported": { "price": 1 } })),
+        entry(1, false, &by, json!({ "desired": { "price": 1, "old": true } })),
+    ];
+    assert_eq!(told, expected);
+    let second = json!({ "desired": { "price": 1, "old": true }, "reported": { "price": 1 } });
+    for query in ["version=2".to_owned(), format!("at_ms={between_ms}")] {
+        let found = acme.get(&format!("{classic}/versions?{query}")).await;
+        assert_eq!((&found["version"], &found["document"]), (&json!(2), &second), "{query}");
+    }
+    let third = acme.get(&format!("{classic}/versions?version=3")).await;
+    assert_eq!(third["document"]["desired"], json!({ "price": 2 }), "before it was deleted");
+    for (path, code) in [
+        (format!("{classic}/versions?version=9"), "unknown_version"),
+        ("/v1/things/pump/shadows/other/history".to_owned(), "unknown_shadow"),
+        ("/v1/things/nobody/shadows".to_owned(), "unknown_thing"),
+    ] {
+        refused(acme.request(Method::GET, &path).send().await.unwrap(), 404, code).await;
+    }
+    for bad in ["@classy/history", "a/versions", "a/versions?version=1&at_ms=1", "a/history?x=1"] {
+        let path = format!("/v1/things/pump/shadows/{bad}");
+        refused(acme.request(Method::GET, &path).send().await.unwrap(), 400, "bad_request").await;
+    }
+    cloud.stop().await;
+}
+
+#[tokio::test]
 async fn a_thing_is_whose_it_was_first_also_after_a_restart() {
     let (cloud, acme, _umbra) = two_tenants().await;
     let all = [("acme-1", "acme"), ("umbra-1", "umbra")];

@@ -1,6 +1,7 @@
 //! The rows of things in the store: `aws/s/<thing>/<shadow>` is a shadow (the classic one has no
 //! name), `aws/d/…` the same of a deleted one, `aws/t/<thing>` how many a thing has of both, and
-//! whose it is, `aws/c/<thing>/<serial>` a certificate.
+//! whose it is, `aws/c/<thing>/<serial>` a certificate,
+//! `aws/h/…` what was before ([`super::past`]).
 
 use gnomon_schemas::id::{DeviceName, TenantName, ThingShadowName};
 use gnomon_schemas::topic::ShadowId;
@@ -22,7 +23,7 @@ pub const THINGS: &[u8] = b"aws/t/";
 
 /// By how much a restored shadow is ahead of its backup: clients that have seen a later version
 /// discard an earlier one.
-const LIFT: u64 = 1_000_000;
+pub(super) const LIFT: u64 = 1_000_000;
 
 /// What a thing has beside its shadows and certificates, as long as it has any of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,11 +80,13 @@ pub struct ReadThingError {
     source: Option<serde_json::Error>,
 }
 
-pub(super) fn shadow(id: &ShadowId) -> Vec<u8> {
+/// The key of a shadow.
+pub fn shadow(id: &ShadowId) -> Vec<u8> {
     below(SHADOWS, id)
 }
 
-pub(super) fn grave(id: &ShadowId) -> Vec<u8> {
+/// The key of a deleted shadow.
+pub fn grave(id: &ShadowId) -> Vec<u8> {
     below(GRAVES, id)
 }
 

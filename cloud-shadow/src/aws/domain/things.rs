@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use gnomon_schemas::id::{DeviceName, TenantName};
 use gnomon_schemas::topic::{Response, ShadowId, ThingTopic};
 
+use super::past::{self, Written};
 use super::rows::{self, ReadThingError, ThingRecord};
 use super::{Rejected, Request, Slot, reply};
 use crate::access::Home;
@@ -21,6 +22,8 @@ pub struct Limits {
     pub document_bytes: usize,
     /// The most shadows of one thing; deleted ones count until they are forgotten.
     pub shadows_per_thing: usize,
+    /// The most versions of a shadow that are remembered.
+    pub versions: usize,
 }
 
 /// The most certificates of a thing that are good at a time.
@@ -28,7 +31,7 @@ const CERTIFICATES: usize = 8;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { document_bytes: 8 * 1024, shadows_per_thing: 1000 }
+        Self { document_bytes: 8 * 1024, shadows_per_thing: 1000, versions: 100 }
     }
 }
 
@@ -210,10 +213,10 @@ impl Things {
     }
 
     /// Takes an order: all of it, or nothing and the reason why.
-    pub fn handle(&mut self, order: &Order, now_s: u64, limits: Limits) -> Done {
-        let before = self.tenant_of(order.thing());
+    pub fn handle(&mut self, order: &Order, now_ms: u64, limits: Limits) -> Done {
+        let (before, now_s) = (self.tenant_of(order.thing()), now_ms / 1000);
         let (ops, effects, answer) = match order {
-            Order::Shadow(id, request, origin) => self.request(id, request, origin, now_s, limits),
+            Order::Shadow(id, request, origin) => self.request(id, request, origin, now_ms, limits),
             Order::Forget(id) => (self.forget(id, now_s), Vec::new(), Ok(Vec::new())),
             Order::Certify(thing, new, claim) => self.certify(thing, new, claim, now_s),
             Order::Revoke(thing, serial, by) => self.revoke(thing, serial, by, now_s),
@@ -269,14 +272,14 @@ impl Things {
         id: &ShadowId,
         request: &Request,
         origin: &Origin,
-        now_s: u64,
+        now_ms: u64,
         limits: Limits,
     ) -> Outcome {
         let (operation, token) = (request.operation(), request.token());
         let publish =
             |response, body| Effect::Publish(ThingTopic::of(id.clone(), operation, response), body);
         let is_mqtt = *origin == Origin::Mqtt;
-        match self.decide(id, request, origin.author(), now_s, limits) {
+        match self.decide(id, request, origin.author(), now_ms, limits) {
             Ok((ops, decided)) => {
                 let mut effects: Vec<_> =
                     decided.said.into_iter().map(|(what, body)| publish(what, body)).collect();
@@ -286,7 +289,7 @@ impl Things {
                 (ops, effects, Ok(decided.answer))
             }
             Err(rejected) => {
-                let body = || reply::rejected(&rejected, token, now_s);
+                let body = || reply::rejected(&rejected, token, now_ms / 1000);
                 let told = is_mqtt.then(|| publish(Response::Rejected, body()));
                 (Vec::new(), told.into_iter().collect(), Err(rejected))
             }
@@ -298,13 +301,13 @@ impl Things {
         id: &ShadowId,
         request: &Request,
         by: Option<&Author>,
-        now_s: u64,
+        now_ms: u64,
         limits: Limits,
     ) -> Result<(Vec<Op>, super::shadow::Decided), Rejected> {
         let record = self.record(&id.thing, by);
         let mut record = record.map_err(|why| why.refuse(Rejected::NoShadow(id.clone())))?;
         let slot = self.slots.get(id).ok_or(Rejected::Internal)?;
-        let mut decided = slot.decide(id, request, now_s, limits.document_bytes)?;
+        let mut decided = slot.decide(id, request, now_ms / 1000, limits.document_bytes)?;
         let Some(next) = decided.next.take() else { return Ok((Vec::new(), decided)) };
         if *slot == Slot::Absent {
             if record.shadows >= limits.shadows_per_thing {
@@ -324,6 +327,9 @@ impl Things {
             }
             (_, Slot::Absent) => {}
         }
+        let by = by.cloned().unwrap_or_else(|| Author::thing(&id.thing));
+        let written = Written { by: by.as_str(), at_ms: now_ms, keep: limits.versions };
+        ops.extend(past::step(id, slot, &next, written));
         ops.extend(self.keep(&id.thing, record));
         self.slots.insert(id.clone(), next);
         Ok((ops, decided))
@@ -337,7 +343,7 @@ impl Things {
         let Ok(mut record) = self.record(&id.thing, None) else { return Vec::new() };
         self.slots.insert(id.clone(), Slot::Absent);
         record.shadows = record.shadows.saturating_sub(1);
-        let mut ops = vec![Op::Delete { key: rows::grave(id) }];
+        let mut ops = vec![Op::Delete { key: rows::grave(id) }, past::forget(id)];
         ops.extend(self.keep_rest(&id.thing, record, now_s));
         ops
     }
