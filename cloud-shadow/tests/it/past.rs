@@ -186,7 +186,7 @@ async fn a_write_compares_what_is_there_with_what_it_expects() {
     assert_eq!(done["results"][0]["status"], 200, "{done}");
     assert_eq!(done["results"][1]["error"]["detail"]["condition"], "at_most", "{done}");
     for (bad, why) in [
-        (json!({ "pointer": n, "at_least": 1, "less": 5 }), "`at_least` and `less`"),
+        (json!({ "pointer": n, "at_least": 1, "less": 5 }), "`less` and `at_least`"),
         (json!({ "pointer": n, "less": [1] }), "`less` compares"),
         (json!({ "pointer": n, "one_of": vec![0; 33] }), "1 to 32"),
     ] {

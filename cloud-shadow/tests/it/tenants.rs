@@ -102,7 +102,7 @@ async fn what_a_things_shadow_was_is_told_with_who_wrote_it_and_when() {
     let shadow = &listed["shadows"][0];
     assert_eq!(listed["shadows"].as_array().unwrap().len(), 1, "the classic one is deleted");
     assert_eq!((&shadow["name"], &shadow["version"]), (&json!("set"), &json!(1)));
-    assert_eq!(shadow["bytes"], 13);
+    assert_eq!(shadow["bytes"], 15);
     assert!(shadow["updated_ms"].as_u64().unwrap() >= between_ms - 1000);
     update(&cloud.api, "", json!({ "desired": { "again": 1 } })).await;
     let listed = acme.get("/v1/things/pump/shadows?limit=1").await;
