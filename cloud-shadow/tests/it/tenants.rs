@@ -92,6 +92,9 @@ async fn what_a_things_shadow_was_is_told_with_who_wrote_it_and_when() {
     update(&acme, "", json!({ "desired": { "price": 1, "old": true } })).await;
     update(&cloud.api, "", json!({ "reported": { "price": 1 } })).await;
     let between_ms = gnomon_cloud::clock::unix_ms();
+    while gnomon_cloud::clock::unix_ms() <= between_ms {
+        tokio::task::yield_now().await;
+    }
     update(&acme, "", json!({ "desired": { "price": 2, "old": null } })).await;
     update(&acme, "?name=set", json!({ "desired": { "a": { "b": [1] } } })).await;
     let gone = acme.request(Method::DELETE, "/things/pump/shadow").send().await.unwrap();
