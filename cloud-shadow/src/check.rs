@@ -38,6 +38,8 @@ pub struct CheckReport {
     pub things: usize,
     /// How many shadows of things, also deleted ones that are remembered.
     pub thing_shadows: usize,
+    /// How many versions in the history of things.
+    pub thing_versions: usize,
     /// How many certificates of things.
     pub thing_certificates: usize,
     /// What is wrong, in sentences; at most [`PROBLEMS`] of them.
@@ -105,7 +107,7 @@ fn check_store(store: &Arc<dyn Store>) -> Result<CheckReport, CheckError> {
     if schema >= HISTORY {
         report.history(&**store, &domain)?;
     }
-    report.things(&**store)?;
+    report.things(&**store, schema)?;
     Ok(report)
 }
 

@@ -100,7 +100,8 @@ const RELOAD: Duration = Duration::from_secs(1);
 
 impl Core {
     /// Starts the owner task of a domain that [`load`] has read from the same store.
-    pub fn start(domain: Domain, parts: CoreParts, config: CoreConfig) -> Self {
+    pub fn start(domain: Domain, parts: CoreParts, mut config: CoreConfig) -> Self {
+        config.things.versions = config.domain.history.versions;
         let (sender, inputs) = mpsc::channel(INPUTS);
         let watchers = Watchers::new(&config, rand::random());
         let stop = CancellationToken::new();

@@ -14,6 +14,7 @@ use rand::{RngExt as _, SeedableRng as _};
 
 mod acks;
 mod command;
+mod condition;
 mod enrolment;
 mod history;
 mod labels;
@@ -42,13 +43,14 @@ pub use command::{
     Action, Admission, Answer, Author, Change, Command, Created, Done, Effect, Notice, Now,
     Precondition, Session, ShadowChange, Write,
 };
+pub use condition::{BadCondition, FieldCondition, ONE_OF, Relation};
 pub use history::{Entry, HistoryLimits, Revision, unfold};
 pub use labels::check as check_labels;
 pub use lag::{Behind, Lags};
 pub use lazy::LazyDocument;
 pub use load::LoadError;
 pub use node::Node;
-pub use pointer::{FieldCondition, Found, ParsePointerError, Pointer, project};
+pub use pointer::{Found, ParsePointerError, Pointer, project};
 pub use rejection::{BadLabel, Rejection};
 pub use search::{Found as SearchFound, Place, Search};
 pub use session::SESSIONS;

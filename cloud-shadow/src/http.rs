@@ -42,6 +42,7 @@ mod sessions;
 mod shadows;
 mod shape;
 mod tags;
+mod thing_shadows;
 mod things;
 pub mod tls;
 mod tokens;
@@ -154,6 +155,7 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
     let (reads, deletes) = (Method::GET, Method::DELETE);
     let posts = Method::POST;
     let read = |handler| vec![on(Method::GET, Needs(Read), handler)];
+    let look = |handler| vec![on(Method::GET, Needs(ReadThings), handler)];
     let open = |handler| vec![on(Method::GET, Open, handler)];
     let tokens = vec![
         on(reads.clone(), Needs(ManageTokens), get(api_tokens::list)),
@@ -184,7 +186,10 @@ fn routes() -> Vec<(&'static str, Vec<Operation>)> {
         ("/v1/pending", vec![on(Method::GET, Needs(ApproveUnknown), get(pending::list))]),
         ("/v1/pending/{id}/approve", post(ApproveUnknown, routing::post(pending::approve))),
         ("/v1/pending/{id}/deny", post(ApproveUnknown, routing::post(pending::deny))),
-        ("/v1/things", vec![on(Method::GET, Needs(ReadThings), get(things::list))]),
+        ("/v1/things", look(get(things::list))),
+        ("/v1/things/{thing}/shadows", look(get(thing_shadows::list))),
+        ("/v1/things/{thing}/shadows/{name}/history", look(get(thing_shadows::history))),
+        ("/v1/things/{thing}/shadows/{name}/versions", look(get(thing_shadows::version))),
         ("/v1/things/{thing}/certificates", post(ManageThings, routing::post(things::certify))),
         ("/v1/things/{thing}/certificates/{serial}", take(ManageThings, delete(things::revoke))),
         ("/v1/enroll", vec![on(posts.clone(), Open, routing::post(enroll::enroll))]),

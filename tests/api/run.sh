@@ -39,7 +39,7 @@ read -r ready <"$work/ready" || { cat "$work/log" >&2; exit 1; }
 http=$(printf '%s' "$ready" | "$venv/bin/python" -c 'import json, sys; print(json.load(sys.stdin)["http"])')
 token=$(cat "$work/data/admin-token")
 
-# What there is: a node with a shadow of two versions.
+# What there is: a node with a shadow of two versions, and a thing with one.
 call() {
     curl --silent --show-error --fail --output "$work/answer" --request "$1" --data "$3" \
         --header "Authorization: Bearer $token" --header "Content-Type: application/json" \
@@ -48,6 +48,8 @@ call() {
 call PUT /v1/nodes/site-1 '{"labels": {"region": "north"}}'
 call PATCH /v1/nodes/site-1/shadows/device/pump-7 '{"price": 1.75}'
 call PATCH /v1/nodes/site-1/shadows/device/pump-7 '{"price": 1.79}'
+call POST /things/pump-7/shadow '{"state": {"desired": {"price": 1.75}}}'
+call POST /things/pump-7/shadow '{"state": {"reported": {"price": 1.75}}}'
 
 # The stream of changes never ends, so it is not for this; tests/it/watching.rs has it.
 run() {

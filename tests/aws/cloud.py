@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 # How long anything may take that is expected to happen.
 DEADLINE = 15
 KEY = ("AKIAGNOMON", "a-secret-of-the-test-only")
+KEYS = {tenant: ("AKIA" + tenant.upper(), f"a-secret-for-{tenant}-only") for tenant in ("acme", "umbra")}
 
 
 class Thing:
@@ -31,7 +32,8 @@ class Cloud:
 
     def __enter__(self):
         keys = self.folder / "keys"
-        keys.write_text(":".join(KEY) + "\n")
+        lines = [":".join(KEY)] + [":".join((*key, tenant)) for tenant, key in KEYS.items()]
+        keys.write_text("\n".join(lines) + "\n")
         config = self.folder / "cloud.toml"
         config.write_text(f'[aws]\naccess_keys = "{keys}"\n')
         data = self.folder / "data"

@@ -12,7 +12,7 @@ import botocore.config
 import botocore.exceptions
 from AWSIoTPythonSDK.MQTTLib import AWSIoTMQTTShadowClient
 
-from cloud import DEADLINE, KEY
+from cloud import DEADLINE, KEY, KEYS
 
 
 def cases(cloud, work):
@@ -20,6 +20,7 @@ def cases(cloud, work):
     yield f"boto3: {rest.__doc__}", functools.partial(rest, cloud)
     yield f"boto3: {names.__doc__}", functools.partial(names, cloud)
     yield f"boto3: {strangers.__doc__}", functools.partial(strangers, cloud)
+    yield f"boto3: {tenants.__doc__}", functools.partial(tenants, cloud)
     yield f"boto3: {certified.__doc__}", functools.partial(certified, cloud)
     yield f"aws-iot-device-sdk-v2 (JavaScript): {javascript.__doc__}", functools.partial(
         javascript, cloud, work)
@@ -129,7 +130,26 @@ def names(cloud):
     assert page["results"] == ["c"] and "nextToken" not in page
     found = [thing for thing in cloud.call("GET", "/v1/things")["things"]
              if thing["thing"] == "many"]
-    assert found == [{"thing": "many", "shadows": 4}], "the native API sees them, too"
+    assert found == [{"thing": "many", "tenant": "default", "shadows": 4}], (
+        "the native API sees them, too")
+
+
+def tenants(cloud):
+    """a key of a tenant reaches its things and makes them; another's are not there"""
+    acme, umbra = (client_of(cloud, KEYS[tenant]) for tenant in ("acme", "umbra"))
+    mine = {"thingName": "of-acme"}
+    body = {"payload": '{"state":{"desired":{"a":1}}}'}
+    acme.update_thing_shadow(**mine, **body)
+    acme.update_thing_shadow(**mine, **body, shadowName="set")
+    assert json.load(acme.get_thing_shadow(**mine)["payload"])["version"] == 1
+    for call in (umbra.get_thing_shadow, umbra.delete_thing_shadow):
+        refused(lambda: call(**mine), 404, "ResourceNotFoundException")
+    refused(lambda: umbra.update_thing_shadow(**mine, **body), 404, "ResourceNotFoundException")
+    assert umbra.list_named_shadows_for_thing(**mine)["results"] == []
+    assert acme.list_named_shadows_for_thing(**mine)["results"] == ["set"]
+    assert json.load(client_of(cloud).get_thing_shadow(**mine)["payload"])["version"] == 1
+    found = cloud.call("GET", "/v1/things?tenant=acme")["things"]
+    assert found == [{"thing": "of-acme", "tenant": "acme", "shadows": 2}], found
 
 
 def strangers(cloud):

@@ -17,7 +17,7 @@ pub enum Action {
     ManageEnrolment,
     /// Decide about nodes that nobody knows; they belong to no tenant yet.
     ApproveUnknown,
-    /// Look at things and their shadows; they belong to no tenant.
+    /// Look at things and their shadows; they are in no pool and have no labels.
     ReadThings,
     /// Write the shadows of things.
     WriteThings,
@@ -74,13 +74,10 @@ impl Action {
             | Self::ManageNodes
             | Self::ManageEnrolment
             | Self::ManageTokens => Target::EachItself,
-            Self::ReadAudit => Target::Tenant,
-            Self::ApproveUnknown
-            | Self::ReadThings
-            | Self::ReadMetrics
-            | Self::WriteThings
-            | Self::ManageThings
-            | Self::CopyStore => Target::Cloud,
+            Self::ReadAudit | Self::ReadThings | Self::WriteThings | Self::ManageThings => {
+                Target::Tenant
+            }
+            Self::ApproveUnknown | Self::ReadMetrics | Self::CopyStore => Target::Cloud,
         }
     }
 }

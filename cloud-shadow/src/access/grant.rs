@@ -53,7 +53,8 @@ impl Home {
         "default".parse().expect("it is a name")
     }
 
-    fn is_usual(tenant: &TenantName) -> bool {
+    /// Whether it is that one.
+    pub fn is_usual(tenant: &TenantName) -> bool {
         tenant.as_str() == "default"
     }
 }

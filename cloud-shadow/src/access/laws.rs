@@ -81,6 +81,19 @@ proptest! {
     }
 
     #[test]
+    fn a_thing_is_for_whom_its_whole_tenant_is_and_for_nobody_else(grant in grant(), tenant in name()) {
+        let is_of_theirs = grant.scope.tenant.as_ref().is_none_or(|own| *own == tenant);
+        let home = Home { tenant, ..Home::default() };
+        prop_assert_eq!(grant.scope.covers(&home), is_of_theirs && grant.scope.is_whole_tenant());
+        for action in [Action::ReadThings, Action::WriteThings, Action::ManageThings] {
+            // What the first look at a call lets through, the look at each thing decides.
+            let may_call = may(&grant, action, &action.usual_target());
+            prop_assert_eq!(may_call, grant.role >= action.needs() && grant.scope.is_whole_tenant());
+            prop_assert!(!may(&grant, action, &Target::Node(&home)) || may_call);
+        }
+    }
+
+    #[test]
     fn a_tenants_grant_knows_no_node_of_another(mut grant in grant(), home in home()) {
         let tenant = if home.tenant.as_str() == "a" { "b" } else { "a" };
         grant.scope.tenant = Some(tenant.parse().unwrap());

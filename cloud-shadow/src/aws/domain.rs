@@ -4,6 +4,7 @@
 mod delta;
 #[cfg(test)]
 mod laws;
+mod past;
 mod refusal;
 mod reply;
 mod request;
@@ -11,17 +12,24 @@ mod rows;
 mod section;
 mod shadow;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod tests;
 mod things;
 
+pub use past::{
+    Mark, PastEntry, PastRevision, State, THING_PAST, past_age, past_entry, past_half, past_of,
+    state_of, unfold_past,
+};
 pub use refusal::Rejected;
 pub use reply::rejected;
 pub use request::{Request, SectionChange, Sections, StateChange, Unread, Update};
 pub(crate) use rows::lifted;
 pub use rows::{
-    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THINGS, certificate_of, certificates_of,
-    grave_of, shadow_name, shadow_of, shadows_of, thing_of,
+    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THINGS, ThingRecord, certificate_of,
+    certificates_of, grave as grave_row, grave_of, holder_of, shadow as shadow_row, shadow_name,
+    shadow_of, shadows_of, thing as thing_row, thing_of,
 };
 pub use section::Section;
 pub use shadow::{Grave, Shadow, Slot};
-pub use things::{Done, Effect, Limits, Needs, Order, Origin, Things};
+pub use things::{Claim, Done, Effect, Limits, Needs, Order, Origin, Things};

@@ -1,12 +1,23 @@
-//! The access keys with which clients of AWS sign requests.
+//! The access keys with which clients of AWS sign requests, and of which tenants they are.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Secrets by access key id.
+use gnomon_schemas::id::TenantName;
+
+use crate::access::Scope;
+
+/// Keys by access key id.
 #[derive(Clone, Default)]
-pub struct AccessKeys(BTreeMap<String, String>);
+pub struct AccessKeys(BTreeMap<String, Key>);
+
+#[derive(Clone)]
+struct Key {
+    secret: String,
+    /// Whose things it reaches; `None`: all.
+    tenant: Option<TenantName>,
+}
 
 /// Why there are no access keys.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +33,9 @@ pub enum AccessKeysError {
     },
     /// A line is no key.
     #[error(
-        "line {line} of the access keys {path} must be `id:secret`, with an id of letters and \
-         digits that no other line has and a secret of at least 16 characters"
+        "line {line} of the access keys {path} must be `id:secret` or `id:secret:tenant`, with an id \
+         of letters and digits that no other line has and a secret of at least 16 characters and \
+         no colon"
     )]
     Line {
         /// The file.
@@ -53,9 +65,15 @@ impl AccessKeys {
             if text.is_empty() || text.starts_with('#') {
                 continue;
             }
-            let (id, secret) = text.split_once(':').ok_or(line)?;
+            let parts: Vec<_> = text.split(':').collect();
+            let (id, secret, tenant) = match parts[..] {
+                [id, secret] => (id, secret, None),
+                [id, secret, tenant] => (id, secret, Some(tenant.parse().map_err(|_| line)?)),
+                _ => return Err(line),
+            };
             let is_id = !id.is_empty() && id.chars().all(|c| c.is_ascii_alphanumeric());
-            let is_new = keys.insert(id.to_owned(), secret.to_owned()).is_none();
+            let key = Key { secret: secret.to_owned(), tenant };
+            let is_new = keys.insert(id.to_owned(), key).is_none();
             if !is_id || !is_new || secret.len() < SECRET {
                 return Err(line);
             }
@@ -64,7 +82,13 @@ impl AccessKeys {
     }
 
     pub(super) fn secret(&self, id: &str) -> Option<&str> {
-        self.0.get(id).map(String::as_str)
+        self.0.get(id).map(|key| key.secret.as_str())
+    }
+
+    /// Whose things a key reaches.
+    pub(super) fn scope(&self, id: &str) -> Scope {
+        let tenant = self.0.get(id).and_then(|key| key.tenant.clone());
+        Scope { tenant, ..Scope::default() }
     }
 }
 
@@ -80,11 +104,23 @@ mod tests {
 
     #[test]
     fn a_line_is_a_key_and_a_wrong_one_is_named() {
-        let keys = AccessKeys::parse("# ours\n\nAK1:0123456789abcdef\n").unwrap();
+        let text = "# ours\n\nAK1:0123456789abcdef\nAK2:fedcba9876543210:acme\n";
+        let keys = AccessKeys::parse(text).unwrap();
         assert_eq!(keys.secret("AK1"), Some("0123456789abcdef"));
-        assert_eq!(keys.secret("AK2"), None);
+        assert!(keys.scope("AK1").is_whole());
+        assert_eq!(keys.secret("AK2"), Some("fedcba9876543210"));
+        assert_eq!(keys.scope("AK2").tenant, Some("acme".parse().unwrap()));
+        assert_eq!(keys.secret("AK3"), None);
         assert!(!format!("{keys:?}").contains("0123"), "a secret is not shown");
-        for bad in ["AK1", "AK1:short", ":0123456789abcdef", "A/K:0123456789abcdef"] {
+        for bad in [
+            "AK1",
+            "AK1:short",
+            ":0123456789abcdef",
+            "A/K:0123456789abcdef",
+            "AK1:0123456789abcdef:",
+            "AK1:0123456789abcdef:no tenant",
+            "AK1:0123456789abcdef:acme:more",
+        ] {
             assert_eq!(AccessKeys::parse(&format!("#\n{bad}")).unwrap_err(), 2, "{bad}");
         }
         let twice = "AK1:0123456789abcdef\nAK1:0123456789abcdef";

@@ -16,7 +16,8 @@ use gnomon_schemas::topic::{
 use super::ThingRoll;
 use super::domain::{Order, Origin, Rejected, Request, rejected};
 use crate::clock;
-use crate::core::CoreHandle;
+use crate::core::{CoreHandle, Deed};
+use crate::domain::Author;
 use crate::metrics::{Direction, Metrics};
 
 /// How many requests may wait for the core before things have to wait.
@@ -78,7 +79,8 @@ pub(crate) async fn run(
                 metrics.thing_message(Direction::Received, operation, payload.len());
                 match read {
                     Ok(order) => {
-                        if core.tell_order(order).await.is_err() {
+                        let deed = deed(&order);
+                        if core.tell_order(order, deed).await.is_err() {
                             break;
                         }
                     }
@@ -118,6 +120,12 @@ fn read(topic: &TopicName, payload: &[u8]) -> Result<Order, (String, Vec<u8>, Re
             Err(refuse(topic, unread.rejected, unread.token.as_deref()))
         }
     }
+}
+
+/// What of it is to be remembered: over MQTT nobody asks about a thing but itself.
+fn deed(order: &Order) -> Option<Deed> {
+    let Order::Shadow(id, request, _) = order else { return None };
+    Deed::of_request(id, request, true, || Author::thing(&id.thing))
 }
 
 fn operation(order: &Order) -> Option<Operation> {

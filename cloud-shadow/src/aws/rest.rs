@@ -1,6 +1,6 @@
 //! The REST calls of AWS IoT Data Plane for shadows, in AWS's bodies and errors. Who calls proves
-//! it by a signature (`SigV4`), and then may reach every thing; by a token that is good for all of the
-//! cloud; or by the certificate of a thing, which reaches that thing alone.
+//! it by a signature (`SigV4`) or by a token, and reaches the things of the tenant that the key or the
+//! token is for, or all; or by the certificate of a thing, which reaches that thing alone.
 
 use std::sync::Arc;
 
@@ -14,7 +14,9 @@ use gnomon_schemas::id::{DeviceName, ThingShadowName};
 use gnomon_schemas::topic::{Operation, ShadowId};
 use serde_json::json;
 
-use super::domain::{Order, Origin, Rejected, Request, shadow_name, shadows_of};
+use super::domain::{
+    Order, Origin, Rejected, Request, shadow_name, shadows_of, thing_of, thing_row,
+};
 use super::sigv4::{self, Signed, decode};
 use crate::access::{Action, Asker};
 use crate::clock;
@@ -76,7 +78,7 @@ async fn shadow(
     content: Body,
 ) -> Result<Response, Refused> {
     let whose = uri.path().rsplit('/').nth(1).unwrap_or_default();
-    let (payload, by) = prove(&api, &peer, whose, &method, &uri, &headers, content).await?;
+    let (payload, asks) = prove(&api, &peer, whose, &method, &uri, &headers, content).await?;
     let operation = match method.as_str() {
         "GET" => Operation::Get,
         "POST" => Operation::Update,
@@ -93,16 +95,10 @@ async fn shadow(
     };
     let payload: &[u8] = if operation == Operation::Update { &payload } else { b"" };
     let request = Request::read(operation, payload).map_err(|unread| unread.rejected)?;
-    let target = match &shadow {
-        Some(shadow) => format!("{thing}/{shadow}"),
-        None => thing.to_string(),
-    };
-    let deed = match operation {
-        Operation::Get => None,
-        Operation::Update => Some(Deed::done(by, "thing.update", target)),
-        Operation::Delete => Some(Deed::done(by, "thing.delete", target)),
-    };
-    let order = Order::Shadow(ShadowId { thing, shadow }, request, Origin::Rest);
+    let id = ShadowId { thing, shadow };
+    let Asks { by, is_of_the_thing } = asks;
+    let deed = Deed::of_request(&id, &request, is_of_the_thing, || by.clone());
+    let order = Order::Shadow(id, request, Origin::Rest(by));
     Ok(answer(api.core.order(order, deed).await?))
 }
 
@@ -115,7 +111,7 @@ async fn list(
     content: Body,
 ) -> Result<Response, Refused> {
     let whose = uri.path().rsplit('/').next().unwrap_or_default();
-    prove(&api, &peer, whose, &method, &uri, &headers, content).await?;
+    let (_, Asks { by, .. }) = prove(&api, &peer, whose, &method, &uri, &headers, content).await?;
     if method != Method::GET {
         return Err(Rejected::Method.into());
     }
@@ -133,11 +129,17 @@ async fn list(
         after.extend_from_slice(name.as_str().as_bytes());
     }
     let store = Arc::clone(api.core.store());
-    let below = prefix.clone();
-    // The classic shadow's key is the prefix itself, so it is never after it.
-    let read = move || store.page(&below, Some(&after), size + 1);
+    let (below, own) = (prefix.clone(), thing_row(&thing));
+    let read = move || {
+        let record = store.get(&own).ok()?.map(|value| thing_of(&own, &value)).transpose().ok()?;
+        if record.is_some_and(|(_, record)| !by.covers(&record.home())) {
+            return Some(Vec::new());
+        }
+        // The classic shadow's key is the prefix itself, so it is never after it.
+        store.page(&below, Some(&after), size + 1).ok()
+    };
     let rows = tokio::task::spawn_blocking(read).await;
-    let rows = rows.ok().and_then(Result::ok).ok_or(Rejected::Internal)?;
+    let rows = rows.ok().flatten().ok_or(Rejected::Internal)?;
     let mut names: Vec<_> = rows.iter().filter_map(|(key, _)| shadow_name(&prefix, key)).collect();
     let is_more = names.len() > size;
     names.truncate(size);
@@ -146,6 +148,14 @@ async fn list(
         body.insert("nextToken".to_owned(), last.as_str().into());
     }
     Ok(answer(body.to_string().into_bytes()))
+}
+
+/// Who calls.
+struct Asks {
+    /// What it is called, and whose things there are for it.
+    by: Author,
+    /// Whether it is the thing that the call is about.
+    is_of_the_thing: bool,
 }
 
 /// Who calls, as far as the head of a request tells.
@@ -207,7 +217,7 @@ async fn prove(
     uri: &Uri,
     headers: &HeaderMap,
     content: Body,
-) -> Result<(Vec<u8>, Author), Refused> {
+) -> Result<(Vec<u8>, Asks), Refused> {
     let caller = Caller::of(api, peer, whose, method, headers)?;
     let asker = caller.asker(peer);
     count(api, asker.as_ref())?;
@@ -222,16 +232,16 @@ async fn prove(
             Rejected::InvalidParameter("body: it did not arrive whole and in time")
         }
     })?;
-    let author = match caller {
-        Caller::Known(principal) => principal.author,
-        Caller::Thing(thing) => Author::new(&format!("thing/{thing}")),
+    let (by, is_of_the_thing) = match caller {
+        Caller::Known(principal) => (principal.author, false),
+        Caller::Thing(thing) => (Author::thing(&thing), true),
         Caller::Signs(said) => {
             let key = signer(api, method, uri, headers, &content, &said)?;
             count(api, Some(&Asker::Key(key.clone())))?;
-            Author::new(&format!("aws-key/{key}"))
+            (Author::new(&format!("aws-key/{key}")).within(&api.keys.scope(&key)), false)
         }
     };
-    Ok((content, author))
+    Ok((content, Asks { by, is_of_the_thing }))
 }
 
 /// The id of the key that the request is signed with.

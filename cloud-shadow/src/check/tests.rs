@@ -50,6 +50,7 @@ fn a_good_store_is_counted() {
         sessions: 0,
         things: 0,
         thing_shadows: 0,
+        thing_versions: 0,
         thing_certificates: 0,
         problems,
     };
@@ -87,6 +88,10 @@ fn a_shadow_that_cannot_be_read_is_an_error_that_names_its_node() {
     assert!(chain(&error).contains("site-1"), "{error}");
 }
 
+fn past_row(version: u64) -> Vec<u8> {
+    [b"aws/h/pump-7/\0".as_slice(), &version.to_be_bytes(), b"\0"].concat()
+}
+
 /// A store with a thing that has a shadow, a deleted one and a certificate.
 fn store_with_thing() -> MemoryStore {
     let store = MemoryStore::new();
@@ -99,6 +104,7 @@ fn store_with_thing() -> MemoryStore {
             put("aws/d/pump-7/config", "{\"v\":1,\"t\":5}"),
             put("aws/t/pump-7", "2"),
             put("aws/c/pump-7/07", certificate),
+            Op::Put { key: past_row(3), value: b"{\"t\":5,\"b\":\"admin\"}".to_vec() },
         ])
         .unwrap();
     store
@@ -109,6 +115,7 @@ fn rows_of_things_are_counted() {
     let report = checked(&store_with_thing()).unwrap();
     assert_eq!(report.problems, Vec::<String>::new());
     assert_eq!((report.things, report.thing_shadows, report.thing_certificates), (1, 2, 1));
+    assert_eq!(report.thing_versions, 1);
 }
 
 #[test]
@@ -119,6 +126,26 @@ fn every_row_of_a_thing_that_is_damaged_is_named() {
         let report = checked(&store).unwrap();
         assert!(report.problems.iter().any(|problem| problem.contains(key)), "{key}: {report:?}");
     }
+}
+
+#[test]
+fn a_certificate_of_a_thing_that_is_nobodys_is_named_since_things_belong_to_somebody() {
+    let store = store_with_thing();
+    let value = b"{\"serial\":\"07\",\"not_after_s\":1}".to_vec();
+    store.commit(&[Op::Put { key: b"aws/c/pump-8/07".to_vec(), value }]).unwrap();
+    let report = checked(&store).unwrap();
+    assert_eq!(report.problems, ["the thing pump-8 has certificates and is of no tenant"]);
+    store.commit(&[Op::Put { key: b"schema".to_vec(), value: b"3".to_vec() }]).unwrap();
+    assert_eq!(checked(&store).unwrap().problems, [""; 0], "the next start gives it a row");
+}
+
+#[test]
+fn a_version_of_a_thing_that_is_damaged_is_named() {
+    let store = store_with_thing();
+    store.commit(&[Op::Put { key: past_row(3), value: b"nonsense".to_vec() }]).unwrap();
+    let report = checked(&store).unwrap();
+    assert_eq!(report.problems.len(), 1);
+    assert!(report.problems[0].contains("aws/h/pump-7/"), "{report:?}");
 }
 
 #[test]

@@ -1,22 +1,35 @@
 //! The rows of things: can each be read, and do they agree with each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gnomon_schemas::id::DeviceName;
 
 use super::CheckReport;
 use crate::aws::domain::{
-    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THINGS, certificate_of, grave_of, shadow_of,
-    thing_of,
+    CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THING_PAST, THINGS, certificate_of, grave_of,
+    past_entry, shadow_of, thing_of,
 };
 use crate::chain;
+use crate::rows::ReadRowError;
 use crate::store::{Pair, Store, StoreError};
+
+/// The schema in which every thing has a row that says whose it is.
+const OWNED: u32 = 4;
 
 /// How many rows are looked at before the next ones are read.
 const ROWS: usize = 2048;
 
+/// Why a row cannot be read.
+#[derive(Debug, thiserror::Error)]
+enum UnreadableRow {
+    #[error(transparent)]
+    Thing(#[from] ReadThingError),
+    #[error(transparent)]
+    Past(#[from] ReadRowError),
+}
+
 impl CheckReport {
-    pub(super) fn things(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+    pub(super) fn things(&mut self, store: &dyn Store, schema: u32) -> Result<(), StoreError> {
         let mut found = BTreeMap::<DeviceName, usize>::new();
         self.rows(store, SHADOWS, |key, value| {
             let (id, _) = shadow_of(key, value)?;
@@ -31,18 +44,31 @@ impl CheckReport {
         self.thing_shadows = found.values().sum();
         let mut counts = BTreeMap::new();
         self.rows(store, THINGS, |key, value| {
-            let (thing, count) = thing_of(key, value)?;
-            counts.insert(thing, count);
+            let (thing, record) = thing_of(key, value)?;
+            counts.insert(thing, record.shadows);
             Ok(())
         })?;
         self.things = counts.len();
-        let mut certificates = 0;
+        let (mut certificates, mut unowned) = (0, BTreeSet::new());
         self.rows(store, CERTIFICATES, |key, value| {
-            certificate_of(key, value)?;
+            let (thing, _) = certificate_of(key, value)?;
             certificates += 1;
+            if schema >= OWNED && !counts.contains_key(&thing) {
+                unowned.insert(thing);
+            }
             Ok(())
         })?;
         self.thing_certificates = certificates;
+        let mut versions = 0;
+        self.rows(store, THING_PAST, |key, value| {
+            past_entry(key, value)?;
+            versions += 1;
+            Ok(())
+        })?;
+        self.thing_versions = versions;
+        for thing in unowned {
+            self.complain(format!("the thing {thing} has certificates and is of no tenant"));
+        }
         self.compare(&counts, &found);
         Ok(())
     }
@@ -68,7 +94,7 @@ impl CheckReport {
         &mut self,
         store: &dyn Store,
         prefix: &[u8],
-        mut read: impl FnMut(&[u8], &[u8]) -> Result<(), ReadThingError>,
+        mut read: impl FnMut(&[u8], &[u8]) -> Result<(), UnreadableRow>,
     ) -> Result<(), StoreError> {
         let mut after: Option<Vec<u8>> = None;
         loop {

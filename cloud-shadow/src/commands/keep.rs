@@ -134,6 +134,7 @@ pub(crate) fn check(args: &CheckArgs) -> anyhow::Result<()> {
         "sessions": report.sessions,
         "things": report.things,
         "thing_shadows": report.thing_shadows,
+        "thing_versions": report.thing_versions,
         "thing_certificates": report.thing_certificates,
         "problems": report.problems,
     }))?;

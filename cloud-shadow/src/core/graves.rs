@@ -28,7 +28,7 @@ pub(super) async fn forget(core: &CoreHandle, now_s: u64) -> Result<(), ForgetEr
         let rows = tokio::task::spawn_blocking(page).await??;
         for (key, value) in &rows {
             let (id, grave) = grave_of(key, value)?;
-            if grave.is_over(now_s) && core.tell_order(Order::Forget(id)).await.is_err() {
+            if grave.is_over(now_s) && core.tell_order(Order::Forget(id), None).await.is_err() {
                 return Ok(());
             }
         }

@@ -140,8 +140,7 @@ impl Rounds {
         }
         let mut things = self.weigh(orders, now).await;
         others.ops.extend(things.take_ops());
-        let deeds = attempts.into_iter().zip(things.accepted());
-        others.deeds.extend(deeds.filter_map(|(deed, is_done)| deed.filter(|_| is_done)));
+        others.deeds.extend(things.deeds(attempts));
         let (ops, kept, deeds) = (others.ops, others.replies, others.deeds);
         self.parts.metrics.stage(Stage::Decide, began.elapsed());
         let failure = self.commit(&mut decided, ops, deeds).await;

@@ -8,10 +8,24 @@ use tokio_util::sync::CancellationToken;
 
 use super::graves;
 use super::handle::CoreHandle;
+use crate::aws::domain::{THING_PAST, past_age, past_half};
 use crate::clock::Clock;
 use crate::domain::HistoryLimits;
 use crate::rows::{ReadRowError, history};
 use crate::store::{Op, Pair, StoreError};
+
+/// A history: where its rows are, what those of one half begin with, how old one is and whether it
+/// is the end of what it tells of.
+#[derive(Clone, Copy)]
+struct Kind {
+    prefix: &'static [u8],
+    half_of: fn(&[u8]) -> &[u8],
+    age_of: fn(&[u8], &[u8]) -> Result<(u64, bool), ReadRowError>,
+}
+
+const OF_NODES: Kind =
+    Kind { prefix: history::PAST, half_of: history::half_of, age_of: history::age_of };
+const OF_THINGS: Kind = Kind { prefix: THING_PAST, half_of: past_half, age_of: past_age };
 
 /// How often, and how many rows at once.
 const EVERY: Duration = Duration::from_hours(1);
@@ -36,9 +50,11 @@ pub(super) async fn run(
 ) {
     while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
         let oldest = clock.now().unix_ms.saturating_sub(limits.age_ms);
-        if let Err(error) = sweep(&core, oldest).await {
-            let error: &dyn std::error::Error = &error;
-            tracing::error!(error, "old versions could not be forgotten");
+        for past in [OF_NODES, OF_THINGS] {
+            if let Err(error) = sweep(&core, past, oldest).await {
+                let error: &dyn std::error::Error = &error;
+                tracing::error!(error, "old versions could not be forgotten");
+            }
         }
         if let Err(error) = graves::forget(&core, clock.now().unix_ms / 1000).await {
             let error: &dyn std::error::Error = &error;
@@ -48,11 +64,11 @@ pub(super) async fn run(
 }
 
 /// Forgets what was accepted before `oldest`.
-async fn sweep(core: &CoreHandle, oldest: u64) -> Result<(), SweepError> {
-    let mut broom = Broom::new(oldest);
+async fn sweep(core: &CoreHandle, past: Kind, oldest: u64) -> Result<(), SweepError> {
+    let mut broom = Broom::new(past, oldest);
     loop {
         let (store, after) = (Arc::clone(core.store()), broom.last.clone());
-        let page = move || store.page(history::PAST, after.as_deref(), ROWS);
+        let page = move || store.page(past.prefix, after.as_deref(), ROWS);
         let rows = tokio::task::spawn_blocking(page).await??;
         let is_last = rows.len() < ROWS;
         let ops = broom.pass(rows, is_last)?;
@@ -64,6 +80,7 @@ async fn sweep(core: &CoreHandle, oldest: u64) -> Result<(), SweepError> {
 
 /// Goes over the rows of the history in their order.
 struct Broom {
+    past: Kind,
     oldest: u64,
     last: Option<Vec<u8>>,
     /// A row that goes if another one of its half follows.
@@ -73,20 +90,20 @@ struct Broom {
 }
 
 impl Broom {
-    const fn new(oldest: u64) -> Self {
-        Self { oldest, last: None, held: None, kept: None }
+    const fn new(past: Kind, oldest: u64) -> Self {
+        Self { past, oldest, last: None, held: None, kept: None }
     }
 
     fn pass(&mut self, rows: Vec<Pair>, is_last: bool) -> Result<Vec<Op>, ReadRowError> {
         let mut ops = Vec::new();
         for (key, value) in rows {
-            let half = history::half_of(&key);
+            let half = (self.past.half_of)(&key);
             if let Some(held) = self.held.take()
-                && history::half_of(&held) == half
+                && (self.past.half_of)(&held) == half
             {
                 ops.push(Op::Delete { key: held });
             }
-            let (at_ms, is_gone) = history::age_of(&key, &value)?;
+            let (at_ms, is_gone) = (self.past.age_of)(&key, &value)?;
             if at_ms >= self.oldest && self.kept.as_deref() != Some(half) {
                 self.kept = Some(half.to_vec());
             }
@@ -130,6 +147,27 @@ mod tests {
     }
 
     #[test]
+    fn of_a_things_shadow_the_newest_version_stays_however_old_and_a_deleted_one_goes() {
+        let row = |shadow: &str, version: u64, is_end: bool, at_ms: u64| {
+            let tail = [version.to_be_bytes().as_slice(), &[u8::from(is_end)]].concat();
+            let key = [b"aws/h/pump/", shadow.as_bytes(), b"\0", &tail].concat();
+            (key, format!("{{\"t\":{at_ms},\"b\":\"admin\"}}").into_bytes())
+        };
+        let rows = vec![
+            row("", 1, false, 10),
+            row("", 2, false, 20),
+            row("gone", 1, false, 10),
+            row("gone", 1, true, 20),
+            row("new", 1, false, 10),
+            row("new", 2, false, 90),
+        ];
+        let ops = Broom::new(OF_THINGS, 50).pass(rows.clone(), true).unwrap();
+        let expected: Vec<_> =
+            [0, 2, 3, 4].map(|n: usize| Op::Delete { key: rows[n].0.clone() }).into();
+        assert_eq!(ops, expected);
+    }
+
+    #[test]
     fn what_is_too_old_goes_and_the_last_word_on_a_present_half_stays() {
         let rows = [
             row("device/a", 1, 10, false),
@@ -143,7 +181,7 @@ mod tests {
             row("device/d", 2, 5, false),
         ];
         for size in 1..=rows.len() + 1 {
-            let mut broom = Broom::new(50);
+            let mut broom = Broom::new(OF_NODES, 50);
             let mut gone = Vec::new();
             for page in rows.chunks(size) {
                 gone.extend(broom.pass(page.to_vec(), false).unwrap());

@@ -8,11 +8,11 @@ use tokio::sync::oneshot;
 use super::audit::Deed;
 use super::handle::{CoreHandle, Input, Refusal};
 use super::round::Rounds;
-use crate::aws::domain::{Done, Effect, Needs, Order, Origin, Rejected, Things, rejected};
-use crate::domain::Now;
+use crate::aws::domain::{Done, Effect, Needs, Order, Origin, Rejected, Request, Things, rejected};
+use crate::domain::{Author, Now};
 use crate::metrics::Direction;
 use crate::store::{Op, Store, StoreError};
-use gnomon_schemas::topic::{Response, ThingTopic};
+use gnomon_schemas::topic::{Response, ShadowId, ThingTopic};
 
 pub(super) type ThingReply = oneshot::Sender<Result<Vec<u8>, Rejected>>;
 pub(super) type Asked = (Order, Option<ThingReply>);
@@ -31,10 +31,13 @@ pub(super) struct Weighed {
 }
 
 impl Weighed {
-    /// Which of them were accepted, in their order.
-    pub(super) fn accepted(&self) -> impl Iterator<Item = bool> {
-        let is_ok = |done: &Done| done.answer.is_ok();
-        self.asked.iter().map(move |(_, done)| done.as_ref().is_some_and(is_ok))
+    /// What is to be remembered of those that were accepted, as something of whoever the thing is;
+    /// `attempts` are what each of them tries, in their order.
+    pub(super) fn deeds(&self, attempts: Vec<Option<Deed>>) -> impl Iterator<Item = Deed> {
+        self.asked.iter().zip(attempts).filter_map(|((_, done), attempt)| {
+            let done = done.as_ref().filter(|done| done.answer.is_ok())?;
+            Some(attempt?.of_tenant(done.tenant.clone()))
+        })
     }
 
     /// What they want written.
@@ -64,7 +67,7 @@ impl Rounds {
             tracing::error!(error, "a row of a thing is damaged; what needs it was refused");
         }
         let decide = |asked: Asked| {
-            let done = things.handle(&asked.0, now.unix_ms / 1000, self.limits);
+            let done = things.handle(&asked.0, now.unix_ms, self.limits);
             (asked, Some(done))
         };
         Weighed { asked: orders.into_iter().map(decide).collect() }
@@ -142,7 +145,30 @@ impl CoreHandle {
     }
 
     /// The same for one who waits for messages only.
-    pub async fn tell_order(&self, order: Order) -> Result<(), Refusal> {
-        self.send(Input::Thing(order, None, None)).await
+    pub async fn tell_order(&self, order: Order, deed: Option<Deed>) -> Result<(), Refusal> {
+        self.send(Input::Thing(order, None, deed)).await
+    }
+}
+
+impl Deed {
+    /// What a request about a shadow does, if that is to be remembered: what somebody writes, and
+    /// not what the thing itself reports.
+    pub(crate) fn of_request(
+        id: &ShadowId,
+        request: &Request,
+        is_of_the_thing: bool,
+        by: impl FnOnce() -> Author,
+    ) -> Option<Self> {
+        let action = match request {
+            Request::Get { .. } => return None,
+            Request::Update(update) if is_of_the_thing && update.is_report() => return None,
+            Request::Update(_) => "thing.update",
+            Request::Delete { .. } => "thing.delete",
+        };
+        let target = match &id.shadow {
+            Some(shadow) => format!("{}/{shadow}", id.thing),
+            None => id.thing.to_string(),
+        };
+        Some(Self::done(by(), action, target))
     }
 }

@@ -15,7 +15,7 @@ use self::recent::Recent;
 use super::CoreConfig;
 use super::handle::Refusal;
 use crate::access::{Home, Scope};
-use crate::domain::{Domain, Node, Notice, Rejection, ShadowView};
+use crate::domain::{Domain, Node, NodeView, Notice, Rejection, ShadowView};
 
 /// What a watcher wants to see.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,8 @@ pub struct WatchFilter {
     pub selected: Scope,
     /// Nodes beyond this are as if they were not there.
     pub within: Scope,
+    /// Whether all that there is begins with the nodes.
+    pub with_nodes: bool,
 }
 
 /// What is there, and the changes that follow on it.
@@ -44,8 +46,8 @@ pub struct Watching {
 /// How a watch begins.
 #[derive(Debug)]
 pub enum WatchStart {
-    /// With all shadows that there are.
-    Snapshot(Vec<ShadowView>),
+    /// With all that there is: nodes, where they are wanted, and shadows.
+    Snapshot(Vec<NodeView>, Vec<ShadowView>),
     /// With what was missed since the watcher was there last.
     Missed(Vec<Placed>),
 }
@@ -103,7 +105,7 @@ impl Watchers {
                 let missed = missed.filter(|(_, notice)| filter.wants(notice));
                 WatchStart::Missed(missed.cloned().collect())
             }
-            None => WatchStart::Snapshot(filter.snapshot(domain)?),
+            None => filter.snapshot(domain)?,
         };
         self.recent.begin();
         // One place more, for the word that the queue was full.
@@ -168,14 +170,17 @@ impl WatchFilter {
         Ok(nodes)
     }
 
-    fn snapshot(&self, domain: &Domain) -> Result<Vec<ShadowView>, Rejection> {
-        let mut snapshot = Vec::new();
+    fn snapshot(&self, domain: &Domain) -> Result<WatchStart, Rejection> {
+        let (mut nodes, mut shadows) = (Vec::new(), Vec::new());
         for node in self.select(domain)? {
+            if self.with_nodes {
+                nodes.push(node.view());
+            }
             match &self.key {
-                Some(key) => snapshot.extend(Some(node.shadow(key)).filter(ShadowView::is_present)),
-                None => snapshot.extend(node.shadows()),
+                Some(key) => shadows.extend(Some(node.shadow(key)).filter(ShadowView::is_present)),
+                None => shadows.extend(node.shadows()),
             }
         }
-        Ok(snapshot)
+        Ok(WatchStart::Snapshot(nodes, shadows))
     }
 }

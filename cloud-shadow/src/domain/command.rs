@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gnomon_schemas::document::{Document, Patch};
-use gnomon_schemas::id::{NodeName, PoolName, TenantName};
+use gnomon_schemas::id::{DeviceName, NodeName, PoolName, TenantName};
 use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::topic::{Stream, Topic};
 use gnomon_schemas::version::{Half, Version};
 use gnomon_schemas::wire::Message;
 use gnomon_sync::Moment;
 
-use super::pointer::FieldCondition;
+use super::condition::FieldCondition;
 use super::view::{NodeView, ShadowView};
 use crate::access::{Home, Scope};
 use crate::identity::TokenHash;
@@ -83,6 +83,11 @@ impl Author {
     /// A node.
     pub fn node(name: &NodeName) -> Self {
         Self::new(&format!("node/{name}"))
+    }
+
+    /// A thing.
+    pub fn thing(name: &DeviceName) -> Self {
+        Self::new(&format!("thing/{name}"))
     }
 
     /// The name.

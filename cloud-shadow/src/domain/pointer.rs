@@ -1,9 +1,8 @@
-//! A place in a document (RFC 6901), and conditions on what stands there.
+//! A place in a document (RFC 6901).
 
 use std::fmt;
 use std::str::FromStr;
 
-use gnomon_schemas::document::Packed;
 use gnomon_schemas::limits;
 use serde_json::{Map, Value};
 
@@ -23,22 +22,6 @@ pub enum ParsePointerError {
     /// It leads deeper than any document goes.
     #[error("a JSON pointer has at most {} steps", limits::DOCUMENT_DEPTH)]
     TooDeep,
-}
-
-/// What must stand at a place of `desired` for a write to be accepted.
-#[derive(Debug, Clone, PartialEq)]
-pub struct FieldCondition {
-    /// The place.
-    pub pointer: Pointer,
-    /// This value; `None`: nothing.
-    pub equals: Option<Value>,
-}
-
-impl FieldCondition {
-    /// Whether it holds for the document, or for there being none.
-    pub fn holds(&self, document: Option<&Packed>) -> bool {
-        self.equals == document.and_then(|document| document.find(self.pointer.steps()))
-    }
 }
 
 /// What a pointer leads to.

@@ -56,8 +56,8 @@ pub enum Rejection {
     },
     /// A field is not as the write wants it to be.
     #[error(
-        "what desired of {key} has at {:?} is not what the request's condition asks for; read it \
-         again and decide again",
+        "what desired of {key} has at {:?} is not what the request's condition `{condition}` asks \
+         for; read it again and decide again",
         pointer.to_string()
     )]
     FieldConflict {
@@ -65,6 +65,8 @@ pub enum Rejection {
         key: ShadowKey,
         /// The field.
         pointer: Pointer,
+        /// How it should be.
+        condition: &'static str,
         /// The half's version; zero if there is none.
         current: Version,
     },

@@ -8,9 +8,8 @@ use gnomon_schemas::key::ShadowKey;
 use gnomon_schemas::version::Half;
 
 use super::Domain;
+use super::condition::FieldCondition;
 use super::node::Node;
-use super::pointer::FieldCondition;
-use super::secrets;
 use super::view::ShadowView;
 use crate::access::Scope;
 
@@ -106,11 +105,7 @@ impl Search {
             Half::Reported => node.reader.get(key),
         };
         let document = held.map(|held| held.document);
-        // Whoever may search could else guess what an app's secrets hold.
-        if key.app().is_some() && self.fields.iter().any(|field| secrets::is_near(&field.pointer)) {
-            return false;
-        }
-        self.fields.iter().all(|condition| condition.holds(document))
+        self.fields.iter().all(|condition| condition.holds(key, document))
     }
 }
 
@@ -122,10 +117,10 @@ fn has_all<'a>(wanted: &[(String, String)], get: impl Fn(&String) -> Option<&'a 
 mod tests {
     use std::collections::BTreeMap;
 
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::super::tests::{at, command, domain, write};
-    use super::super::{Action, Change, Limits, Precondition};
+    use super::super::{Action, Change, Limits, Precondition, Relation};
     use super::*;
 
     fn filled() -> Domain {
@@ -151,6 +146,14 @@ mod tests {
     fn all() -> Search {
         let within = Scope::default();
         Search { within, labels: vec![], tags: vec![], fields: vec![], half: Half::Desired }
+    }
+
+    fn field(pointer: &str, relation: Relation, value: &Value) -> FieldCondition {
+        FieldCondition::new(pointer.parse().unwrap(), [(relation, value.clone())]).unwrap()
+    }
+
+    fn is(pointer: &str, value: i64) -> FieldCondition {
+        field(pointer, Relation::Equals, &json!(value))
     }
 
     fn names(found: &Found) -> Vec<String> {
@@ -189,33 +192,40 @@ mod tests {
         let document = gnomon_schemas::document::Document::from_value(app.clone()).unwrap();
         let put = write("site-0", "app/web", Change::Put(document), Precondition::Any);
         domain.handle(put, at(0)).unwrap();
-        let found = |pointer: &str, equals: &serde_json::Value| {
-            let condition =
-                FieldCondition { pointer: pointer.parse().unwrap(), equals: Some(equals.clone()) };
-            let search = Search { fields: vec![condition], ..all() };
+        let found = |pointer: &str, relation, value: &Value| {
+            let search = Search { fields: vec![field(pointer, relation, value)], ..all() };
             domain.search(&search, None, 1000, 1000).shadows.len()
         };
-        assert_eq!(found("/services/web/image", &json!("i")), 1);
-        assert_eq!(found("/secrets/key/content", &json!("hunter2")), 0);
-        assert_eq!(found("/secrets", &app["secrets"]), 0);
-        assert_eq!(found("", &app), 0);
+        use Relation::{AtLeast, Equals, Prefix};
+        assert_eq!(found("/services/web/image", Equals, &json!("i")), 1);
+        assert_eq!(found("/secrets/key/content", Equals, &json!("hunter2")), 0);
+        assert_eq!(found("/secrets/key/content", Prefix, &json!("h")), 0);
+        assert_eq!(found("/secrets/key/content", AtLeast, &json!("h")), 0);
+        assert_eq!(found("/secrets", Equals, &app["secrets"]), 0);
+        assert_eq!(found("", Equals, &app), 0);
     }
 
     #[test]
     fn labels_and_fields_must_all_hold() {
         let domain = filled();
-        let field = |pointer: &str, value| FieldCondition {
-            pointer: pointer.parse().unwrap(),
-            equals: Some(value),
-        };
         let labels = vec![("region".to_owned(), "north".to_owned())];
-        let search = Search { labels, fields: vec![field("/m", json!(2))], ..all() };
+        let search = Search { labels, fields: vec![is("/m", 2)], ..all() };
         let found = domain.search(&search, None, 1000, 1000);
         assert_eq!(names(&found), ["site-0/device/d2", "site-2/device/d2", "site-4/device/d2"]);
-        let search = Search { fields: vec![field("/deep/n", json!(3))], ..search };
+        let search = Search { fields: vec![is("/deep/n", 3)], ..search };
         assert_eq!(domain.search(&search, None, 1000, 1000).shadows, []);
-        let reported =
-            Search { half: Half::Reported, fields: vec![field("/m", json!(2))], ..all() };
+        let reported = Search { half: Half::Reported, fields: vec![is("/m", 2)], ..all() };
         assert_eq!(domain.search(&reported, None, 1000, 1000).shadows, []);
+    }
+
+    #[test]
+    fn a_range_is_two_conditions_on_one_field() {
+        let domain = filled();
+        let bound = |relation, value: i64| field("/deep/n", relation, &json!(value));
+        let fields = vec![bound(Relation::AtLeast, 1), bound(Relation::Less, 3), is("/m", 0)];
+        let found = domain.search(&Search { fields, ..all() }, None, 1000, 1000);
+        assert_eq!(names(&found), ["site-1/device/d0", "site-2/device/d0"]);
+        let fields = vec![field("/nothing", Relation::Less, &json!(9))];
+        assert_eq!(domain.search(&Search { fields, ..all() }, None, 1000, 1000).shadows, []);
     }
 }

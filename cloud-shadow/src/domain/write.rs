@@ -10,9 +10,9 @@ use gnomon_schemas::version::{Half, Version};
 use super::command::{
     Answer, Author, Change, Created, Done, Effect, Notice, Now, Precondition, Write,
 };
+use super::condition::FieldCondition;
 use super::lazy::LazyDocument;
 use super::node::Node;
-use super::pointer::FieldCondition;
 use super::rejection::Rejection;
 use super::secrets::{self, Unrestored};
 use super::shadows::Accepted;
@@ -63,11 +63,12 @@ impl Node {
             let (node, key) = (self.name.clone(), key.clone());
             return Err(Rejection::VersionConflict { node, key, current });
         }
-        match fields.iter().find(|condition| !condition.holds(document)) {
+        match fields.iter().find(|condition| !condition.holds(key, document)) {
             None => Ok(()),
             Some(failed) => {
-                let (key, pointer) = (key.clone(), failed.pointer.clone());
-                Err(Rejection::FieldConflict { key, pointer, current })
+                let (key, pointer) = (key.clone(), failed.pointer().clone());
+                let condition = failed.relation().name();
+                Err(Rejection::FieldConflict { key, pointer, condition, current })
             }
         }
     }

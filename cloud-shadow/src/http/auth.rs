@@ -16,7 +16,7 @@ use http_body_util::BodyExt as _;
 
 use super::server::Peer;
 use super::{Api, ApiError, Operation};
-use crate::access::{self, Action, Asker, Decision, Grant, Scope};
+use crate::access::{self, Action, Asker, Decision, Grant, Scope, Target};
 use crate::core::Deed;
 use crate::domain::{Action as Act, Author, Command};
 use crate::gate::{Gate, Principal};
@@ -241,8 +241,15 @@ pub(crate) fn may(principal: &Principal, action: Action) -> Result<(), ApiError>
             Err(ApiError::forbidden(message))
         }
         Decision::OutOfScope => {
-            let message = "this concerns more than what your token is good for; it needs one \
-                           that is not limited to a tenant, a pool or labels";
+            let limit = if action.usual_target() == Target::Tenant {
+                "a pool or labels"
+            } else {
+                "a tenant, a pool or labels"
+            };
+            let message = format!(
+                "this concerns more than what your token is good for; it needs one that is not \
+                 limited to {limit}"
+            );
             Err(ApiError::forbidden(message))
         }
     }

@@ -8,7 +8,9 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use gnomon_schemas::app::DocumentError;
 use gnomon_schemas::document::InvalidDocument;
+use gnomon_schemas::id::DeviceName;
 use gnomon_schemas::json::ParseJsonError;
+use gnomon_schemas::topic::ShadowId;
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -129,6 +131,20 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "not_found", message)
     }
 
+    /// There is no such thing for who asks.
+    pub(super) fn unknown_thing(thing: &DeviceName) -> Self {
+        let message = format!("there is no thing {thing} for this token");
+        Self::new(StatusCode::NOT_FOUND, "unknown_thing", message)
+    }
+
+    /// A thing has no such shadow, nor had it one of late.
+    pub(super) fn unknown_thing_shadow(id: &ShadowId) -> Self {
+        let (thing, shadow) = (&id.thing, id.shadow.as_ref());
+        let what =
+            shadow.map_or_else(|| "no classic shadow".to_owned(), |s| format!("no shadow {s}"));
+        Self::new(StatusCode::NOT_FOUND, "unknown_shadow", format!("the thing {thing} has {what}"))
+    }
+
     /// The history does not go back to there.
     pub(super) fn unknown_version(what: &str) -> Self {
         let message = format!(
@@ -211,8 +227,10 @@ impl From<Rejection> for ApiError {
             Rejection::VersionConflict { current, .. } => {
                 refuse(StatusCode::PRECONDITION_FAILED).with(json!({ "current": current }))
             }
-            Rejection::FieldConflict { pointer, current, .. } => {
-                let detail = json!({ "current": current, "pointer": pointer.to_string() });
+            Rejection::FieldConflict { pointer, condition, current, .. } => {
+                let pointer = pointer.to_string();
+                let detail =
+                    json!({ "current": current, "pointer": pointer, "condition": condition });
                 refuse(StatusCode::PRECONDITION_FAILED).with(detail)
             }
             Rejection::InvalidDocument(error) => error.into(),
@@ -293,8 +311,13 @@ impl From<ParseJsonError> for ApiError {
 
 impl From<Rejected> for ApiError {
     fn from(rejected: Rejected) -> Self {
+        if let Rejected::NoThing(thing) = &rejected {
+            return Self::unknown_thing(thing);
+        }
         let message = rejected.to_string();
         let (status, code) = match rejected.code() {
+            403 => (StatusCode::FORBIDDEN, "forbidden"),
+            409 => (StatusCode::CONFLICT, "tenant_is_fixed"),
             404 => (StatusCode::NOT_FOUND, "unknown_certificate"),
             429 => (StatusCode::CONFLICT, "limit_reached"),
             503 => (StatusCode::SERVICE_UNAVAILABLE, "stopping"),

@@ -17,7 +17,7 @@ use super::auth::Permit;
 use super::error::ErrorJson;
 use super::{
     api_tokens, apps, audit, backup, batch, enroll, health, history, joins, lag, nodes, pending,
-    renew, revoke, search, sessions, shadows, shape, tags, things, tokens, watch,
+    renew, revoke, search, sessions, shadows, shape, tags, thing_shadows, things, tokens, watch,
 };
 
 #[cfg(test)]
@@ -39,6 +39,7 @@ mod tests;
         joins::list, joins::create, joins::revoke, audit::list,
         pending::list, pending::approve, pending::deny, renew::renew, revoke::revoke,
         things::list, things::certify, things::revoke,
+        thing_shadows::list, thing_shadows::history, thing_shadows::version,
     ),
     components(schemas(ErrorJson, shape::ChangedJson<'_>)),
     modifiers(&Common),
@@ -108,7 +109,7 @@ const REFUSALS: [(u16, &str); 14] = [
     (
         404,
         "There is no such thing: `unknown_node`, `unknown_shadow`, `unknown_version`, \
-           `unknown_token`, `nobody_waits`, `unknown_certificate`",
+           `unknown_token`, `nobody_waits`, `unknown_thing`, `unknown_certificate`",
     ),
     (408, "The body did not come in time: `request_timeout`"),
     (

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{ApiError, body, error};
 use crate::chain;
-use crate::domain::{FieldCondition, Precondition};
+use crate::domain::{FieldCondition, Precondition, Relation};
 
 /// The conditions of a write.
 #[derive(Debug, PartialEq)]
@@ -23,21 +23,58 @@ pub(super) struct Conditions {
     pub(super) fields: Vec<FieldCondition>,
 }
 
-/// A condition on a field of `desired`, in JSON: it has this value, or it is not there.
+/// A condition on a field, in JSON: a pointer, and exactly one of the others.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = FieldCondition, example = json!({ "pointer": "/price", "equals": 1.75 }))]
+#[schema(as = FieldCondition, example = json!({ "pointer": "/price", "at_most": 1.75 }))]
 pub(super) struct FieldJson {
     /// Where, as a JSON pointer.
     pointer: String,
-    /// What must be there.
+    /// This value must be there; `1` and `1.0` are different ones.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<Value>)]
     equals: Option<Value>,
-    /// That nothing may be there.
+    /// Anything else, or nothing, must be there.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Value>)]
+    not: Option<Value>,
+    /// Something must be there; false says nothing.
+    #[serde(default)]
+    #[schema(required = false)]
+    exists: bool,
+    /// Nothing may be there; false says nothing.
     #[serde(default)]
     #[schema(required = false)]
     absent: bool,
+    /// A number must be there that is less than this one, or a text that comes before this one by
+    /// its code points. This and the next three hold for no other pairs.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Value>)]
+    less: Option<Value>,
+    /// The same, less or equal; `1` and `1.0` are.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Value>)]
+    at_most: Option<Value>,
+    /// The same, greater.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Value>)]
+    greater: Option<Value>,
+    /// The same, greater or equal.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Value>)]
+    at_least: Option<Value>,
+    /// One of these 1 to 32 values must be there.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Vec<Value>, required = false)]
+    one_of: Option<Value>,
+    /// A text must be there that begins with this one.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = String, required = false)]
+    prefix: Option<Value>,
+    /// An array must be there that has this value.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<Value>)]
+    contains: Option<Value>,
 }
 
 /// The header with conditions on fields: a [`FieldJson`]; may be there more than once.
@@ -74,12 +111,26 @@ impl FieldJson {
     }
 
     fn check(self) -> Result<FieldCondition, ApiError> {
-        let Self { pointer, equals, absent } = self;
-        let pointer = pointer.parse().map_err(|error| unreadable(&chain(&error)))?;
-        if equals.is_some() == absent {
-            return Err(unreadable("it needs either `equals` or `\"absent\": true`"));
-        }
-        Ok(FieldCondition { pointer, equals })
+        let yes = |is_said: bool| is_said.then_some(Value::Bool(true));
+        let at = error::brief(&self.pointer);
+        let pointer = self.pointer.parse().map_err(|error| unreadable(&chain(&error)))?;
+        let given = [
+            (Relation::Equals, self.equals),
+            (Relation::Not, self.not),
+            (Relation::Exists, yes(self.exists)),
+            (Relation::Absent, yes(self.absent)),
+            (Relation::Less, self.less),
+            (Relation::AtMost, self.at_most),
+            (Relation::Greater, self.greater),
+            (Relation::AtLeast, self.at_least),
+            (Relation::OneOf, self.one_of),
+            (Relation::Prefix, self.prefix),
+            (Relation::Contains, self.contains),
+        ];
+        let given = given.into_iter().filter_map(|(relation, value)| Some((relation, value?)));
+        FieldCondition::new(pointer, given).map_err(|why| {
+            ApiError::bad_precondition(format!("the condition on the field {at:?}: {why}"))
+        })
     }
 }
 
@@ -113,7 +164,7 @@ impl IntoParams for Conditions {
             header(
                 "If-Field",
                 "A condition on a field of desired, in JSON: `{\"pointer\": \"/price\", \
-                 \"equals\": 1.75}` or `{\"pointer\": \"/price\", \"absent\": true}`; may be repeated",
+                 \"at_most\": 1.75}`, see the schema FieldCondition; may be repeated",
             ),
         ]
     }
@@ -173,19 +224,41 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_on_a_field_is_a_value_or_nothing() {
+    fn a_condition_on_a_field_is_one_relation_to_a_value() {
         let read = |texts: &[&'static str]| {
             let header = |text: &&'static str| (IF_FIELD, HeaderValue::from_static(text));
             of(&texts.iter().map(header).collect()).map(|conditions| conditions.fields)
         };
         let good = read(&[
             r#"{"pointer": "/a/b", "equals": [1]}"#,
-            r#"{"pointer": "/c", "absent": true}"#,
+            r#"{"pointer": "/c", "absent": true, "exists": false}"#,
+            r#"{"pointer": "/d", "not": null}"#,
+            r#"{"pointer": "/e", "at_least": 1.5}"#,
+            r#"{"pointer": "/f", "one_of": [1, "a"]}"#,
         ]);
-        let condition =
-            |pointer: &str, equals| FieldCondition { pointer: pointer.parse().unwrap(), equals };
-        let expected = [condition("/a/b", Some(serde_json::json!([1]))), condition("/c", None)];
+        let condition = |pointer: &str, relation, value| {
+            FieldCondition::new(pointer.parse().unwrap(), [(relation, value)]).unwrap()
+        };
+        let expected = [
+            condition("/a/b", Relation::Equals, serde_json::json!([1])),
+            condition("/c", Relation::Absent, Value::Bool(true)),
+            condition("/d", Relation::Not, Value::Null),
+            condition("/e", Relation::AtLeast, serde_json::json!(1.5)),
+            condition("/f", Relation::OneOf, serde_json::json!([1, "a"])),
+        ];
         assert_eq!(good.unwrap(), expected);
+        for relation in Relation::ALL {
+            let value = if matches!(relation, Relation::Exists | Relation::Absent) {
+                "true"
+            } else if relation == Relation::OneOf {
+                "[1]"
+            } else {
+                "\"x\""
+            };
+            let text = format!("{{\"pointer\": \"/a\", \"{}\": {value}}}", relation.name());
+            let read = FieldJson::parse(&text).and_then(FieldJson::check).unwrap();
+            assert_eq!(read.relation(), relation);
+        }
         for bad in [
             "/a",
             r#"{"pointer": "a", "absent": true}"#,
@@ -193,6 +266,11 @@ mod tests {
             r#"{"pointer": "/a"}"#,
             r#"{"pointer": "/a", "equals": 1, "absent": true}"#,
             r#"{"pointer": "/a", "equal": 1}"#,
+            r#"{"pointer": "/a", "exists": false}"#,
+            r#"{"pointer": "/a", "at_least": 1, "less": 5}"#,
+            r#"{"pointer": "/a", "less": [1]}"#,
+            r#"{"pointer": "/a", "prefix": null}"#,
+            r#"{"pointer": "/a", "one_of": []}"#,
         ] {
             assert!(read(&[bad]).is_err(), "{bad} was accepted");
         }

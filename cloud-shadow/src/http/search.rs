@@ -45,7 +45,7 @@ pub(super) struct PageJson<'a> {
             description = "`key=value`: a tag of the shadow; may be repeated"),
         ("where" = Option<Vec<String>>, Query,
             description = "A condition on a field, in JSON: `{\"pointer\": \"/price\", \
-                \"equals\": 1.75}` or `{\"pointer\": \"/price\", \"absent\": true}`; may be repeated"),
+                \"at_most\": 1.75}`, see the schema FieldCondition; may be repeated"),
         ("half" = Option<String>, Query,
             description = "Where the fields stand: `desired` (the default) or `reported`"),
         ("limit" = Option<u64>, Query, description = "1 to 200; 100 if not given"),

@@ -26,7 +26,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 /// What there is, and then every change of it.
 ///
 /// Who comes back with the id of the last event it saw gets what it missed; if that is not known
-/// any more, a `resync` and everything anew. The stream ends when the token is revoked or runs
+/// any more, a `resync` and everything anew, nodes first. The stream ends when the token is revoked or runs
 /// out. One token has at most a tenth of the streams that the cloud keeps open.
 #[utoipa::path(get, path = "/v1/watch", tag = "shadows",
     params(("node" = Option<Vec<String>>, Query, description = "Only these nodes; may be repeated"),
@@ -46,23 +46,28 @@ pub(super) async fn watch(
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>> + use<>>, ApiError> {
-    let filter = WatchFilter { within, ..query::filter(&uri, true)? };
-    let place = api.gate.open_stream(asker).ok_or_else(ApiError::too_many_streams)?;
     let last = headers.get(LAST_EVENT_ID).filter(|id| !id.is_empty());
+    // Who has seen nodes before may have missed that they came or went.
+    let with_nodes = last.is_some();
+    let filter = WatchFilter { within, with_nodes, ..query::filter(&uri, true)? };
+    let place = api.gate.open_stream(asker).ok_or_else(ApiError::too_many_streams)?;
     // What is no id of ours is that of a cloud that was there before.
     let seen = last.and_then(|id| id.to_str().ok()?.parse::<Position>().ok());
     let Watching { start, position, events } = api.core.watch(filter, seen).await?;
-    let (missed, snapshot) = match start {
-        WatchStart::Missed(missed) => (missed, None),
-        WatchStart::Snapshot(snapshot) => (Vec::new(), Some(snapshot)),
+    let is_anew = last.is_some() && matches!(start, WatchStart::Snapshot(..));
+    let (missed, nodes, snapshot) = match start {
+        WatchStart::Missed(missed) => (missed, Vec::new(), Vec::new()),
+        WatchStart::Snapshot(nodes, snapshot) => (Vec::new(), nodes, snapshot),
     };
-    let resync = (last.is_some() && snapshot.is_some()).then(|| event("resync", &json!({})));
-    let snapshot = stream::iter(snapshot.into_iter().flatten())
+    let resync = is_anew.then(|| event("resync", &json!({})));
+    let nodes =
+        stream::iter(nodes).map(|view| event("node", &NodeJson::new(&view, clock::unix_ms())));
+    let snapshot = stream::iter(snapshot)
         .map(|view| event("shadow", &ChangedJson::new(&view, clock::unix_ms())));
     let missed = stream::iter(missed).map(|placed| form(&WatchEvent::Changed(placed)));
     let synced = stream::once(async move { event("synced", &json!({})).id(position.to_string()) });
     let changes = ReceiverStream::new(events).map(|event| form(&event));
-    let begin = stream::iter(resync).chain(snapshot).chain(missed).chain(synced);
+    let begin = stream::iter(resync).chain(nodes).chain(snapshot).chain(missed).chain(synced);
     let is_void = Box::pin(api.gate.clone().until_void(token));
     let events = begin.chain(changes).take_until(is_void).map(move |event| {
         // The place is free when the stream is dropped.

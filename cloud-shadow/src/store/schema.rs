@@ -3,8 +3,9 @@
 use super::{Op, Store, StoreError};
 
 /// The version that this build writes. Since 2 there is a history; since 3 the store's file may have
-/// a journal beside it, without which it is not the whole: older builds must not open it.
-pub const SCHEMA_VERSION: u32 = 3;
+/// a journal beside it, without which it is not the whole: older builds must not open it. Since 4 a thing
+/// belongs to a tenant, of which older builds know nothing.
+pub const SCHEMA_VERSION: u32 = 4;
 
 const KEY: &[u8] = b"schema";
 
@@ -71,7 +72,7 @@ mod tests {
         let store = MemoryStore::new();
         check_schema(&store).unwrap();
         check_schema(&store).unwrap();
-        assert_eq!(store.get(KEY).unwrap(), Some(b"3".to_vec()));
+        assert_eq!(store.get(KEY).unwrap(), Some(b"4".to_vec()));
     }
 
     #[test]

@@ -39,6 +39,8 @@ mod setup;
 #[cfg(test)]
 mod site;
 #[cfg(test)]
+mod tenants;
+#[cfg(test)]
 mod things;
 #[cfg(test)]
 mod throttle;

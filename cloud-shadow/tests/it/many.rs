@@ -94,6 +94,10 @@ async fn shadows_are_found_by_label_tag_and_field_page_by_page() {
     assert_eq!(search(price).await.0, ["site-2", "site-3"]);
     let absent = "where=%7B%22pointer%22:%22/a/b%22,%22absent%22:true%7D";
     assert_eq!(search(absent).await.0, [""; 0]);
+    let dearer = "where=%7B%22pointer%22:%22/price%22,%22at_least%22:0.5%7D";
+    assert_eq!(search(dearer).await.0, ["site-2", "site-3", "site-4", "site-5"]);
+    let between = format!("{dearer}&where=%7B%22pointer%22:%22/price%22,%22less%22:1.5%7D");
+    assert_eq!(search(&between).await.0, ["site-2", "site-3"]);
 
     let tags = json!({ "tags": { "owner": "fuel" } });
     let put = cloud.api.request(Method::PUT, "/v1/nodes/site-3/tags/device/pump").json(&tags);

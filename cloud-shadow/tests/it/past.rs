@@ -125,7 +125,8 @@ async fn a_condition_on_a_field_decides_like_one_on_the_version() {
     };
     let failed = write(json!({ "pointer": "/price", "equals": 7 })).await;
     let detail = refused(failed, 412, "field_conflict").await;
-    assert_eq!(detail, json!({ "current": 1, "pointer": "/price" }));
+    let expected = json!({ "current": 1, "pointer": "/price", "condition": "equals" });
+    assert_eq!(detail, expected);
     let failed = write(json!({ "pointer": "/price", "absent": true })).await;
     refused(failed, 412, "field_conflict").await;
     let unreadable = write(json!({ "pointer": "/price" })).await;
@@ -133,5 +134,67 @@ async fn a_condition_on_a_field_decides_like_one_on_the_version() {
     let good = write(json!({ "pointer": "/price", "equals": 1 })).await;
     assert_eq!(good.status(), StatusCode::OK);
     assert_eq!(cloud.api.get(SHADOW).await["desired"]["version"], 2);
+    cloud.stop().await;
+}
+
+#[tokio::test]
+async fn a_write_compares_what_is_there_with_what_it_expects() {
+    let cloud = Cloud::with_node().await;
+    let start =
+        json!({ "n": 9_007_199_254_740_993_u64, "site": "north-7", "modes": ["eco", "max"] });
+    cloud.api.patch(SHADOW, &start).await;
+    let (n, site, modes) = ("/n", "/site", "/modes");
+    let holding = [
+        json!({ "pointer": n, "greater": 9_007_199_254_740_992.0 }),
+        json!({ "pointer": n, "at_least": 9_007_199_254_740_993_u64 }),
+        json!({ "pointer": n, "not": 9_007_199_254_740_992_u64 }),
+        json!({ "pointer": site, "prefix": "north-" }),
+        json!({ "pointer": site, "less": "north-8" }),
+        json!({ "pointer": site, "one_of": ["south-1", "north-7"] }),
+        json!({ "pointer": modes, "contains": "eco" }),
+        json!({ "pointer": "/nothing", "not": 1 }),
+        json!({ "pointer": modes, "exists": true }),
+    ];
+    let failing = [
+        ("at_most", json!({ "pointer": n, "at_most": 9_007_199_254_740_992.0 })),
+        ("less", json!({ "pointer": n, "less": "9" })),
+        ("greater", json!({ "pointer": site, "greater": 1 })),
+        ("prefix", json!({ "pointer": n, "prefix": "" })),
+        ("one_of", json!({ "pointer": site, "one_of": ["south-1"] })),
+        ("contains", json!({ "pointer": modes, "contains": "ec" })),
+        ("exists", json!({ "pointer": "/nothing", "exists": true })),
+    ];
+    let all = |more: Option<&Value>| {
+        let request = cloud.api.request(Method::PATCH, SHADOW).json(&json!({ "hit": true }));
+        let conditions = holding.iter().chain(more);
+        conditions
+            .fold(request, |request, condition| request.header("If-Field", condition.to_string()))
+    };
+    for (name, condition) in &failing {
+        let detail =
+            refused(all(Some(condition)).send().await.unwrap(), 412, "field_conflict").await;
+        assert_eq!(detail["condition"], *name, "{condition}");
+        assert_eq!(detail["pointer"], condition["pointer"], "{condition}");
+    }
+    assert_eq!(cloud.api.get(SHADOW).await["desired"]["version"], 1, "nothing was changed");
+    assert_eq!(all(None).send().await.unwrap().status(), StatusCode::OK);
+    let (node, key) = SHADOW.strip_prefix("/v1/nodes/").unwrap().split_once("/shadows/").unwrap();
+    let write = |conditions: Value| json!({ "node": node, "key": key, "patch": { "hit": 2 }, "conditions": conditions });
+    let batch = json!({ "writes": [write(json!(holding)), write(json!([failing[0].1]))] });
+    let done = cloud.api.request(Method::POST, "/v1/batch").json(&batch).send().await.unwrap();
+    let done: Value = done.json().await.unwrap();
+    assert_eq!(done["results"][0]["status"], 200, "{done}");
+    assert_eq!(done["results"][1]["error"]["detail"]["condition"], "at_most", "{done}");
+    for (bad, why) in [
+        (json!({ "pointer": n, "at_least": 1, "less": 5 }), "`less` and `at_least`"),
+        (json!({ "pointer": n, "less": [1] }), "`less` compares"),
+        (json!({ "pointer": n, "one_of": vec![0; 33] }), "1 to 32"),
+    ] {
+        let request = cloud.api.request(Method::PATCH, SHADOW).json(&json!({}));
+        let response = request.header("If-Field", bad.to_string()).send().await.unwrap();
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST);
+        let text = response.text().await.unwrap();
+        assert!(text.contains("bad_precondition") && text.contains(why), "{text}");
+    }
     cloud.stop().await;
 }

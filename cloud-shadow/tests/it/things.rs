@@ -7,7 +7,8 @@ use reqwest::{Method, StatusCode};
 use rumqttc::{AsyncClient, Event, MqttOptions, Packet, QoS, TlsConfiguration, Transport};
 use serde_json::{Value, json};
 
-use crate::bench::{Api, DEADLINE};
+use crate::access::token;
+use crate::bench::{Api, Cloud, DEADLINE};
 use crate::enrolment::{Joined, request};
 use crate::process::{api, signal, start};
 use crate::site::tls;
@@ -42,21 +43,45 @@ async fn certify(api: &Api, thing: &str) -> Joined {
 
 /// What a thing is answered that asks for its shadow over MQTT; `None`: it is not let in.
 async fn ask(mqtt: &str, thing: &str, joined: &Joined) -> Option<Value> {
+    say(mqtt, thing, joined, &[("get", Value::Null)]).await
+}
+
+/// What a thing is answered to the last of what it says about its shadow over MQTT.
+async fn say(
+    mqtt: &str,
+    thing: &str,
+    joined: &Joined,
+    requests: &[(&str, Value)],
+) -> Option<Value> {
     let (host, port) = mqtt.rsplit_once(':').unwrap();
     let mut options = MqttOptions::new(thing, host, port.parse().unwrap());
     let tls = TlsConfiguration::Rustls(std::sync::Arc::new(tls(joined)));
     options.set_transport(Transport::tls_with_config(tls));
     let (client, mut events) = AsyncClient::new(options, 10);
-    let get = format!("$aws/things/{thing}/shadow/get");
-    client.try_subscribe(format!("{get}/+"), QoS::AtLeastOnce).unwrap();
+    let shadow = format!("$aws/things/{thing}/shadow");
+    client.try_subscribe(format!("{shadow}/+/accepted"), QoS::AtLeastOnce).unwrap();
+    client.try_subscribe(format!("{shadow}/+/rejected"), QoS::AtLeastOnce).unwrap();
+    let (mut left, mut subscribed) = (requests.iter(), 0);
+    let mut publish = || {
+        let Some((operation, body)) = left.next() else { return false };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let topic = format!("{shadow}/{operation}");
+        client.try_publish(topic, QoS::AtLeastOnce, false, body).unwrap();
+        true
+    };
     let answer = async {
         loop {
             match events.poll().await {
                 Ok(Event::Incoming(Packet::SubAck(_))) => {
-                    client.try_publish(&get, QoS::AtLeastOnce, false, "").unwrap();
+                    subscribed += 1;
+                    if subscribed == 2 {
+                        publish();
+                    }
                 }
                 Ok(Event::Incoming(Packet::Publish(said))) => {
-                    return Some(serde_json::from_slice(&said.payload).unwrap());
+                    if !publish() {
+                        return Some(serde_json::from_slice(&said.payload).unwrap());
+                    }
                 }
                 Ok(_) => {}
                 Err(_) => return None,
@@ -116,6 +141,37 @@ async fn what_was_answered_to_things_is_there_after_kill_9() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_thing_wants_over_mqtt_is_in_the_audit_log_and_what_it_reports_is_not() {
+    let cloud = Cloud::start().await;
+    let joined = certify(&cloud.api, "pump-7").await;
+    let mqtt = cloud.mqtt().to_string();
+    let reported = |n: u64| json!({ "state": { "reported": { "n": n } } });
+    let requests = [
+        ("update", reported(1)),
+        ("update", json!({ "state": { "desired": { "n": 2 } } })),
+        ("update", json!({ "state": { "desired": { "n": 3 } }, "version": 99 })),
+        ("update", reported(2)),
+        ("get", Value::Null),
+        ("delete", Value::Null),
+    ];
+    let last = say(&mqtt, "pump-7", &joined, &requests).await.unwrap();
+    assert_eq!(last["version"], 3, "{last}");
+    let log = cloud.api.get("/v1/audit?by=thing/pump-7").await;
+    let told: Vec<_> = log["entries"].as_array().unwrap().iter().collect();
+    let of = |action: &str| {
+        json!({ "by": "thing/pump-7", "action": action, "target": "pump-7", "tenant": "default",
+                "outcome": "done" })
+    };
+    assert_eq!(told.len(), 2, "{log}");
+    for (entry, expected) in told.iter().zip([of("thing.delete"), of("thing.update")]) {
+        for (name, value) in expected.as_object().unwrap() {
+            assert_eq!(&entry[name], value, "{log}");
+        }
+    }
+    cloud.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restored_cloud_knows_its_things_and_goes_on_with_later_versions() {
     let (dir, files) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let file = files.path().join("backup");
@@ -127,6 +183,9 @@ async fn a_restored_cloud_knows_its_things_and_goes_on_with_later_versions() {
     let gone = first.request(Method::DELETE, &named).send().await.unwrap();
     assert_eq!(gone.status(), StatusCode::OK);
     let early = certify(&first, "pump-7").await;
+    let (acme, _) =
+        token(&first, &json!({ "name": "a", "role": "publisher", "tenant": "acme" })).await;
+    assert_eq!(update(&acme, "/things/theirs/shadow", &json!({ "a": 1 })).await, Some(1));
     gnomon(&["backup", file.to_str().unwrap()], dir.path());
     assert_eq!(update(&first, SHADOW, &json!({ "price": 2 })).await, Some(2));
     let late = certify(&first, "pump-7").await;
@@ -143,6 +202,11 @@ async fn a_restored_cloud_knows_its_things_and_goes_on_with_later_versions() {
     assert!(version > 2, "a client that has seen version 2 must not take it for an earlier one");
     assert_eq!(update(&second, SHADOW, &json!({ "price": 3 })).await, Some(version + 1));
     assert_eq!(get(&second, &named).await.0, StatusCode::NOT_FOUND);
+    let acme = second.with_token(&acme.token);
+    let things = acme.get("/v1/things").await;
+    let theirs = json!([{ "thing": "theirs", "tenant": "acme", "shadows": 1 }]);
+    assert_eq!(things["things"], theirs, "what is whose is in the backup");
+    assert_eq!(get(&acme, SHADOW).await.0, StatusCode::NOT_FOUND);
     let again = update(&second, &named, &json!({ "a": 2 })).await.unwrap();
     assert!(again > 2, "a deleted shadow goes on behind what clients may have seen: {again}");
 

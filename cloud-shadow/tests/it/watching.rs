@@ -212,7 +212,7 @@ async fn who_comes_back_too_late_gets_everything_anew_and_is_told_so() {
     for n in 1..=4 {
         cloud.api.patch(path, &json!({ "n": n })).await;
     }
-    let anew = [("resync".to_owned(), 0), ("shadow".to_owned(), 4)];
+    let anew = [("resync".to_owned(), 0), ("node".to_owned(), 0), ("shadow".to_owned(), 4)];
     assert_eq!(Events::resume(&cloud, "", Some(&id)).await.synced().await, anew);
     assert_eq!(Events::resume(&cloud, "", Some("nonsense")).await.synced().await, anew);
     let mut events = Events::open(&cloud, "").await;
@@ -221,5 +221,12 @@ async fn who_comes_back_too_late_gets_everything_anew_and_is_told_so() {
     drop(events);
     let cloud = cloud.restart().await;
     assert_eq!(Events::resume(&cloud, "", Some(&id)).await.synced().await, anew);
+    cloud.api.create("site-2").await;
+    let mut filtered = Events::resume(&cloud, "?node=site-2&key=device/a", Some(&id)).await;
+    assert_eq!(filtered.next().await.unwrap().0, "resync");
+    let (name, node) = filtered.next().await.unwrap();
+    assert_eq!((&*name, &node["name"], &node["online"]), ("node", &json!("site-2"), &json!(false)));
+    assert_eq!(filtered.synced().await, []);
+    drop(filtered);
     cloud.stop().await;
 }

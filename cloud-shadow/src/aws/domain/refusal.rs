@@ -1,5 +1,6 @@
 //! Why a request is refused, in the codes and words of AWS.
 
+use gnomon_schemas::id::{DeviceName, TenantName};
 use gnomon_schemas::topic::ShadowId;
 
 /// Why a request about a shadow was refused. Nothing has changed.
@@ -41,6 +42,15 @@ pub enum Rejected {
     /// There is no such shadow.
     #[error("No shadow exists with name: '{0}'")]
     NoShadow(ShadowId),
+    /// There is no such thing for who asks.
+    #[error("Thing not found: '{0}'")]
+    NoThing(DeviceName),
+    /// A thing cannot go to another tenant.
+    #[error(
+        "The thing belongs to the tenant {0}; revoke its certificates and delete its shadows, and \
+         48 hours later it is nobody's"
+    )]
+    OtherTenant(TenantName),
     /// The REST path does not exist.
     #[error("Not found")]
     NoPath,
@@ -91,9 +101,9 @@ impl Rejected {
             | Self::InvalidParameter(_) => 400,
             Self::Unauthorized(_) => 401,
             Self::Forbidden(_) => 403,
-            Self::NoShadow(_) | Self::NoCertificate | Self::NoPath => 404,
+            Self::NoShadow(_) | Self::NoThing(_) | Self::NoCertificate | Self::NoPath => 404,
             Self::Method => 405,
-            Self::Conflict => 409,
+            Self::Conflict | Self::OtherTenant(_) => 409,
             Self::TooLarge => 413,
             Self::Encoding => 415,
             Self::Throttled | Self::TooMany | Self::TooManyCertificates => 429,

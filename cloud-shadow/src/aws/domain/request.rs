@@ -34,6 +34,14 @@ pub struct Update {
     pub token: Option<String>,
 }
 
+impl Update {
+    /// Whether it says nothing of `desired`.
+    pub fn is_report(&self) -> bool {
+        let StateChange::Sections(sections) = &self.state else { return false };
+        sections.desired == SectionChange::Keep
+    }
+}
+
 /// The request's `state`.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StateChange {

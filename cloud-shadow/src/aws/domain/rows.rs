@@ -1,12 +1,15 @@
 //! The rows of things in the store: `aws/s/<thing>/<shadow>` is a shadow (the classic one has no
-//! name), `aws/d/…` the same of a deleted one, `aws/t/<thing>` how many a thing has of both,
-//! `aws/c/<thing>/<serial>` a certificate.
+//! name), `aws/d/…` the same of a deleted one, `aws/t/<thing>` how many a thing has of both, and
+//! whose it is, `aws/c/<thing>/<serial>` a certificate,
+//! `aws/h/…` what was before ([`super::past`]).
 
-use gnomon_schemas::id::{DeviceName, ThingShadowName};
+use gnomon_schemas::id::{DeviceName, TenantName, ThingShadowName};
 use gnomon_schemas::topic::ShadowId;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use super::{Grave, Section, Shadow};
+use crate::access::Home;
 use crate::rows::CertificateRecord;
 
 /// The prefixes.
@@ -15,12 +18,58 @@ pub const SHADOWS: &[u8] = b"aws/s/";
 pub const GRAVES: &[u8] = b"aws/d/";
 /// Of the certificates of things.
 pub const CERTIFICATES: &[u8] = b"aws/c/";
-/// Of the things that have shadows.
+/// Of the things that have shadows or certificates.
 pub const THINGS: &[u8] = b"aws/t/";
 
 /// By how much a restored shadow is ahead of its backup: clients that have seen a later version
 /// discard an earlier one.
-const LIFT: u64 = 1_000_000;
+pub(super) const LIFT: u64 = 1_000_000;
+
+/// What a thing has beside its shadows and certificates, as long as it has any of them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Written")]
+pub struct ThingRecord {
+    /// How many shadows, there or deleted, it has.
+    #[serde(rename = "n")]
+    pub shadows: usize,
+    /// Whose it is.
+    #[serde(rename = "w", skip_serializing_if = "Home::is_usual")]
+    pub tenant: TenantName,
+}
+
+impl ThingRecord {
+    /// A thing of this tenant that has no shadow yet.
+    pub const fn of_tenant(tenant: TenantName) -> Self {
+        Self { shadows: 0, tenant }
+    }
+
+    /// Where it belongs: a thing is in no pool and has no labels.
+    pub fn home(&self) -> Home {
+        Home { tenant: self.tenant.clone(), ..Home::default() }
+    }
+}
+
+/// The same as it may have been written.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    /// Up to schema 3: of nobody, which is the usual tenant's.
+    Count(usize),
+    Record {
+        n: usize,
+        #[serde(default = "Home::usual_tenant")]
+        w: TenantName,
+    },
+}
+
+impl From<Written> for ThingRecord {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Count(shadows) => Self { shadows, tenant: Home::usual_tenant() },
+            Written::Record { n: shadows, w: tenant } => Self { shadows, tenant },
+        }
+    }
+}
 
 /// Why a row of a thing could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,15 +80,18 @@ pub struct ReadThingError {
     source: Option<serde_json::Error>,
 }
 
-pub(super) fn shadow(id: &ShadowId) -> Vec<u8> {
+/// The key of a shadow.
+pub fn shadow(id: &ShadowId) -> Vec<u8> {
     below(SHADOWS, id)
 }
 
-pub(super) fn grave(id: &ShadowId) -> Vec<u8> {
+/// The key of a deleted shadow.
+pub fn grave(id: &ShadowId) -> Vec<u8> {
     below(GRAVES, id)
 }
 
-pub(super) fn count(thing: &DeviceName) -> Vec<u8> {
+/// The key of a thing's own row.
+pub fn thing(thing: &DeviceName) -> Vec<u8> {
     [THINGS, thing.as_str().as_bytes()].concat()
 }
 
@@ -83,13 +135,17 @@ pub fn certificate_of(
     key: &[u8],
     value: &[u8],
 ) -> Result<(DeviceName, CertificateRecord), ReadThingError> {
-    let thing = key.strip_prefix(CERTIFICATES).and_then(|rest| std::str::from_utf8(rest).ok());
-    let thing = thing.and_then(|rest| rest.split_once('/')).and_then(|(name, _)| name.parse().ok());
-    Ok((thing.ok_or_else(|| unreadable(key))?, record(key, value)?))
+    Ok((holder_of(key).ok_or_else(|| unreadable(key))?, record(key, value)?))
 }
 
-/// The thing of a row, and how many shadows, there or deleted, it has.
-pub fn thing_of(key: &[u8], value: &[u8]) -> Result<(DeviceName, usize), ReadThingError> {
+/// The thing of a certificate's row.
+pub fn holder_of(key: &[u8]) -> Option<DeviceName> {
+    let rest = std::str::from_utf8(key.strip_prefix(CERTIFICATES)?).ok()?;
+    rest.split_once('/')?.0.parse().ok()
+}
+
+/// The thing of a row, and what is said of it.
+pub fn thing_of(key: &[u8], value: &[u8]) -> Result<(DeviceName, ThingRecord), ReadThingError> {
     let thing = key.strip_prefix(THINGS).and_then(|name| std::str::from_utf8(name).ok());
     let thing = thing.and_then(|name| name.parse().ok()).ok_or_else(|| unreadable(key))?;
     Ok((thing, record(key, value)?))

@@ -2,6 +2,7 @@
 
 use gnomon_schemas::topic::{Response, ShadowId};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Rejected, Request, Section, SectionChange, StateChange, Update, reply};
 
@@ -132,9 +133,25 @@ impl Slot {
 }
 
 impl Shadow {
+    /// When a field was last written, in seconds since 1970; `None`: there is none.
+    pub fn written_s(&self) -> Option<u64> {
+        let sections = [&self.desired, &self.reported].into_iter().flatten();
+        sections.flat_map(|section| section.times.values()).filter_map(newest).max()
+    }
+
     /// The size that the limit is about.
     pub fn bytes(&self) -> usize {
         [&self.desired, &self.reported].into_iter().flatten().map(Section::bytes).sum()
+    }
+}
+
+/// The latest time below a place.
+fn newest(times: &Value) -> Option<u64> {
+    match times {
+        Value::Object(object) => object.values().filter_map(newest).max(),
+        Value::Array(items) => items.iter().filter_map(newest).max(),
+        Value::Number(at_s) => at_s.as_u64(),
+        Value::Null | Value::Bool(_) | Value::String(_) => None,
     }
 }
 

@@ -6,6 +6,7 @@ use gnomon_schemas::topic::{Operation, ShadowId, ThingTopic};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::Author;
 use crate::rows::CertificateRecord;
 use crate::store::Op;
 
@@ -27,12 +28,17 @@ impl Bench {
             Ok(below.map(|(key, value)| (key.clone(), value.clone())).collect())
         };
         let mut things = Things::read(&Needs::of([order]), get, scan).unwrap();
-        let done = things.handle(order, self.now, self.limits);
+        let done = things.handle(order, self.now * 1000, self.limits);
         for op in &done.ops {
             match op {
                 Op::Put { key, value } => drop(self.rows.insert(key.clone(), value.clone())),
                 Op::Delete { key } => drop(self.rows.remove(key)),
-                Op::DeletePrefix { .. } | Op::Trim { .. } => panic!("{op:?}"),
+                Op::DeletePrefix { prefix } => self.rows.retain(|key, _| !key.starts_with(prefix)),
+                Op::Trim { prefix, keep } => {
+                    let keys = self.rows.keys().filter(|key| key.starts_with(prefix));
+                    let gone: Vec<_> = keys.rev().skip(*keep).cloned().collect();
+                    gone.iter().for_each(|key| drop(self.rows.remove(key)));
+                }
             }
         }
         done
@@ -59,6 +65,10 @@ impl Bench {
     fn get(&mut self) -> Value {
         self.ask("t", Operation::Get, &json!({})).remove(0).1
     }
+}
+
+fn admin() -> Author {
+    Author::new("admin")
 }
 
 fn id_of(text: &str) -> ShadowId {
@@ -225,7 +235,12 @@ fn a_deleted_shadow_goes_on_for_48_hours_and_alone() {
     bench.ask("t", Operation::Delete, &json!({}));
     bench.now += Grave::KEPT_S;
     bench.order(&Order::Forget(id_of("t")));
-    assert_eq!(bench.rows.len(), 2, "the other shadow and the count: {:?}", bench.rows);
+    assert_eq!(
+        bench.rows.len(),
+        3,
+        "the other shadow, its version and the count: {:?}",
+        bench.rows
+    );
     assert_eq!(bench.update(&json!({"state": {}})).last().unwrap().1["version"], 1);
 }
 
@@ -299,7 +314,7 @@ fn rest_hears_its_refusals_alone_and_its_updates_are_told_to_all() {
     let mut bench = Bench::default();
     let mut rest = |operation, body: &[u8]| {
         let request = Request::read(operation, body).unwrap();
-        bench.order(&Order::Shadow(id_of("t"), request, Origin::Rest))
+        bench.order(&Order::Shadow(id_of("t"), request, Origin::Rest(admin())))
     };
     let missing = rest(Operation::Get, b"");
     assert_eq!(missing.effects, []);
@@ -315,7 +330,7 @@ fn certificates_come_and_go_and_run_out() {
     let certify = |n: u64| {
         let certificate =
             CertificateRecord { serial: format!("{n:x}"), not_after_s: 10 + n, replaces: None };
-        Order::Certify("t".parse().unwrap(), certificate)
+        Order::Certify("t".parse().unwrap(), certificate, Claim { by: admin(), tenant: None })
     };
     for n in 1..=8 {
         assert!(bench.order(&certify(n)).answer.is_ok());
@@ -324,7 +339,7 @@ fn certificates_come_and_go_and_run_out() {
     bench.now = 16;
     let Effect::Admit(_, serials) = bench.order(&certify(9)).effects.remove(0) else { panic!() };
     assert_eq!(serials, ["7", "8", "9"]);
-    let revoke = Order::Revoke("t".parse().unwrap(), "8".to_owned());
+    let revoke = Order::Revoke("t".parse().unwrap(), "8".to_owned(), admin());
     let done = bench.order(&revoke);
     assert_eq!(done.effects, [Effect::Admit("t".parse().unwrap(), vec!["7".into(), "9".into()])]);
     assert_eq!(bench.order(&revoke).answer, Err(Rejected::NoCertificate));

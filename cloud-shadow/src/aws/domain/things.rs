@@ -1,13 +1,17 @@
 //! Things: orders about their shadows and certificates, against the rows that they need. What was
-//! read lives for one commit only, so memory does not depend on how many things there are.
+//! read lives for one commit only, so memory does not depend on how many things there are. A thing
+//! of another tenant is for who asks as if it were not there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use gnomon_schemas::id::DeviceName;
+use gnomon_schemas::id::{DeviceName, TenantName};
 use gnomon_schemas::topic::{Response, ShadowId, ThingTopic};
 
-use super::rows::{self, ReadThingError};
+use super::past::{self, Written};
+use super::rows::{self, ReadThingError, ThingRecord};
 use super::{Rejected, Request, Slot, reply};
+use crate::access::Home;
+use crate::domain::Author;
 use crate::rows::{CertificateRecord, put};
 use crate::store::Op;
 
@@ -18,6 +22,8 @@ pub struct Limits {
     pub document_bytes: usize,
     /// The most shadows of one thing; deleted ones count until they are forgotten.
     pub shadows_per_thing: usize,
+    /// The most versions of a shadow that are remembered.
+    pub versions: usize,
 }
 
 /// The most certificates of a thing that are good at a time.
@@ -25,17 +31,35 @@ const CERTIFICATES: usize = 8;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { document_bytes: 8 * 1024, shadows_per_thing: 1000 }
+        Self { document_bytes: 8 * 1024, shadows_per_thing: 1000, versions: 100 }
     }
 }
 
-/// Through which face a request came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Through which face a request came, and whose things there are for who asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// MQTT: answers and refusals are messages.
+    /// MQTT, from the thing itself: answers and refusals are messages.
     Mqtt,
     /// REST: a refusal, or a document, is only for who asked.
-    Rest,
+    Rest(Author),
+}
+
+impl Origin {
+    const fn author(&self) -> Option<&Author> {
+        match self {
+            Self::Mqtt => None,
+            Self::Rest(by) => Some(by),
+        }
+    }
+}
+
+/// Who lets a thing in, and whose it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Who.
+    pub by: Author,
+    /// Whose; `None`: as it is, or the author's.
+    pub tenant: Option<TenantName>,
 }
 
 /// What is to be done.
@@ -46,9 +70,19 @@ pub enum Order {
     /// The deleted shadow is forgotten if its time is over.
     Forget(ShadowId),
     /// The thing has this certificate.
-    Certify(DeviceName, CertificateRecord),
+    Certify(DeviceName, CertificateRecord, Claim),
     /// The thing's certificate with this serial number is void.
-    Revoke(DeviceName, String),
+    Revoke(DeviceName, String, Author),
+}
+
+impl Order {
+    /// Of which thing it is.
+    pub const fn thing(&self) -> &DeviceName {
+        match self {
+            Self::Shadow(id, ..) | Self::Forget(id) => &id.thing,
+            Self::Certify(thing, ..) | Self::Revoke(thing, ..) => thing,
+        }
+    }
 }
 
 /// What an accepted order means beyond the store. In their order, after the commit.
@@ -69,11 +103,14 @@ pub struct Done {
     pub effects: Vec<Effect>,
     /// What who asked gets.
     pub answer: Result<Vec<u8>, Rejected>,
+    /// Whose the thing is, or was until now; `None`: there is none.
+    pub tenant: Option<TenantName>,
 }
 
 /// What must be read for some orders.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needs {
+    things: BTreeSet<DeviceName>,
     shadows: BTreeSet<ShadowId>,
     certificates: BTreeSet<DeviceName>,
 }
@@ -83,12 +120,13 @@ impl Needs {
     pub fn of<'a>(orders: impl IntoIterator<Item = &'a Order>) -> Self {
         let mut needs = Self::default();
         for order in orders {
-            match order {
-                Order::Shadow(id, ..) | Order::Forget(id) => needs.shadows.insert(id.clone()),
-                Order::Certify(thing, _) | Order::Revoke(thing, _) => {
-                    needs.certificates.insert(thing.clone())
-                }
-            };
+            needs.things.insert(order.thing().clone());
+            if let Order::Shadow(id, ..) | Order::Forget(id) = order {
+                needs.shadows.insert(id.clone());
+            }
+            if !matches!(order, Order::Shadow(..)) {
+                needs.certificates.insert(order.thing().clone());
+            }
         }
         needs
     }
@@ -97,11 +135,30 @@ impl Needs {
 /// What was read for some orders, as they change it.
 #[derive(Debug, Default)]
 pub struct Things {
+    /// `None`: there is no such thing.
+    records: BTreeMap<DeviceName, Option<ThingRecord>>,
     slots: BTreeMap<ShadowId, Slot>,
-    counts: BTreeMap<DeviceName, usize>,
     certificates: BTreeMap<DeviceName, BTreeMap<String, u64>>,
     /// What could not be read; requests that need it are refused, others are not.
     unreadable: Vec<ReadThingError>,
+}
+
+/// Why there is nothing of a thing for who asks.
+enum Hidden {
+    /// It cannot be read.
+    Unread,
+    /// It is of a tenant that is none of theirs.
+    Foreign,
+}
+
+impl Hidden {
+    /// The refusal; `foreign`: what is said where there is no such thing.
+    fn refuse(self, foreign: Rejected) -> Rejected {
+        match self {
+            Self::Unread => Rejected::Internal,
+            Self::Foreign => foreign,
+        }
+    }
 }
 
 impl Things {
@@ -113,25 +170,27 @@ impl Things {
         scan: impl Fn(&[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, E>,
     ) -> Result<Self, E> {
         let mut things = Self::default();
+        for thing in &needs.things {
+            let key = rows::thing(thing);
+            match get(&key)?.map(|value| rows::thing_of(&key, &value)).transpose() {
+                Ok(found) => {
+                    drop(things.records.insert(thing.clone(), found.map(|(_, record)| record)));
+                }
+                Err(error) => things.unreadable.push(error),
+            }
+        }
         for id in &needs.shadows {
-            let (live, dead, count) = (rows::shadow(id), rows::grave(id), rows::count(&id.thing));
-            let (alive, count_row) = (get(&live)?, get(&count)?);
+            let (live, dead) = (rows::shadow(id), rows::grave(id));
+            let alive = get(&live)?;
             let buried = if alive.is_some() { None } else { get(&dead)? };
             let slot = match (alive, buried) {
                 (Some(value), _) => rows::shadow_of(&live, &value).map(|it| Slot::Present(it.1)),
                 (None, Some(value)) => rows::grave_of(&dead, &value).map(|it| Slot::Deleted(it.1)),
                 (None, None) => Ok(Slot::Absent),
             };
-            let counted = count_row.map(|value| rows::thing_of(&count, &value)).transpose();
-            match (slot, counted) {
-                (Ok(slot), Ok(counted)) => {
-                    things.slots.insert(id.clone(), slot);
-                    things.counts.insert(id.thing.clone(), counted.map_or(0, |(_, count)| count));
-                }
-                (slot, counted) => {
-                    things.unreadable.extend(slot.err());
-                    things.unreadable.extend(counted.err());
-                }
+            match slot {
+                Ok(slot) => drop(things.slots.insert(id.clone(), slot)),
+                Err(error) => things.unreadable.push(error),
             }
         }
         for thing in &needs.certificates {
@@ -154,42 +213,85 @@ impl Things {
     }
 
     /// Takes an order: all of it, or nothing and the reason why.
-    pub fn handle(&mut self, order: &Order, now_s: u64, limits: Limits) -> Done {
+    pub fn handle(&mut self, order: &Order, now_ms: u64, limits: Limits) -> Done {
+        let (before, now_s) = (self.tenant_of(order.thing()), now_ms / 1000);
         let (ops, effects, answer) = match order {
-            Order::Shadow(id, request, origin) => {
-                return self.request(id, request, *origin, now_s, limits);
-            }
+            Order::Shadow(id, request, origin) => self.request(id, request, origin, now_ms, limits),
             Order::Forget(id) => (self.forget(id, now_s), Vec::new(), Ok(Vec::new())),
-            Order::Certify(thing, certificate) => self.certify(thing, certificate, now_s),
-            Order::Revoke(thing, serial) => self.revoke(thing, serial),
+            Order::Certify(thing, new, claim) => self.certify(thing, new, claim, now_s),
+            Order::Revoke(thing, serial, by) => self.revoke(thing, serial, by, now_s),
         };
-        Done { ops, effects, answer }
+        let tenant = self.tenant_of(order.thing()).or(before);
+        Done { ops, effects, answer, tenant }
+    }
+
+    fn tenant_of(&self, thing: &DeviceName) -> Option<TenantName> {
+        Some(self.records.get(thing)?.as_ref()?.tenant.clone())
+    }
+
+    /// What is known of a thing, for who asks; of one that nobody has had, what it is then. Without
+    /// an author it is the thing that asks.
+    fn record(&self, thing: &DeviceName, by: Option<&Author>) -> Result<ThingRecord, Hidden> {
+        let held = self.records.get(thing).ok_or(Hidden::Unread)?.clone();
+        let record = held.unwrap_or_else(|| {
+            let own = by.and_then(Author::scope).and_then(|scope| scope.tenant.clone());
+            ThingRecord::of_tenant(own.unwrap_or_else(Home::usual_tenant))
+        });
+        let is_there = by.is_none_or(|by| by.covers(&record.home()));
+        if is_there { Ok(record) } else { Err(Hidden::Foreign) }
+    }
+
+    /// Keeps what is known of a thing.
+    fn keep(&mut self, thing: &DeviceName, record: ThingRecord) -> Option<Op> {
+        let held = self.records.entry(thing.clone()).or_default();
+        if held.as_ref() == Some(&record) {
+            return None;
+        }
+        let op = put(rows::thing(thing), &record);
+        *held = Some(record);
+        Some(op)
+    }
+
+    /// The same of a thing that has lost something: with nothing left, it is nobody's again.
+    fn keep_rest(&mut self, thing: &DeviceName, record: ThingRecord, now_s: u64) -> Vec<Op> {
+        let held = self.certificates.get(thing);
+        // What cannot be read may be good.
+        let is_let_in = held.is_none_or(|held| held.values().any(|until_s| *until_s > now_s));
+        if record.shadows > 0 || is_let_in {
+            return self.keep(thing, record).into_iter().collect();
+        }
+        self.records.insert(thing.clone(), None);
+        let held = self.certificates.remove(thing).unwrap_or_default();
+        self.certificates.insert(thing.clone(), BTreeMap::new());
+        let keys = held.keys().map(|serial| rows::certificate(thing, serial));
+        keys.chain([rows::thing(thing)]).map(|key| Op::Delete { key }).collect()
     }
 
     fn request(
         &mut self,
         id: &ShadowId,
         request: &Request,
-        origin: Origin,
-        now_s: u64,
+        origin: &Origin,
+        now_ms: u64,
         limits: Limits,
-    ) -> Done {
+    ) -> Outcome {
         let (operation, token) = (request.operation(), request.token());
         let publish =
             |response, body| Effect::Publish(ThingTopic::of(id.clone(), operation, response), body);
-        match self.decide(id, request, now_s, limits) {
+        let is_mqtt = *origin == Origin::Mqtt;
+        match self.decide(id, request, origin.author(), now_ms, limits) {
             Ok((ops, decided)) => {
                 let mut effects: Vec<_> =
                     decided.said.into_iter().map(|(what, body)| publish(what, body)).collect();
-                if origin == Origin::Mqtt || !matches!(request, Request::Get { .. }) {
+                if is_mqtt || !matches!(request, Request::Get { .. }) {
                     effects.push(publish(Response::Accepted, decided.answer.clone()));
                 }
-                Done { ops, effects, answer: Ok(decided.answer) }
+                (ops, effects, Ok(decided.answer))
             }
             Err(rejected) => {
-                let body = || reply::rejected(&rejected, token, now_s);
-                let told = (origin == Origin::Mqtt).then(|| publish(Response::Rejected, body()));
-                Done { ops: Vec::new(), effects: told.into_iter().collect(), answer: Err(rejected) }
+                let body = || reply::rejected(&rejected, token, now_ms / 1000);
+                let told = is_mqtt.then(|| publish(Response::Rejected, body()));
+                (Vec::new(), told.into_iter().collect(), Err(rejected))
             }
         }
     }
@@ -198,21 +300,22 @@ impl Things {
         &mut self,
         id: &ShadowId,
         request: &Request,
-        now_s: u64,
+        by: Option<&Author>,
+        now_ms: u64,
         limits: Limits,
     ) -> Result<(Vec<Op>, super::shadow::Decided), Rejected> {
+        let record = self.record(&id.thing, by);
+        let mut record = record.map_err(|why| why.refuse(Rejected::NoShadow(id.clone())))?;
         let slot = self.slots.get(id).ok_or(Rejected::Internal)?;
-        let mut decided = slot.decide(id, request, now_s, limits.document_bytes)?;
+        let mut decided = slot.decide(id, request, now_ms / 1000, limits.document_bytes)?;
         let Some(next) = decided.next.take() else { return Ok((Vec::new(), decided)) };
-        let mut ops = Vec::new();
         if *slot == Slot::Absent {
-            let count = self.counts.entry(id.thing.clone()).or_default();
-            if *count >= limits.shadows_per_thing {
+            if record.shadows >= limits.shadows_per_thing {
                 return Err(Rejected::TooMany);
             }
-            *count += 1;
-            ops.push(put(rows::count(&id.thing), count));
+            record.shadows += 1;
         }
+        let mut ops = Vec::new();
         let (live, dead) = (rows::shadow(id), rows::grave(id));
         match (slot, &next) {
             (Slot::Deleted(_), Slot::Present(shadow)) => {
@@ -224,6 +327,10 @@ impl Things {
             }
             (_, Slot::Absent) => {}
         }
+        let by = by.cloned().unwrap_or_else(|| Author::thing(&id.thing));
+        let written = Written { by: by.as_str(), at_ms: now_ms, keep: limits.versions };
+        ops.extend(past::step(id, slot, &next, written));
+        ops.extend(self.keep(&id.thing, record));
         self.slots.insert(id.clone(), next);
         Ok((ops, decided))
     }
@@ -233,17 +340,28 @@ impl Things {
         if !grave.is_over(now_s) {
             return Vec::new();
         }
+        let Ok(mut record) = self.record(&id.thing, None) else { return Vec::new() };
         self.slots.insert(id.clone(), Slot::Absent);
-        let count = self.counts.entry(id.thing.clone()).or_default();
-        *count = count.saturating_sub(1);
-        let key = rows::count(&id.thing);
-        let counted = if *count == 0 { Op::Delete { key } } else { put(key, count) };
-        vec![Op::Delete { key: rows::grave(id) }, counted]
+        record.shadows = record.shadows.saturating_sub(1);
+        let mut ops = vec![Op::Delete { key: rows::grave(id) }, past::forget(id)];
+        ops.extend(self.keep_rest(&id.thing, record, now_s));
+        ops
     }
 
-    fn certify(&mut self, thing: &DeviceName, new: &CertificateRecord, now_s: u64) -> Outcome {
+    fn certify(
+        &mut self,
+        thing: &DeviceName,
+        new: &CertificateRecord,
+        claim: &Claim,
+        now_s: u64,
+    ) -> Outcome {
+        let refused = |why| (Vec::new(), Vec::new(), Err(why));
+        let record = match self.claimed(thing, claim) {
+            Ok(record) => record,
+            Err(why) => return refused(why),
+        };
         let Some(held) = self.certificates.get_mut(thing) else {
-            return (Vec::new(), Vec::new(), Err(Rejected::Internal));
+            return refused(Rejected::Internal);
         };
         let mut ops = Vec::new();
         held.retain(|serial, not_after_s| {
@@ -254,24 +372,51 @@ impl Things {
             is_good
         });
         if held.len() >= CERTIFICATES {
-            return (Vec::new(), Vec::new(), Err(Rejected::TooManyCertificates));
+            return refused(Rejected::TooManyCertificates);
         }
         held.insert(new.serial.clone(), new.not_after_s);
         ops.push(put(rows::certificate(thing, &new.serial), new));
         let admit = Effect::Admit(thing.clone(), held.keys().cloned().collect());
+        ops.extend(self.keep(thing, record));
         (ops, vec![admit], Ok(Vec::new()))
     }
 
-    fn revoke(&mut self, thing: &DeviceName, serial: &str) -> Outcome {
+    /// What is known of a thing that somebody lets in. A tenant is named for one that nobody has
+    /// had; nobody makes one that there would not be for who makes it.
+    fn claimed(&self, thing: &DeviceName, claim: &Claim) -> Result<ThingRecord, Rejected> {
+        let record = self.record(thing, Some(&claim.by));
+        let mut record = record.map_err(|why| why.refuse(Rejected::NoThing(thing.clone())))?;
+        let is_new = matches!(self.records.get(thing), Some(None));
+        match &claim.tenant {
+            Some(tenant) if is_new => record.tenant = tenant.clone(),
+            Some(tenant) if *tenant != record.tenant => {
+                return Err(Rejected::OtherTenant(record.tenant));
+            }
+            Some(_) | None => {}
+        }
+        if claim.by.covers(&record.home()) {
+            Ok(record)
+        } else {
+            Err(Rejected::Forbidden("the token may only let in things of its own tenant"))
+        }
+    }
+
+    fn revoke(&mut self, thing: &DeviceName, serial: &str, by: &Author, now_s: u64) -> Outcome {
+        let refused = |why| (Vec::new(), Vec::new(), Err(why));
+        let record = match self.record(thing, Some(by)) {
+            Ok(record) => record,
+            Err(why) => return refused(why.refuse(Rejected::NoCertificate)),
+        };
         let Some(held) = self.certificates.get_mut(thing) else {
-            return (Vec::new(), Vec::new(), Err(Rejected::Internal));
+            return refused(Rejected::Internal);
         };
         if held.remove(serial).is_none() {
-            return (Vec::new(), Vec::new(), Err(Rejected::NoCertificate));
+            return refused(Rejected::NoCertificate);
         }
         let admit = Effect::Admit(thing.clone(), held.keys().cloned().collect());
-        let gone = Op::Delete { key: rows::certificate(thing, serial) };
-        (vec![gone], vec![admit], Ok(Vec::new()))
+        let mut ops = vec![Op::Delete { key: rows::certificate(thing, serial) }];
+        ops.extend(self.keep_rest(thing, record, now_s));
+        (ops, vec![admit], Ok(Vec::new()))
     }
 }
 

@@ -3,6 +3,7 @@
 use gnomon_schemas::topic::{Operation, ShadowId};
 
 use super::*;
+use crate::access::Scope;
 use crate::aws::domain::{Order, Origin, Rejected, Request};
 use crate::store::Op;
 
@@ -31,6 +32,49 @@ async fn an_update_is_said_after_it_is_durable_and_in_the_order_of_aws() {
     assert_eq!(ends(said()), all);
     let body = core.order(order(Operation::Get, b""), None).await.unwrap();
     assert!(String::from_utf8(body).unwrap().contains("\"version\":1"));
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_an_order_is_its_things_tenants_and_shares_its_commit() {
+    let bench = Bench::start(MemoryStore::new(), CoreConfig::default()).await;
+    let core = bench.core.handle();
+    let id = ShadowId { thing: "pump-7".parse().unwrap(), shadow: Some("set".parse().unwrap()) };
+    let tenant = Some("acme".parse().unwrap());
+    let acme = Author::new("token/a").within(&Scope { tenant, ..Scope::default() });
+    let give = async |operation, body: &[u8], by: Option<&Author>| {
+        let request = Request::read(operation, body).unwrap();
+        let is_itself = by.is_none();
+        let author = || by.cloned().unwrap_or_else(|| Author::thing(&id.thing));
+        let deed = Deed::of_request(&id, &request, is_itself, author);
+        let origin = by.cloned().map_or(Origin::Mqtt, Origin::Rest);
+        core.order(Order::Shadow(id.clone(), request, origin), deed).await
+    };
+    let desired: &[u8] = b"{\"state\":{\"desired\":{\"a\":1}}}";
+    let reported: &[u8] = b"{\"state\":{\"reported\":{\"a\":1}}}";
+    let both: &[u8] = b"{\"state\":{\"desired\":null,\"reported\":{\"a\":1}}}";
+    let empty: &[u8] = b"{\"state\":null}";
+    give(Operation::Update, reported, Some(&acme)).await.unwrap();
+    give(Operation::Update, reported, None).await.unwrap();
+    give(Operation::Get, b"", None).await.unwrap();
+    give(Operation::Update, desired, None).await.unwrap();
+    give(Operation::Update, both, None).await.unwrap();
+    give(Operation::Update, empty, None).await.unwrap();
+    give(Operation::Update, b"{\"state\":{},\"version\":99}", Some(&acme)).await.unwrap_err();
+    bench.store.fail(Some(ErrorKind::StorageFull));
+    give(Operation::Delete, b"", None).await.unwrap_err();
+    bench.store.fail(None);
+    give(Operation::Delete, b"", None).await.unwrap();
+    let mut told = Vec::new();
+    for (key, value) in bench.store.scan(AUDIT).unwrap() {
+        for entry in read_audit(&key, &value).unwrap() {
+            assert_eq!(entry.tenant, Some("acme".parse().unwrap()));
+            assert_eq!((entry.target.as_str(), entry.outcome.as_str()), ("pump-7/set", "done"));
+            told.push(format!("{} {}", entry.by, entry.action));
+        }
+    }
+    let (its_update, its_delete) = ("thing/pump-7 thing.update", "thing/pump-7 thing.delete");
+    let expected = [its_delete, its_update, its_update, its_update, "token/a thing.update"];
+    assert_eq!(told, expected, "the newest first, and no report");
 }
 
 #[tokio::test]
