@@ -1,15 +1,16 @@
 //! One round: decide, commit, carry out, then let others look.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use gnomon_schemas::id::NodeName;
 use tracing::Instrument as _;
 
+use super::asker::{Asker, Groups};
 use super::audit::{AuditLimits, AuditLog, Deed};
 use super::breath::Breath;
-use super::handle::{Arrived, Input, Refusal, Replies, Reply};
+use super::handle::{Arrived, Input, Refusal, Reply};
 use super::things::Asked;
 use super::watch::Watchers;
 use super::{CoreConfig, CoreParts, RELOAD, start};
@@ -47,32 +48,11 @@ struct Decided {
     is_written: bool,
 }
 
-/// Who waits for what becomes of a command.
-enum Asker {
-    Nobody,
-    One(Reply),
-    /// The first group that is not answered yet: commands are answered in their order.
-    Group,
-}
-
-/// Commands that are answered together.
-struct Group {
-    replies: Replies,
-    size: usize,
-    results: Vec<Result<Answer, Refusal>>,
-}
-
-impl Group {
-    fn of(size: usize, replies: Replies) -> Self {
-        Self { replies, size, results: Vec::with_capacity(size) }
-    }
-}
-
 /// The inputs of a round.
 #[derive(Default)]
 struct Taken {
     decided: Vec<Decided>,
-    groups: VecDeque<Group>,
+    groups: Groups,
     /// Those who look, once everything is durable.
     looks: Vec<Input>,
     others: Others,
@@ -181,7 +161,7 @@ impl Rounds {
                 }
                 Input::Commands(commands, replies) => {
                     spans::link(&replies.span);
-                    taken.groups.push_back(Group::of(commands.len(), replies));
+                    taken.groups.begin(commands.len(), replies);
                     for command in commands {
                         breath.draw().await;
                         taken.decided.push(self.decide(command, Asker::Group, now));
@@ -289,7 +269,7 @@ impl Rounds {
         &mut self,
         command: Decided,
         failure: Option<&Refusal>,
-        groups: &mut VecDeque<Group>,
+        groups: &mut Groups,
     ) {
         let lost = failure.filter(|_| self.ahead.contains(&command.node));
         let result = match (command.result, lost) {
@@ -308,11 +288,7 @@ impl Rounds {
             Ok(_) => self.parts.metrics.accepted(),
             Err(refusal) => self.parts.metrics.refused(refusal.code()),
         }
-        match command.asker {
-            Asker::Nobody => {}
-            Asker::One(reply) => reply.send(result),
-            Asker::Group => answer(groups, result),
-        }
+        groups.answer(command.asker, result);
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -466,17 +442,6 @@ fn take_ops(done: &mut Done, ops: &mut Vec<Op>) -> bool {
 fn written(decided: &[Decided]) -> BTreeSet<NodeName> {
     let written = decided.iter().filter(|command| command.is_written);
     written.map(|command| command.node.clone()).collect()
-}
-
-/// Notes what became of the next command of the first group, and answers that when it is whole.
-fn answer(groups: &mut VecDeque<Group>, result: Result<Answer, Refusal>) {
-    let Some(group) = groups.front_mut() else { return };
-    group.results.push(result);
-    if group.results.len() == group.size
-        && let Some(Group { replies, results, .. }) = groups.pop_front()
-    {
-        replies.send(results);
-    }
 }
 
 fn explain(error: &StoreError) -> Refusal {

@@ -51,7 +51,7 @@ fn main() -> anyhow::Result<()> {
     let size = if is_short {
         Size { calm: Duration::from_secs(5), idle: Duration::from_secs(10), rounds: 1 }
     } else {
-        Size { calm: Duration::from_secs(35), idle: Duration::from_mins(10), rounds: 10 }
+        Size { calm: Duration::from_secs(35), idle: Duration::from_mins(5), rounds: 10 }
     };
     let load = machine::load();
     let [calm, busy] = plan(&root, is_short)?;
