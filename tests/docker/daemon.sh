@@ -9,7 +9,8 @@
 #   daemon.sh env DIR           Prints DOCKER_HOST=... of the private daemon, if it answers.
 #
 # GNOMON_PRIVATE_DAEMON=1 starts a private one whatever else answers; it is the first dockerd in PATH.
-# The private daemon leaves the default bridge and the firewall of the machine alone.
+# The private daemon leaves the default bridge and the firewall of the machine alone. Its networks have addresses
+# beside those that Docker takes by itself, and are small: there is room for 256 of them.
 set -eu
 
 system=/var/run/docker.sock
@@ -75,6 +76,7 @@ start_private() {
         --host "unix://$socket" --bridge none --iptables=false --ip-masq=false \
         --containerd-namespace "gnomon-$$" --containerd-plugins-namespace "gnomon-plugins-$$" \
         --insecure-registry 127.0.0.0/8 --shutdown-timeout 2 \
+        --default-address-pool base=172.16.0.0/16,size=24 \
         >"$dir/dockerd.log" 2>&1 </dev/null 9>&- &
     started=$!
     waited=0
@@ -117,6 +119,13 @@ stop() {
         while read -r mount; do
             umount -l "$mount" || fail "cannot unmount $mount"
         done
+    # The bridges of networks that were not removed stay, and each holds its addresses.
+    networks=$dir/data/network/files/local-kv.db
+    if [ -r "$networks" ] && command -v ip >/dev/null 2>&1; then
+        grep -aoE 'br-[0-9a-f]{12}' "$networks" | sort -u | while read -r bridge; do
+            ip link del "$bridge" 2>/dev/null || true
+        done
+    fi
     rm -rf "$dir/data" "$dir/exec" "$dir/docker.sock" "$dir/docker.pid" "$dir/dockerd.log" \
         "$dir/start.lock"
     rmdir "$dir" 2>/dev/null || true

@@ -190,7 +190,7 @@ start() {
 
 # The end of its log is all that is left.
 give_up() {
-    said=$(grep -E '^[EF][0-9]' "$dir/log/edgecore" | tail -n 1 || true)
+    said=$(grep -E '^[EF][0-9]' "$dir/log/edgecore" 2>/dev/null | tail -n 1)
     stop
     fail "$1; its log ends with: ${said:-nothing}"
 }

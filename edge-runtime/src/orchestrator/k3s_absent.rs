@@ -4,8 +4,8 @@
 use gnomon_schemas::app::ServiceSpec;
 use gnomon_schemas::node::NodeSettings;
 
-use super::watch::Watch;
 use super::Capabilities;
+use super::watch::Watch;
 use crate::local::ExecOutput;
 use crate::reconcile::model::{Observed, Slot, Step};
 

@@ -1,4 +1,4 @@
-//! KubeEdge's edgecore on the same machine, with ten containers of the same image.
+//! The peer: edgecore of `KubeEdge` on the same machine, with ten containers of the same image.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! What the site agent costs: the program as it is packed, with ten apps as containers of a real
-//! Docker daemon and a real cloud beside it. Writes target/bench/edge.json and, unless short,
-//! docs/performance.md. Run: make bench BENCH=edge; with `GNOMON_BENCH=short` the programs of the
-//! tests are measured, in a minute.
+//! Docker daemon and a real cloud beside it; then, unless short, edgecore of `KubeEdge` with ten
+//! pods. Writes target/bench/edge.json and, unless short, docs/performance.md. Run: make bench
+//! BENCH=edge; with `GNOMON_BENCH=short` the programs of the tests are measured, in a minute.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark talks")]
 #![expect(clippy::indexing_slicing, reason = "JSON of our own programs")]
