@@ -20,8 +20,10 @@ use crate::store::{Op, Pair, StoreError};
 struct Kind {
     prefix: &'static [u8],
     half_of: fn(&[u8]) -> &[u8],
-    age_of: fn(&[u8], &[u8]) -> Result<(u64, bool), ReadRowError>,
+    age_of: AgeOf,
 }
+
+type AgeOf = fn(&[u8], &[u8]) -> Result<(u64, bool), ReadRowError>;
 
 const OF_NODES: Kind =
     Kind { prefix: history::PAST, half_of: history::half_of, age_of: history::age_of };

@@ -258,7 +258,7 @@ mod tests {
             ("/nothing", Not, json!(5), true),
             ("/n", Exists, yes.clone(), true),
             ("/nothing", Exists, yes.clone(), false),
-            ("/nothing", Absent, yes.clone(), true),
+            ("/nothing", Absent, yes, true),
             ("/n", Less, json!(4.5), true),
             ("/n", Less, json!(4), false),
             ("/n", AtMost, json!(4.0), true),

@@ -119,8 +119,9 @@ mod tests {
 
     use serde_json::{Value, json};
 
+    use super::super::Relation::{self, AtLeast, Equals, Less, Prefix};
     use super::super::tests::{at, command, domain, write};
-    use super::super::{Action, Change, Limits, Precondition, Relation};
+    use super::super::{Action, Change, Limits, Precondition};
     use super::*;
 
     fn filled() -> Domain {
@@ -153,7 +154,7 @@ mod tests {
     }
 
     fn is(pointer: &str, value: i64) -> FieldCondition {
-        field(pointer, Relation::Equals, &json!(value))
+        field(pointer, Equals, &json!(value))
     }
 
     fn names(found: &Found) -> Vec<String> {
@@ -196,7 +197,6 @@ mod tests {
             let search = Search { fields: vec![field(pointer, relation, value)], ..all() };
             domain.search(&search, None, 1000, 1000).shadows.len()
         };
-        use Relation::{AtLeast, Equals, Prefix};
         assert_eq!(found("/services/web/image", Equals, &json!("i")), 1);
         assert_eq!(found("/secrets/key/content", Equals, &json!("hunter2")), 0);
         assert_eq!(found("/secrets/key/content", Prefix, &json!("h")), 0);
@@ -222,10 +222,10 @@ mod tests {
     fn a_range_is_two_conditions_on_one_field() {
         let domain = filled();
         let bound = |relation, value: i64| field("/deep/n", relation, &json!(value));
-        let fields = vec![bound(Relation::AtLeast, 1), bound(Relation::Less, 3), is("/m", 0)];
+        let fields = vec![bound(AtLeast, 1), bound(Less, 3), is("/m", 0)];
         let found = domain.search(&Search { fields, ..all() }, None, 1000, 1000);
         assert_eq!(names(&found), ["site-1/device/d0", "site-2/device/d0"]);
-        let fields = vec![field("/nothing", Relation::Less, &json!(9))];
+        let fields = vec![field("/nothing", Less, &json!(9))];
         assert_eq!(domain.search(&Search { fields, ..all() }, None, 1000, 1000).shadows, []);
     }
 }

@@ -78,17 +78,19 @@ async fn a_foreign_thing_is_the_same_as_none_for_every_call() {
     cloud.stop().await;
 }
 
-#[tokio::test]
-async fn what_a_things_shadow_was_is_told_with_who_wrote_it_and_when() {
+async fn update(api: &Api, query: &str, state: Value) {
+    let path = format!("/things/pump/shadow{query}");
+    let body = json!({ "state": state });
+    let done = api.request(Method::POST, &path).json(&body).send().await.unwrap();
+    assert_eq!(done.status(), StatusCode::OK);
+}
+
+/// A cloud with a thing of a tenant whose classic shadow was written three times and then deleted;
+/// a token of the tenant, and a time after the second version and before the third.
+async fn with_past() -> (Cloud, Api, String, u64) {
     let cloud = Cloud::start().await;
     let about = json!({ "name": "a", "role": "publisher", "tenant": "acme" });
     let (acme, id) = token(&cloud.api, &about).await;
-    let update = async |api: &Api, query: &str, state: Value| {
-        let path = format!("/things/pump/shadow{query}");
-        let body = json!({ "state": state });
-        let done = api.request(Method::POST, &path).json(&body).send().await.unwrap();
-        assert_eq!(done.status(), StatusCode::OK);
-    };
     update(&acme, "", json!({ "desired": { "price": 1, "old": true } })).await;
     update(&cloud.api, "", json!({ "reported": { "price": 1 } })).await;
     let between_ms = gnomon_cloud::clock::unix_ms();
@@ -99,7 +101,12 @@ async fn what_a_things_shadow_was_is_told_with_who_wrote_it_and_when() {
     update(&acme, "?name=set", json!({ "desired": { "a": { "b": [1] } } })).await;
     let gone = acme.request(Method::DELETE, "/things/pump/shadow").send().await.unwrap();
     assert_eq!(gone.status(), StatusCode::OK);
+    (cloud, acme, id, between_ms)
+}
 
+#[tokio::test]
+async fn the_shadows_of_a_thing_are_listed_and_the_classic_one_has_a_name_that_no_other_can_have() {
+    let (cloud, acme, _, between_ms) = with_past().await;
     let listed = acme.get("/v1/things/pump/shadows").await;
     assert_eq!((&listed["tenant"], &listed["next"]), (&json!("acme"), &Value::Null));
     let shadow = &listed["shadows"][0];
@@ -112,20 +119,33 @@ async fn what_a_things_shadow_was_is_told_with_who_wrote_it_and_when() {
     assert_eq!(listed["shadows"][0]["name"], "@classic");
     let next = format!("/v1/things/pump/shadows?after={}", listed["next"].as_str().unwrap());
     assert_eq!(acme.get(&next).await["shadows"][0]["name"], "set");
+    let named = cloud.api.request(Method::POST, "/things/pump/shadow?name=@classic");
+    let named = named.json(&json!({ "state": {} })).send().await.unwrap();
+    assert_eq!(named.status(), StatusCode::BAD_REQUEST);
+    cloud.stop().await;
+}
 
-    let cloud = cloud.restart().await;
-    let acme = cloud.api.with_token(&acme.token);
-    let classic = "/v1/things/pump/shadows/@classic";
+/// All versions of a shadow, page by page.
+async fn told(api: &Api, shadow: &str) -> Vec<(Value, Value, Value, Value)> {
     let (mut told, mut before) = (Vec::new(), String::new());
     loop {
-        let page = acme.get(&format!("{classic}/history?limit=2{before}")).await;
+        let page = api.get(&format!("{shadow}/history?limit=2{before}")).await;
         told.extend(page["versions"].as_array().unwrap().iter().map(|version| {
             let of = |name: &str| version[name].clone();
             (of("version"), of("deleted"), of("by"), of("patch"))
         }));
-        let Some(next) = page["next"].as_u64() else { break };
+        let Some(next) = page["next"].as_u64() else { return told };
         before = format!("&before={next}");
     }
+}
+
+#[tokio::test]
+async fn what_a_things_shadow_was_is_told_with_who_wrote_it_and_when() {
+    let (cloud, acme, id, between_ms) = with_past().await;
+    update(&cloud.api, "", json!({ "desired": { "again": 1 } })).await;
+    let cloud = cloud.restart().await;
+    let acme = cloud.api.with_token(&acme.token);
+    let classic = "/v1/things/pump/shadows/@classic";
     let (by, admin) = (format!("token/{id}"), "admin");
     let entry = |version: u64, deleted: bool, by: &str, patch: Value| {
         (json!(version), json!(deleted), json!(by), patch)
@@ -137,7 +157,7 @@ async fn what_a_things_shadow_was_is_told_with_who_wrote_it_and_when() {
         entry(2, false, admin, json!({ "reported": { "price": 1 } })),
         entry(1, false, &by, json!({ "desired": { "price": 1, "old": true } })),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(told(&acme, classic).await, expected);
     let second = json!({ "desired": { "price": 1, "old": true }, "reported": { "price": 1 } });
     for query in ["version=2".to_owned(), format!("at_ms={between_ms}")] {
         let found = acme.get(&format!("{classic}/versions?{query}")).await;

@@ -152,13 +152,10 @@ proptest! {
                 prop_assert_eq!(having[thing.as_str()], record.shadows);
             }
             for (name, owner) in &after {
-                match before.get(name) {
-                    Some(owned) => prop_assert_eq!(owned, owner),
-                    None => {
-                        let own = who.tenant().unwrap_or_else(crate::access::Home::usual_tenant);
-                        prop_assert_eq!(owner, &own);
-                    }
-                }
+                let owned = before.get(name).cloned();
+                let expected = owned.or_else(|| who.tenant());
+                let expected = expected.unwrap_or_else(crate::access::Home::usual_tenant);
+                prop_assert_eq!(owner, &expected);
             }
         }
     }

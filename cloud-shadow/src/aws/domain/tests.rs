@@ -37,7 +37,9 @@ impl Bench {
                 Op::Trim { prefix, keep } => {
                     let keys = self.rows.keys().filter(|key| key.starts_with(prefix));
                     let gone: Vec<_> = keys.rev().skip(*keep).cloned().collect();
-                    gone.iter().for_each(|key| drop(self.rows.remove(key)));
+                    for key in gone {
+                        self.rows.remove(&key);
+                    }
                 }
             }
         }

@@ -214,14 +214,14 @@ impl Things {
 
     /// Takes an order: all of it, or nothing and the reason why.
     pub fn handle(&mut self, order: &Order, now_ms: u64, limits: Limits) -> Done {
-        let (before, now_s) = (self.tenant_of(order.thing()), now_ms / 1000);
+        let (owner, at_s) = (self.tenant_of(order.thing()), now_ms / 1000);
         let (ops, effects, answer) = match order {
             Order::Shadow(id, request, origin) => self.request(id, request, origin, now_ms, limits),
-            Order::Forget(id) => (self.forget(id, now_s), Vec::new(), Ok(Vec::new())),
-            Order::Certify(thing, new, claim) => self.certify(thing, new, claim, now_s),
-            Order::Revoke(thing, serial, by) => self.revoke(thing, serial, by, now_s),
+            Order::Forget(id) => (self.forget(id, at_s), Vec::new(), Ok(Vec::new())),
+            Order::Certify(thing, new, claim) => self.certify(thing, new, claim, at_s),
+            Order::Revoke(thing, serial, by) => self.revoke(thing, serial, by, at_s),
         };
-        let tenant = self.tenant_of(order.thing()).or(before);
+        let tenant = self.tenant_of(order.thing()).or(owner);
         Done { ops, effects, answer, tenant }
     }
 
