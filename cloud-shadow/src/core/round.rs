@@ -265,12 +265,7 @@ impl Rounds {
         Ok(self.audit.as_mut().map(|audit| audit.stage(deeds, now_ms)).unwrap_or_default())
     }
 
-    fn carry_out(
-        &mut self,
-        command: Decided,
-        failure: Option<&Refusal>,
-        groups: &mut Groups,
-    ) {
+    fn carry_out(&mut self, command: Decided, failure: Option<&Refusal>, groups: &mut Groups) {
         let lost = failure.filter(|_| self.ahead.contains(&command.node));
         let result = match (command.result, lost) {
             (_, Some(refusal)) => Err(refusal.clone()),

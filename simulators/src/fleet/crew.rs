@@ -262,7 +262,7 @@ fn introduction(about: &About, sites: Vec<(u32, Identity)>) -> Vec<Say> {
     for (number, identity) in sites {
         let (cloud, own) = split(identity);
         if says.is_empty() {
-            says.push(Say::About(about.clone(), cloud));
+            says.push(Say::About(Box::new(about.clone()), cloud));
         }
         says.push(Say::Site(number, own));
     }

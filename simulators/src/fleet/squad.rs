@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::lines::{Carrier, Lines, LinesError};
-use super::plan::Whom;
 use super::meter::Meter;
+use super::plan::Whom;
 use super::site::{self, Order, SiteConfig, Told};
 use crate::link::Profile;
 use crate::report::Bytes;

@@ -28,7 +28,7 @@ const LINES: usize = 64;
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Say {
     /// What its sites have in common; the first line.
-    About(About, Cloud),
+    About(Box<About>, Cloud),
     /// One of its sites.
     Site(u32, Own),
     /// That were all.
@@ -142,7 +142,7 @@ async fn assemble(
                 sites.insert(number, enrol::identity(cloud, own));
             }
             (Say::Ready, Some((about, _))) => {
-                let squad = Squad::new(about.clone(), sites, told).await;
+                let squad = Squad::new(About::clone(about), sites, told).await;
                 return Ok(Some(squad.map_err(|error| gnomon_edge::chain(&error))));
             }
             _ => {}
