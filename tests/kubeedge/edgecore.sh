@@ -45,7 +45,6 @@ configure() {
     mkdir -p "$dir/cni" "$dir/pods" "$dir/log"
     certificates
     images
-    know_itself
     for at in $(groups); do
         mkdir -p "$at/$group"
     done
@@ -96,7 +95,7 @@ modules:
       oomScoreAdj: 0
       resolvConf: ""
       imageGCHighThresholdPercent: 100
-      evictionHard: {memory.available: 50Mi}
+      evictionHard: {memory.available: 50Mi, nodefs.available: 1Mi, nodefs.inodesFree: "1", imagefs.available: 1Mi, imagefs.inodesFree: "1"}
 EOF
     for number in $(seq "$pods"); do
         cat >"$dir/pods/app-$number.yaml" <<EOF
@@ -108,17 +107,6 @@ spec:
   containers: [{name: web, image: "docker.io/library/gnomon-demo:1", imagePullPolicy: Never}]
 EOF
     done
-}
-
-# As if it had been connected before: without its node in its database it ends after half a minute.
-know_itself() {
-    python3 - "$dir/edgecore.db" <<EOF
-import json, sqlite3, sys
-node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "edge", "uid": "edge", "labels": {"kubernetes.io/hostname": "edge"}}}
-with sqlite3.connect(sys.argv[1]) as base:
-    base.execute("CREATE TABLE meta (key varchar(256) NOT NULL PRIMARY KEY, type varchar(32) NOT NULL DEFAULT '', value text)")
-    base.execute("INSERT INTO meta VALUES (?, ?, ?)", ("default/node/edge", "node", json.dumps(node)))
-EOF
 }
 
 # The folders in which control groups are.

@@ -31,21 +31,19 @@ pub(crate) fn measure(stage: &Stage, calm: Duration, time: Duration) -> anyhow::
 }
 
 impl Idle {
-    /// The figures, beside those of a peer if it was measured.
-    pub(crate) fn rows(&self, peer: Option<&Rest>) -> Vec<Row> {
-        let beside = |of: fn(&Rest) -> f64, what, unit, under| Row {
-            peer: peer.map(of),
-            ..row(what, unit, of(&self.rest), under)
-        };
+    /// The figures, beside the memory of a peer if that was measured.
+    pub(crate) fn rows(&self, peer_mb: Option<f64>) -> Vec<Row> {
+        let rest = &self.rest;
+        let memory = row("resident memory with 10 apps", "MB", rest.resident_mb, 15.0);
         vec![
-            beside(|it| it.resident_mb, "resident memory with 10 apps", "MB", 15.0),
-            beside(|it| it.cpu_percent, "CPU at rest", "% of a core", 0.2),
+            Row { peer: peer_mb, ..memory },
+            row("CPU at rest", "% of a core", rest.cpu_percent, 0.2),
             row("uplink at rest, above TCP", "KB a day", self.sent_kb_a_day, 33.0),
             Row {
                 target: Target::None,
                 ..row("downlink at rest, above TCP", "KB a day", self.received_kb_a_day, 0.0)
             },
-            beside(|it| it.written_mb_a_day, "written to disk at rest", "MB a day", 1.0),
+            row("written to disk at rest", "MB a day", rest.written_mb_a_day, 1.0),
         ]
     }
 }

@@ -68,10 +68,10 @@ fn main() -> anyhow::Result<()> {
     let peer = if is_short {
         Err(anyhow!("not measured in short form"))
     } else {
-        kubeedge::measure(&root, &host, size.calm, size.idle)
+        kubeedge::measure(&root, &host)
             .inspect_err(|error| eprintln!("KubeEdge was not measured: {error:#}"))
     };
-    rows.extend(idle.rows(peer.as_ref().ok()));
+    rows.extend(idle.rows(peer.as_ref().ok().copied()));
     rows.extend(repairs);
     let mut facts = machine::facts(&load);
     for (name, fact) in [

@@ -21,11 +21,11 @@ impl Rest {
     pub(crate) fn of(pid: i32, time: Duration) -> anyhow::Result<Self> {
         let before = used(pid)?;
         std::thread::sleep(time);
-        let resident = resident(pid)?;
+        let resident_mb = resident_mb(pid)?;
         let after = used(pid)?;
         let seconds = time.as_secs_f64();
         Ok(Self {
-            resident_mb: resident / 1e6,
+            resident_mb,
             cpu_percent: (after.cpu_s - before.cpu_s) / seconds * 100.0,
             written_mb_a_day: (after.written - before.written) * DAY / seconds / 1e6,
         })
@@ -50,9 +50,10 @@ fn used(pid: i32) -> anyhow::Result<Used> {
     })
 }
 
-fn resident(pid: i32) -> anyhow::Result<f64> {
+/// The memory that a process has resident, in megabytes.
+pub(crate) fn resident_mb(pid: i32) -> anyhow::Result<f64> {
     let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
     let line = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
     let kib = line.and_then(|rest| rest.split_whitespace().next()).unwrap_or_default();
-    Ok(kib.parse::<f64>().context("reading the resident memory")? * 1024.0)
+    Ok(kib.parse::<f64>().context("reading the resident memory")? * 1024.0 / 1e6)
 }
