@@ -70,7 +70,7 @@ stage "every state of a small world"
 cargo run --locked --quiet --package gnomon-sim -- explore --shadows 2 --changes 1
 
 stage "benchmarks, in their short form: that they work, not what things cost"
-for bench in sync broker shadow edge k3s micro; do
+for bench in sync broker shadow edge micro; do
     GNOMON_BENCH=short cargo bench --locked --quiet --profile dev --package gnomon-tests \
         --bench "$bench"
 done
