@@ -27,8 +27,8 @@ pub use request::{Request, SectionChange, Sections, StateChange, Unread, Update}
 pub(crate) use rows::lifted;
 pub use rows::{
     CERTIFICATES, GRAVES, ReadThingError, SHADOWS, THINGS, ThingRecord, certificate_of,
-    certificates_of, grave as grave_row, grave_of, holder_of, shadow as shadow_row, shadow_name,
-    shadow_of, shadows_of, thing as thing_row, thing_of,
+    certificates_of, grave_of, holder_of, read_slot, shadow as shadow_row, shadow_name, shadow_of,
+    shadows_of, thing as thing_row, thing_of,
 };
 pub use section::Section;
 pub use shadow::{Grave, Shadow, Slot};

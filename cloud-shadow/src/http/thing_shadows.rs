@@ -16,10 +16,10 @@ use utoipa::ToSchema;
 
 use super::auth::Caller;
 use super::query::Pairs;
-use super::{Api, ApiError};
+use super::{Api, ApiError, things};
 use crate::aws::domain::{
-    PastRevision, ReadThingError, Slot, ThingRecord, grave_of, grave_row, past_entry, past_of,
-    shadow_of, shadow_row, shadows_of, thing_of, thing_row, unfold_past,
+    PastRevision, ReadThingError, Slot, ThingRecord, past_entry, past_of, read_slot, shadow_of,
+    shadow_row, shadows_of, thing_of, thing_row, unfold_past,
 };
 use crate::clock;
 use crate::core::Refusal;
@@ -129,7 +129,7 @@ impl FromRequestParts<Api> for ThingPath {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let path: Result<Path<String>, _> = Path::from_request_parts(parts, api).await;
         let Path(name) = path.map_err(|error| ApiError::bad("the path", &error))?;
-        thing(&name).map(Self)
+        things::name(&name).map(Self)
     }
 }
 
@@ -139,12 +139,8 @@ impl FromRequestParts<Api> for ThingShadowPath {
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let path: Result<Path<(String, String)>, _> = Path::from_request_parts(parts, api).await;
         let Path((name, shadow)) = path.map_err(|error| ApiError::bad("the path", &error))?;
-        Ok(Self(ShadowId { thing: thing(&name)?, shadow: named(&shadow)? }))
+        Ok(Self(ShadowId { thing: things::name(&name)?, shadow: named(&shadow)? }))
     }
-}
-
-fn thing(name: &str) -> Result<DeviceName, ApiError> {
-    name.parse().map_err(|error| ApiError::bad("the thing's name", &error))
 }
 
 fn named(name: &str) -> Result<Option<gnomon_schemas::id::ThingShadowName>, ApiError> {
@@ -272,7 +268,7 @@ async fn look_back<T: Send + 'static>(
     let oldest = clock::unix_ms().saturating_sub(limits.age_ms);
     let work = move |store: &dyn Store, _: ThingRecord| {
         let _turn = turn;
-        let seen = slot(store, &id)?;
+        let seen = read_slot(&id, |key| store.get(key))??;
         if seen == Slot::Absent {
             return Ok(None);
         }
@@ -285,17 +281,6 @@ async fn look_back<T: Send + 'static>(
         Ok(Some(look(&mut revisions.take_while(is_kept))))
     };
     look_at(api, thing, by, work).await?.ok_or(unknown)
-}
-
-fn slot(store: &dyn Store, id: &ShadowId) -> Result<Slot, LookError> {
-    let (live, dead) = (shadow_row(id), grave_row(id));
-    if let Some(value) = store.get(&live)? {
-        return Ok(Slot::Present(shadow_of(&live, &value)?.1));
-    }
-    match store.get(&dead)? {
-        Some(value) => Ok(Slot::Deleted(grave_of(&dead, &value)?.1)),
-        None => Ok(Slot::Absent),
-    }
 }
 
 /// Looks at the rows of a thing, if there is one for who asks.

@@ -207,6 +207,7 @@ pub(super) async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn name(text: &str) -> Result<DeviceName, ApiError> {
+/// The name of a thing, in a path.
+pub(super) fn name(text: &str) -> Result<DeviceName, ApiError> {
     text.parse().map_err(|error| ApiError::bad("the thing's name", &error))
 }

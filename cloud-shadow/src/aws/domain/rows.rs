@@ -8,7 +8,7 @@ use gnomon_schemas::topic::ShadowId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Grave, Section, Shadow};
+use super::{Grave, Section, Shadow, Slot};
 use crate::access::Home;
 use crate::rows::CertificateRecord;
 
@@ -86,7 +86,7 @@ pub fn shadow(id: &ShadowId) -> Vec<u8> {
 }
 
 /// The key of a deleted shadow.
-pub fn grave(id: &ShadowId) -> Vec<u8> {
+pub(super) fn grave(id: &ShadowId) -> Vec<u8> {
     below(GRAVES, id)
 }
 
@@ -136,6 +136,19 @@ pub fn certificate_of(
     value: &[u8],
 ) -> Result<(DeviceName, CertificateRecord), ReadThingError> {
     Ok((holder_of(key).ok_or_else(|| unreadable(key))?, record(key, value)?))
+}
+
+/// What there is of a shadow: `get` gives the value of a key, or why it cannot.
+pub fn read_slot<E>(
+    id: &ShadowId,
+    get: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, E>,
+) -> Result<Result<Slot, ReadThingError>, E> {
+    let (live, dead) = (shadow(id), grave(id));
+    if let Some(value) = get(&live)? {
+        return Ok(shadow_of(&live, &value).map(|(_, shadow)| Slot::Present(shadow)));
+    }
+    let Some(value) = get(&dead)? else { return Ok(Ok(Slot::Absent)) };
+    Ok(grave_of(&dead, &value).map(|(_, grave)| Slot::Deleted(grave)))
 }
 
 /// The thing of a certificate's row.

@@ -180,15 +180,7 @@ impl Things {
             }
         }
         for id in &needs.shadows {
-            let (live, dead) = (rows::shadow(id), rows::grave(id));
-            let alive = get(&live)?;
-            let buried = if alive.is_some() { None } else { get(&dead)? };
-            let slot = match (alive, buried) {
-                (Some(value), _) => rows::shadow_of(&live, &value).map(|it| Slot::Present(it.1)),
-                (None, Some(value)) => rows::grave_of(&dead, &value).map(|it| Slot::Deleted(it.1)),
-                (None, None) => Ok(Slot::Absent),
-            };
-            match slot {
+            match rows::read_slot(id, &get)? {
                 Ok(slot) => drop(things.slots.insert(id.clone(), slot)),
                 Err(error) => things.unreadable.push(error),
             }
